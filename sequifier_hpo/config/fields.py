@@ -1,0 +1,77 @@
+"""Field types shared by the configuration models: what a number, a name or a path may be.
+
+Numbers given as text (`"16"`, or `1e-3`, which YAML 1.1 reads as text) and integral floats
+(`16.0`) are understood, as in Sequifier; booleans are never taken for numbers.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+
+def _not_a_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        shown = "true" if value else "false"
+        raise PydanticCustomError("number_expected", "{shown} is not a number", {"shown": shown})
+    return value
+
+
+def _one_line_name(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError("name", "the name is empty")
+    if any(character in value for character in "/\\\0") or value in {".", ".."}:
+        raise PydanticCustomError("name", "{value} holds a path separator", {"value": repr(value)})
+    if any(ord(character) < 32 for character in value):
+        raise PydanticCustomError(
+            "name", "{value} holds a line break or control character", {"value": repr(value)}
+        )
+    if len(value.encode()) > 200:
+        raise PydanticCustomError("name", "the name is longer than 200 bytes, too long for a file")
+    return value
+
+
+def _not_embedding(value: str) -> str:
+    # Sequifier tells embedding models from generative ones by this word in the file name.
+    if "embedding" in value:
+        text = "{value} contains the word `embedding`, which marks embedding models in file names"
+        raise PydanticCustomError("name", text, {"value": repr(value)})
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise PydanticCustomError("path", "the path is empty")
+    return value
+
+
+def _unique(values: list[str]) -> list[str]:
+    doubled = sorted({value for value in values if values.count(value) > 1})
+    if doubled:
+        text = "the same column is named twice: {doubled}"
+        raise PydanticCustomError("columns_doubled", text, {"doubled": ", ".join(doubled)})
+    return values
+
+
+Int = Annotated[int, BeforeValidator(_not_a_bool)]
+Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
+PositiveInt = Annotated[Int, Field(ge=1)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+Probability = Annotated[Float, Field(ge=0, le=1)]
+Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
+
+Name = Annotated[str, AfterValidator(_one_line_name)]
+ModelName = Annotated[Name, AfterValidator(_not_embedding)]
+PathText = Annotated[str, AfterValidator(_not_blank)]
+Columns = Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
+
+ReadFormat = Literal["csv", "parquet", "pt"]
+ActivationFn = Literal["swiglu", "gelu", "relu"]
+Normalization = Literal["rmsnorm", "layer_norm"]
+PositionalEncoding = Literal["learned", "rope"]
+AttentionType = Literal["mha", "mqa", "gqa"]
+TargetType = Literal["categorical", "real"]
+StepOn = Literal["epoch", "batch"]
+LayerType = Literal["embedding", "linear", "norm", "decoder"]
+DtypeName = Literal["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"]

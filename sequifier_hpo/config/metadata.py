@@ -1,0 +1,77 @@
+"""The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
+
+import json
+from pathlib import Path
+
+from pydantic import ConfigDict, ValidationError
+
+from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.errors import ConfigError, ConfigIssue
+
+
+class ColumnStatistics(FrozenModel):
+    """Mean and sample standard deviation a real column was standardised with."""
+
+    std: float
+    mean: float
+
+
+class DataMetadata(FrozenModel):
+    """Content of `configs/metadata_configs/{data}.json`. Order of `column_types` is significant."""
+
+    model_config = ConfigDict(extra="ignore")  # a later version may add keys
+
+    n_classes: dict[str, int]
+    """Per categorical column the number of ids, 0 (padding and unknown) included."""
+    id_maps: dict[str, dict[str, int]]
+    """Per categorical column: raw value as text -> id, from 1."""
+    split_paths: list[str]
+    column_types: dict[str, str]
+    """Per feature column `Int64` or `Float64`, in the order of the raw table."""
+    selected_columns_statistics: dict[str, ColumnStatistics]
+
+
+def is_categorical(type_name: str) -> bool:
+    """Whether a column type of the metadata means ids."""
+    return "int" in type_name.casefold()
+
+
+def is_real(type_name: str) -> bool:
+    """Whether a column type of the metadata means standardised real values."""
+    return "float" in type_name.casefold()
+
+
+def read_metadata(path: Path, *, where: ConfigIssue | None = None) -> DataMetadata:
+    """Read a metadata file.
+
+    Args:
+        path: The JSON file.
+        where: The place in the configuration that names the file, to point at when it is missing.
+
+    Raises:
+        ConfigError: If the file is missing, is not JSON, or lacks one of its five keys.
+    """
+    place = where or ConfigIssue("", "", file=str(path))
+
+    def failed(problem: str, fix: str = "") -> ConfigError:
+        return ConfigError([ConfigIssue(place.path, problem, "", fix, place.file, place.line)])
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise failed(
+            f"the metadata file {path} does not exist",
+            "run `sequifier-hpo preprocess --config-path configs/preprocess.yaml` first, "
+            "or correct the path",
+        ) from error
+    except OSError as error:
+        raise failed(f"the metadata file {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise failed(f"the metadata file {path} is not JSON: {error}", "run preprocess again") from error
+    try:
+        return DataMetadata.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "top level"
+        problem = f"the metadata file {path} is not what preprocess writes: {key}: {first['msg']}"
+        raise failed(problem, "run preprocess again") from error

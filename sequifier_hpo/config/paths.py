@@ -1,0 +1,73 @@
+"""Project paths: how paths in YAML files relate to `project_root`, and where results are kept.
+
+Every name of a result file is spelled here, once.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def project_path(path: str, project_root: str) -> str:
+    """Resolve a path of a YAML file against the project root, as Sequifier does.
+
+    A leading project root is not added twice; an absolute path stays what it is. Unlike the
+    reference, a root inside the path's text is left alone (`../x` stays `../x`).
+    """
+    root = project_root.rstrip("/") + "/"
+    rest = path[len(root) :] if path.startswith(root) else path
+    if rest.startswith("/"):
+        return rest
+    return root + rest
+
+
+@dataclass(frozen=True)
+class ProjectPaths:
+    """Where the files of one project are."""
+
+    root: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    def study_folder(self, study_name: str) -> Path:
+        return self.root / "studies" / study_name
+
+    def log(self, model_name: str) -> Path:
+        """The run's log for people."""
+        return self.logs / f"sequifier-{model_name}.log"
+
+    def metrics(self, model_name: str) -> Path:
+        """The run's log for machines: one JSON object a line."""
+        return self.logs / f"sequifier-{model_name}-metrics.jsonl"
+
+    def checkpoint(self, model_name: str, epoch: int) -> Path:
+        return self.checkpoints / f"{model_name}-epoch-{epoch}.pt"
+
+    def interrupted_checkpoint(self, model_name: str) -> Path:
+        """State in the middle of an epoch; hidden, so that no other tool takes it for an epoch's."""
+        return self.checkpoints / f".{model_name}-interrupted.pt"
+
+    def epoch_of_checkpoint(self, model_name: str, file_name: str) -> int | None:
+        """The epoch in a checkpoint's file name, or None if the file belongs to another model."""
+        match = re.fullmatch(re.escape(model_name) + r"-epoch-(\d+)\.pt", file_name)
+        return int(match[1]) if match else None
+
+    def model(self, model_name: str, kind: str, epoch: int, suffix: str, *, embedding: bool) -> Path:
+        """A model file; `kind` is best or last, `epoch` the last epoch that was run."""
+        middle = f"{kind}-embedding" if embedding else kind
+        return self.models / f"sequifier-{model_name}-{middle}-{epoch}.{suffix}"
+
+
+def run_name(study_name: str, run_number: int) -> str:
+    """Model name of a run: `{study}-run-{k}`."""
+    return f"{study_name}-run-{run_number}"

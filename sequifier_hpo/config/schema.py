@@ -1,0 +1,260 @@
+"""From a YAML document to a typed model, with every mistake found in one go.
+
+Pydantic checks single fields. Rules that tie fields together are `Check`s: functions that yield
+issues and name the fields they need, so that they run whenever those fields are sound, even while
+others are not. Wording of all issues lives here.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from sequifier_hpo.config.yaml_file import Loc, YamlDocument
+from sequifier_hpo.errors import ConfigError, ConfigIssue
+
+
+class FrozenModel(BaseModel):
+    """Base of all configuration models: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True
+    )
+
+
+M = TypeVar("M", bound=FrozenModel)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found at one place of the model."""
+
+    loc: Loc
+    problem: str
+    allowed: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Check(Generic[M]):
+    """A rule between fields: runs only when every field it needs is valid."""
+
+    needs: tuple[Loc, ...]
+    find: Callable[[M], Iterable[Finding]]
+
+
+def check(*needs: str) -> Callable[[Callable[[M], Iterator[Finding]]], Check[M]]:
+    """Declare a function as a `Check` that needs the given dotted fields."""
+
+    def wrap(find: Callable[[M], Iterator[Finding]]) -> Check[M]:
+        return Check(tuple(tuple(need.split(".")) for need in needs), find)
+
+    return wrap
+
+
+def load(
+    model: type[M],
+    document: YamlDocument,
+    checks: Sequence[Check[M]] = (),
+    *,
+    moved: Mapping[str, str] | None = None,
+) -> M:
+    """Validate a document and run the checks.
+
+    Args:
+        model: The model of the whole document.
+        document: Parsed YAML.
+        checks: Rules between fields.
+        moved: Advice for keys that are known but belong elsewhere: key -> sentence.
+
+    Raises:
+        ConfigError: With all mistakes of the document, in the order of its lines.
+    """
+    issues: list[ConfigIssue] = []
+    broken: set[Loc] = set()
+    try:
+        config = model.model_validate(document.data)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            loc = _clean_loc(details["loc"])
+            broken.add(loc)
+            issues.append(_explain(details, loc, model, document, moved or {}))
+        config = _construct_partially(model, document.data, (), broken)
+    for rule in checks:
+        if any(_is_broken(need, broken) for need in rule.needs):
+            continue
+        for finding in rule.find(config):
+            issues.append(
+                document.issue(
+                    finding.loc, finding.problem, allowed=finding.allowed, fix=finding.fix
+                )
+            )
+    if issues:
+        raise ConfigError(sorted(issues, key=lambda issue: issue.line or 0))
+    return config
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `word`, or None when none is close."""
+    names = [str(candidate) for candidate in candidates]
+    by_folded = {_fold(name): name for name in reversed(names)}
+    found = difflib.get_close_matches(_fold(word), by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """`did you mean X?`, or "" when nothing is close."""
+    match = nearest(word, candidates)
+    return f"did you mean `{match}`?" if match else ""
+
+
+def _fold(name: str) -> str:
+    return name.casefold().replace("-", "_").replace(" ", "_")
+
+
+def _is_broken(need: Loc, broken: set[Loc]) -> bool:
+    """Whether the field at `need`, something in it, or something around it, is invalid."""
+    return any(loc[: len(need)] == need or need[: len(loc)] == loc for loc in broken)
+
+
+def _construct_partially(model: type[M], data: Any, loc: Loc, broken: set[Loc]) -> M:
+    """An instance holding only the valid fields: those the checks may look at."""
+    values: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        here = (*loc, name)
+        sub_model = _model_in(info.annotation)
+        if sub_model is not None and isinstance(data.get(name), dict):
+            values[name] = _construct_partially(sub_model, data[name], here, broken)
+        elif not _is_broken(here, broken) and name in data:
+            values[name] = _validate_field(model, name, data[name])
+    return model.model_construct(**values)
+
+
+def _validate_field(model: type[M], name: str, value: Any) -> Any:
+    """Validate one field alone, which a frozen model with required siblings cannot do itself."""
+    info = model.model_fields[name]
+    annotation: Any = info.annotation
+    for constraint in info.metadata:
+        annotation = Annotated[annotation, constraint]
+    return TypeAdapter(annotation).validate_python(value)
+
+
+def _model_in(annotation: Any) -> type[FrozenModel] | None:
+    """The configuration model that a field holds, if it holds one."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, FrozenModel):
+            return candidate
+    return None
+
+
+def _clean_loc(loc: tuple[int | str, ...]) -> Loc:
+    """Drop what pydantic adds to a location for dict keys and unions."""
+    return tuple(part for part in loc if not (isinstance(part, str) and part.startswith("[")))
+
+
+def _explain(
+    details: ErrorDetails,
+    loc: Loc,
+    model: type[FrozenModel],
+    document: YamlDocument,
+    moved: Mapping[str, str],
+) -> ConfigIssue:
+    """Put one pydantic error into words."""
+    kind = details["type"]
+    value = details["input"]
+    context = details.get("ctx", {})
+    shown = _show(value, document.texts.get(loc))
+    field_name = str(loc[-1]) if loc else ""
+    if kind == "missing":
+        parent = ".".join(str(part) for part in loc[:-1])
+        where = f" below `{parent}:`" if parent else ""
+        return document.issue(
+            loc,
+            "this field is required and missing",
+            allowed=_describe(model, loc),
+            fix=f"add `{field_name}: ...`{where}",
+        )
+    if kind == "extra_forbidden":
+        siblings = _fields_at(model, loc[:-1])
+        advice = moved.get(field_name) or did_you_mean(field_name, siblings)
+        return document.issue(
+            loc,
+            f"there is no field `{field_name}` here",
+            allowed=", ".join(siblings),
+            fix=advice or "remove the line",
+        )
+    if kind == "literal_error":
+        expected = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        advice = did_you_mean(value, expected) if isinstance(value, str) else ""
+        return document.issue(
+            loc, f"{shown} is not one of the choices", allowed=", ".join(expected), fix=advice
+        )
+    problem, allowed, fix = _explain_type(kind, shown, value, context)
+    if problem is None:
+        problem = details["msg"]
+    return document.issue(loc, problem, allowed=allowed or _describe(model, loc), fix=fix)
+
+
+def _explain_type(
+    kind: str, shown: str, value: Any, context: Mapping[str, Any]
+) -> tuple[str | None, str, str]:
+    """(problem, allowed, fix) for errors about one value; problem None = pydantic's own words."""
+    if kind in {"list_type", "iterable_type"}:
+        one = "" if isinstance(value, dict) else f"write it as a list: `[{shown}]`"
+        return f"{shown} is not a list", "", one
+    if kind in {"int_parsing", "int_type", "int_from_float", "int_parsing_size"}:
+        return f"{shown} is not a whole number", "a whole number", ""
+    if kind in {"float_parsing", "float_type"}:
+        return f"{shown} is not a number", "a number, such as 0.001 or 1.0e-3", ""
+    if kind == "finite_number":
+        return f"{shown} is not a finite number", "a finite number", ""
+    if kind in {"bool_parsing", "bool_type"}:
+        return f"{shown} is neither true nor false", "true, false", ""
+    if kind == "string_type":
+        fix = f"put it in quotes: `'{shown}'`" if not isinstance(value, (list, dict)) else ""
+        return f"{shown} is not text", "text", fix if value is not None else ""
+    if kind in {"dict_type", "model_type", "model_attributes_type"}:
+        return f"{shown} is not a mapping", "lines of the form `name: value`, indented below", ""
+    if kind in {"too_short", "too_long"}:
+        return "the list is empty" if not value else None, "at least one value", ""
+    bounds = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    for name, sign in bounds.items():
+        if name in context:
+            return f"{shown} is out of range", f"{sign} {context[name]:g}", ""
+    return None, "", ""
+
+
+def _show(value: Any, text: str | None) -> str:
+    """A value as the user wrote it, shortened."""
+    shown = text if text else "null" if value is None else str(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _fields_at(model: type[FrozenModel], loc: Loc) -> list[str]:
+    for part in loc:
+        info = model.model_fields.get(str(part))
+        sub_model = _model_in(info.annotation) if info else None
+        if sub_model is None:
+            return []
+        model = sub_model
+    return list(model.model_fields)
+
+
+def _describe(model: type[FrozenModel], loc: Loc) -> str:
+    """First sentence of the field's own description."""
+    info = None
+    for part in loc:
+        if isinstance(part, int):
+            break
+        info = model.model_fields.get(part)
+        sub_model = _model_in(info.annotation) if info else None
+        if sub_model is None:
+            break
+        model = sub_model
+    if info is None or not info.description:
+        return ""
+    return info.description.split("\n")[0].rstrip(".")

@@ -1,0 +1,66 @@
+"""Values handed between rooms: what happened in a run, without any library's types."""
+
+from enum import StrEnum
+
+from sequifier_hpo.config.schema import FrozenModel
+
+
+class OutcomeKind(StrEnum):
+    """How an attempt at a run ended."""
+
+    COMPLETED = "completed"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+    INVALID = "invalid"
+    INTERRUPTED = "interrupted"
+
+
+class EpochReport(FrozenModel):
+    """One finished epoch. Losses are in nats (or the criterion's unit), times in seconds."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Token-weighted mean over the epoch's batches, before `loss_weights` are learned from."""
+    validation_loss: float
+    """Weighted sum over targets of the token-weighted mean over the whole validation split."""
+    validation_loss_by_target: dict[str, float]
+    """The unweighted mean of each target."""
+    learning_rate: float
+    """Of the epoch's last step."""
+    is_best: bool
+    """Whether the validation loss is strictly smaller than in every epoch before."""
+    seconds: float
+    tokens_per_second: float
+    """Training positions per second, padding included."""
+    peak_memory_bytes: int
+
+
+class BatchReport(FrozenModel):
+    """Progress inside an epoch."""
+
+    epoch: int
+    batch: int
+    num_batches: int
+    train_loss: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+class TrainingResult(FrozenModel):
+    """What a run ended with; losses as in `EpochReport`."""
+
+    kind: OutcomeKind
+    reason: str = ""
+    """Why, for every kind but completed."""
+    best_epoch: int | None = None
+    best_validation_loss: float | None = None
+    last_epoch: int = 0
+    last_validation_loss: float | None = None
+    batch_size: int
+    num_parameters: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    peak_memory_bytes: int = 0
+    model_files: list[str] = []
