@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from sequifier_hpo.config.schema import FrozenModel
 
 
@@ -63,4 +65,4 @@ class TrainingResult(FrozenModel):
     seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_memory_bytes: int = 0
-    model_files: list[str] = []
+    model_files: list[str] = Field(default=[])

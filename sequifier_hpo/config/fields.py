@@ -4,6 +4,7 @@ Numbers given as text (`"16"`, or `1e-3`, which YAML 1.1 reads as text) and inte
 (`16.0`) are understood, as in Sequifier; booleans are never taken for numbers.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -53,6 +54,19 @@ def _unique(values: list[str]) -> list[str]:
     return values
 
 
+def _numbers_from_text(value: Any) -> Any:
+    """Read numbers that YAML 1.1 takes for text (`1e-5`), at any depth of a map."""
+    if isinstance(value, dict):
+        return {k: v if k == "name" else _numbers_from_text(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_numbers_from_text(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+", value):
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
+        return float(value)
+    return value
+
+
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 PositiveInt = Annotated[Int, Field(ge=1)]
@@ -75,3 +89,6 @@ TargetType = Literal["categorical", "real"]
 StepOn = Literal["epoch", "batch"]
 LayerType = Literal["embedding", "linear", "norm", "decoder"]
 DtypeName = Literal["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"]
+
+Recipe = Annotated[dict[str, Any], BeforeValidator(_numbers_from_text)]
+"""An optimizer or scheduler: `name`, and arguments of its constructor."""

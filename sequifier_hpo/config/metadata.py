@@ -67,7 +67,9 @@ def read_metadata(path: Path, *, where: ConfigIssue | None = None) -> DataMetada
     except OSError as error:
         raise failed(f"the metadata file {path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise failed(f"the metadata file {path} is not JSON: {error}", "run preprocess again") from error
+        raise failed(
+            f"the metadata file {path} is not JSON: {error}", "run preprocess again"
+        ) from error
     try:
         return DataMetadata.model_validate(content)
     except ValidationError as error:

@@ -29,17 +29,21 @@ class ProjectPaths:
 
     @property
     def logs(self) -> Path:
+        """Folder of the runs' logs."""
         return self.root / "logs"
 
     @property
     def models(self) -> Path:
+        """Folder of exported models."""
         return self.root / "models"
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
         return self.root / "checkpoints"
 
     def study_folder(self, study_name: str) -> Path:
+        """Folder of one study's storage, results and report."""
         return self.root / "studies" / study_name
 
     def log(self, model_name: str) -> Path:
@@ -51,6 +55,7 @@ class ProjectPaths:
         return self.logs / f"sequifier-{model_name}-metrics.jsonl"
 
     def checkpoint(self, model_name: str, epoch: int) -> Path:
+        """State after an epoch."""
         return self.checkpoints / f"{model_name}-epoch-{epoch}.pt"
 
     def interrupted_checkpoint(self, model_name: str) -> Path:
@@ -62,7 +67,9 @@ class ProjectPaths:
         match = re.fullmatch(re.escape(model_name) + r"-epoch-(\d+)\.pt", file_name)
         return int(match[1]) if match else None
 
-    def model(self, model_name: str, kind: str, epoch: int, suffix: str, *, embedding: bool) -> Path:
+    def model(
+        self, model_name: str, kind: str, epoch: int, suffix: str, *, embedding: bool
+    ) -> Path:
         """A model file; `kind` is best or last, `epoch` the last epoch that was run."""
         middle = f"{kind}-embedding" if embedding else kind
         return self.models / f"sequifier-{model_name}-{middle}-{epoch}.{suffix}"

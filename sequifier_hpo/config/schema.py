@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -83,7 +83,7 @@ def load(
             loc = _clean_loc(details["loc"])
             broken.add(loc)
             issues.append(_explain(details, loc, model, document, moved or {}))
-        config = _construct_partially(model, document.data, (), broken)
+        config = cast(M, _construct_partially(model, document.data, (), broken))
     for rule in checks:
         if any(_is_broken(need, broken) for need in rule.needs):
             continue
@@ -121,7 +121,9 @@ def _is_broken(need: Loc, broken: set[Loc]) -> bool:
     return any(loc[: len(need)] == need or need[: len(loc)] == loc for loc in broken)
 
 
-def _construct_partially(model: type[M], data: Any, loc: Loc, broken: set[Loc]) -> M:
+def _construct_partially(
+    model: type[FrozenModel], data: Any, loc: Loc, broken: set[Loc]
+) -> FrozenModel:
     """An instance holding only the valid fields: those the checks may look at."""
     values: dict[str, Any] = {}
     for name, info in model.model_fields.items():
@@ -134,7 +136,7 @@ def _construct_partially(model: type[M], data: Any, loc: Loc, broken: set[Loc]) 
     return model.model_construct(**values)
 
 
-def _validate_field(model: type[M], name: str, value: Any) -> Any:
+def _validate_field(model: type[FrozenModel], name: str, value: Any) -> Any:
     """Validate one field alone, which a frozen model with required siblings cannot do itself."""
     info = model.model_fields[name]
     annotation: Any = info.annotation
@@ -199,30 +201,41 @@ def _explain(
     return document.issue(loc, problem, allowed=allowed or _describe(model, loc), fix=fix)
 
 
+_TYPE_WORDS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("int_parsing", "int_type", "int_from_float", "int_parsing_size"),
+        ("is not a whole number", "a whole number"),
+    ),
+    **dict.fromkeys(
+        ("float_parsing", "float_type"), ("is not a number", "a number, such as 0.001 or 1.0e-3")
+    ),
+    **dict.fromkeys(("bool_parsing", "bool_type"), ("is neither true nor false", "true, false")),
+    **dict.fromkeys(
+        ("dict_type", "model_type", "model_attributes_type"),
+        ("is not a mapping", "lines of the form `name: value`, indented below"),
+    ),
+    "finite_number": ("is not a finite number", "a finite number"),
+    "number_expected": ("is not a number", "a number"),
+    "list_type": ("is not a list", ""),
+    "string_type": ("is not text", "text"),
+}
+
+
 def _explain_type(
     kind: str, shown: str, value: Any, context: Mapping[str, Any]
 ) -> tuple[str | None, str, str]:
     """(problem, allowed, fix) for errors about one value; problem None = pydantic's own words."""
-    if kind in {"list_type", "iterable_type"}:
-        one = "" if isinstance(value, dict) else f"write it as a list: `[{shown}]`"
-        return f"{shown} is not a list", "", one
-    if kind in {"int_parsing", "int_type", "int_from_float", "int_parsing_size"}:
-        return f"{shown} is not a whole number", "a whole number", ""
-    if kind in {"float_parsing", "float_type"}:
-        return f"{shown} is not a number", "a number, such as 0.001 or 1.0e-3", ""
-    if kind == "finite_number":
-        return f"{shown} is not a finite number", "a finite number", ""
-    if kind in {"bool_parsing", "bool_type"}:
-        return f"{shown} is neither true nor false", "true, false", ""
-    if kind == "string_type":
-        fix = f"put it in quotes: `'{shown}'`" if not isinstance(value, (list, dict)) else ""
-        return f"{shown} is not text", "text", fix if value is not None else ""
-    if kind in {"dict_type", "model_type", "model_attributes_type"}:
-        return f"{shown} is not a mapping", "lines of the form `name: value`, indented below", ""
-    if kind in {"too_short", "too_long"}:
-        return "the list is empty" if not value else None, "at least one value", ""
-    bounds = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    for name, sign in bounds.items():
+    if kind in _TYPE_WORDS:
+        problem, allowed = _TYPE_WORDS[kind]
+        fix = ""
+        if kind == "list_type" and not isinstance(value, dict):
+            fix = f"write it as a list: `[{shown}]`"
+        if kind == "string_type" and not isinstance(value, list | dict | None):
+            fix = f"put it in quotes: `'{shown}'`"
+        return f"{shown} {problem}", allowed, fix
+    if kind == "too_short":
+        return "the list is empty", "at least one value", ""
+    for name, sign in {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}.items():
         if name in context:
             return f"{shown} is out of range", f"{sign} {context[name]:g}", ""
     return None, "", ""

@@ -26,6 +26,7 @@ from sequifier_hpo.config.fields import (
     PositiveInt,
     Probability,
     ReadFormat,
+    Recipe,
     Seed,
     StepOn,
     TargetType,
@@ -48,7 +49,7 @@ REAL_CRITERIA = (
 )
 
 # Names that torch's module containers refuse as keys, because they are attributes of their own.
-_RESERVED_COLUMN_NAMES = frozenset(
+_RESERVED_COLUMN_NAMES_TEXT = (
     "add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double "
     "dump_patches eval extra_repr float forward fromkeys get_buffer get_extra_state get_parameter "
     "get_submodule half ipu items keys load_state_dict modules mtia named_buffers named_children "
@@ -58,8 +59,9 @@ _RESERVED_COLUMN_NAMES = frozenset(
     "register_load_state_dict_pre_hook register_module register_parameter "
     "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state "
     "set_submodule share_memory state_dict to to_empty train training type update values xpu "
-    "zero_grad".split()
+    "zero_grad"
 )
+_RESERVED_COLUMN_NAMES = frozenset(_RESERVED_COLUMN_NAMES_TEXT.split())
 
 
 def _keys_as_text(value: Any) -> Any:
@@ -121,7 +123,7 @@ class TrainingSpec(FrozenModel):
     """Number of passes over the training split."""
     log_interval: PositiveInt = 10
     """Number of batches between two lines of the log."""
-    class_share_log_columns: list[str] = []
+    class_share_log_columns: list[str] = Field(default=[])
     """Categorical targets whose predicted class shares are logged."""
     early_stopping_epochs: PositiveInt | None = None
     """Epochs without improvement after which training stops; null = never."""
@@ -141,9 +143,9 @@ class TrainingSpec(FrozenModel):
     """Dropout probability, everywhere."""
     loss_weights: dict[str, Float] | None = None
     """Weight of each target in the total loss; null = 1 each."""
-    optimizer: dict[str, Any]
+    optimizer: Recipe
     """Optimizer: `name`, and arguments of its constructor."""
-    scheduler: dict[str, Any]
+    scheduler: Recipe
     """Learning-rate scheduler: `name`, and arguments of its constructor."""
     scheduler_step_on: StepOn = "epoch"
     """When the scheduler steps: epoch or batch."""
@@ -371,7 +373,9 @@ def criterion_findings(
             "one loss for each target column",
         )
     for column, name in criterion.items():
-        allowed = CATEGORICAL_CRITERIA if target_types.get(column) == "categorical" else REAL_CRITERIA
+        allowed = (
+            CATEGORICAL_CRITERIA if target_types.get(column) == "categorical" else REAL_CRITERIA
+        )
         if column in target_types and name not in allowed:
             kind = target_types[column]
             problem = f"`{name}` is not a loss for a {kind} target"
@@ -427,7 +431,10 @@ def _dimensions_fit(config: TrainConfig) -> Iterator[Finding]:
                 spec.initial_embedding_dim,
                 ("model_spec", "initial_embedding_dim"),
             ),
-            "joint_embedding_dim": (spec.joint_embedding_dim, ("model_spec", "joint_embedding_dim")),
+            "joint_embedding_dim": (
+                spec.joint_embedding_dim,
+                ("model_spec", "joint_embedding_dim"),
+            ),
         },
         with_rope=spec.positional_encoding == "rope",
     )
@@ -539,7 +546,9 @@ def _recipes_are_named(config: TrainConfig) -> Iterator[Finding]:
         yield from recipe_findings(key, recipe, ("training_spec", key))
 
 
-def recipe_findings(kind: str, recipe: Mapping[str, Any], loc: tuple[str | int, ...]) -> Iterator[Finding]:
+def recipe_findings(
+    kind: str, recipe: Mapping[str, Any], loc: tuple[str | int, ...]
+) -> Iterator[Finding]:
     """Check the shape of an optimizer or scheduler map (its class is checked by the worker)."""
     if not isinstance(recipe.get("name"), str):
         example = "AdamW" if kind == "optimizer" else "StepLR"

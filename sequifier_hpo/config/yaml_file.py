@@ -104,7 +104,11 @@ def parse_yaml(text: str, *, file: str) -> YamlDocument:
     if not isinstance(node, yaml.MappingNode):
         problem = f"the file holds a {_kind_of(node)}, not fields"
         raise ConfigError(
-            [ConfigIssue("", problem, allowed="lines of the form `field: value`", file=file, line=1)]
+            [
+                ConfigIssue(
+                    "", problem, allowed="lines of the form `field: value`", file=file, line=1
+                )
+            ]
         )
     builder = _Builder(file)
     try:
@@ -214,9 +218,7 @@ class _Builder:
             result[key] = self.build(value_node, here)
         return result
 
-    def _entries(
-        self, node: yaml.MappingNode, loc: Loc
-    ) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    def _entries(self, node: yaml.MappingNode, loc: Loc) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         """The mapping's own entries, then those of `<<` that it does not override."""
         merged: list[tuple[yaml.Node, yaml.Node]] = []
         own_keys = set()

@@ -1,0 +1,119 @@
+"""Which cells of the product are the same run: distinct effective configurations, counted exactly.
+
+Two cells can only coincide through fields that are looked at together. Parameters are therefore
+grouped into components that do not influence each other; each component's few sub-cells are sorted
+into classes of equal meaning, and the distinct runs are the product of the classes. The product of
+the cells itself is never enumerated.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from sequifier_hpo.searchspace.parameters import Cell, SearchSpace
+from sequifier_hpo.searchspace.permutation import Permutation
+from sequifier_hpo.searchspace.resolve import INTERACTIONS, identity, resolve
+
+
+@dataclass(frozen=True)
+class _Component:
+    """Parameters that must be looked at together, and their sub-cells sorted by meaning."""
+
+    positions: tuple[int, ...]
+    """Indices of its parameters in the space."""
+    classes: tuple[tuple[Cell, ...], ...]
+    """Sub-cells of equal meaning; the first of each stands for the others."""
+
+
+class EffectiveSpace:
+    """The distinct runs of a search space, numbered by rank in a seeded order."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._space = space
+        self._components = tuple(_components(space))
+        self._num_distinct = prod(len(component.classes) for component in self._components)
+        self._order = Permutation(self._num_distinct, seed)
+
+    @property
+    def num_distinct(self) -> int:
+        """Number of distinct effective configurations."""
+        return self._num_distinct
+
+    def representative(self, rank: int) -> Cell:
+        """The cell that is run for a rank.
+
+        Raises:
+            IndexError: If rank is not in range(num_distinct).
+        """
+        return next(self._cells(rank))
+
+    def duplicates(self, rank: int) -> Iterator[Cell]:
+        """The other cells of the product that mean the same run."""
+        cells = self._cells(rank)
+        next(cells)
+        return cells
+
+    def num_duplicates(self, rank: int) -> int:
+        """How many other cells mean the same run."""
+        return prod(len(members) for members in self._members(rank)) - 1
+
+    def _members(self, rank: int) -> list[tuple[Cell, ...]]:
+        """Per component the sub-cells of the rank's class."""
+        rest = self._order(rank)
+        members = []
+        for component in reversed(self._components):
+            rest, digit = divmod(rest, len(component.classes))
+            members.append(component.classes[digit])
+        return members[::-1]
+
+    def _cells(self, rank: int) -> Iterator[Cell]:
+        for sub_cells in product(*self._members(rank)):
+            cell = [0] * len(self._space.parameters)
+            for component, sub_cell in zip(self._components, sub_cells, strict=True):
+                for position, index in zip(component.positions, sub_cell, strict=True):
+                    cell[position] = index
+            yield tuple(cell)
+
+
+def _components(space: SearchSpace) -> Iterator[_Component]:
+    for positions in _connected(space):
+        fields = {
+            field
+            for position in positions
+            for field in space.parameters[position].choices[0].values
+        }
+        classes: dict[str, list[Cell]] = {}
+        base = [0] * len(space.parameters)
+        for sub_cell in product(*(range(space.sizes[position]) for position in positions)):
+            for position, index in zip(positions, sub_cell, strict=True):
+                base[position] = index
+            resolved, _ = resolve(space.values(tuple(base)), space.column_order)
+            classes.setdefault(identity(resolved, fields), []).append(sub_cell)
+        yield _Component(positions, tuple(tuple(members) for members in classes.values()))
+
+
+def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
+    """Positions of parameters, grouped by the interactions that tie their fields together."""
+    groups = [
+        ({position}, set(parameter.choices[0].values))
+        for position, parameter in enumerate(space.parameters)
+    ]
+    for interaction in _interactions(space):
+        touched = [group for group in groups if group[1] & interaction]
+        if len(touched) > 1:
+            groups = [group for group in groups if group not in touched]
+            groups.append(
+                (
+                    set().union(*(positions for positions, _ in touched)),
+                    set().union(*(fields for _, fields in touched)),
+                )
+            )
+    return iter(sorted(tuple(sorted(positions)) for positions, _ in groups))
+
+
+def _interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
+    yield from INTERACTIONS
+    if space.config.model_hyperparameter_sampling.feature_embedding_dims is not None:
+        # Only a written map can equal what is shared out for an input set.
+        yield frozenset({"feature_embedding_dims", "input_columns"})

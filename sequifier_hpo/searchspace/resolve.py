@@ -1,0 +1,129 @@
+"""Dependent values: what a chosen value becomes beside the others, and why.
+
+Each rule says which fields it reads. Nothing here can fail: what no rule can save is refused when
+the search file is loaded.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sequifier_hpo.config.widths import allocate_widths, equal_to_default
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """A value that differs from the one chosen, with the reason."""
+
+    field: str
+    given: Any
+    used: Any
+    reason: str
+
+    def __str__(self) -> str:
+        given, used = _text(self.given), _text(self.used)
+        return f"{self.field}: {given} -> {used} ({self.reason})"
+
+
+def resolve(
+    values: Mapping[str, Any], column_order: Sequence[str]
+) -> tuple[dict[str, Any], list[Adjustment]]:
+    """Apply all rules to the values of one cell.
+
+    Returns:
+        The values as they are trained and written, and what was adjusted.
+    """
+    resolved = dict(values)
+    adjustments = [
+        *_reconcile_attention(resolved),
+        *_order_columns(resolved, column_order),
+        *_write_widths(resolved),
+    ]
+    return resolved, adjustments
+
+
+def identity(resolved: Mapping[str, Any], fields: Iterable[str]) -> str:
+    """Canonical text of what the given fields mean for training: equal text, equal run.
+
+    Attention depends on the number of key/value heads only (`mqa` is `gqa` with one), and
+    `rope_theta` plays no part under learned positions.
+    """
+    wanted = set(fields)
+    meaning = {field: resolved[field] for field in wanted}
+    if "attention_type" in wanted:
+        del meaning["attention_type"]
+    if "n_kv_heads" in wanted:
+        meaning["n_kv_heads"] = resolved["n_kv_heads"] or resolved["n_head"]
+    if "rope_theta" in wanted and resolved["positional_encoding"] == "learned":
+        del meaning["rope_theta"]
+    return canonical(meaning)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys; 1, 1.0 and true stay different, order of lists and rows counts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+# Fields whose values must be looked at together to know what a run is.
+INTERACTIONS: tuple[frozenset[str], ...] = (
+    frozenset({"n_head", "attention_type", "n_kv_heads"}),
+    frozenset({"positional_encoding", "rope_theta"}),
+)
+
+
+def _reconcile_attention(values: dict[str, Any]) -> Iterable[Adjustment]:
+    """Sequifier's rules: mha has no n_kv_heads, mqa has 1, gqa a divisor of n_head."""
+    kind, num_kv, num_heads = values["attention_type"], values["n_kv_heads"], values["n_head"]
+    if kind == "mha" and num_kv is not None:
+        values["n_kv_heads"] = None
+        if num_kv != num_heads:
+            yield Adjustment("n_kv_heads", num_kv, None, "mha has as many as n_head")
+    elif kind == "mqa" and num_kv != 1:
+        values["n_kv_heads"] = 1
+        yield Adjustment("n_kv_heads", num_kv, 1, "mqa has one key/value head")
+    elif kind == "gqa" and (num_kv is None or num_heads % num_kv):
+        values["attention_type"], values["n_kv_heads"] = "mha", None
+        why = "is null" if num_kv is None else f"{num_kv} does not divide n_head = {num_heads}"
+        if num_kv is not None:
+            yield Adjustment("n_kv_heads", num_kv, None, why)
+        yield Adjustment("attention_type", "gqa", "mha", f"n_kv_heads {why}")
+
+
+def _order_columns(values: dict[str, Any], column_order: Sequence[str]) -> Iterable[Adjustment]:
+    """Sequifier wants columns in the order of the metadata; the network never sees another."""
+    position = {column: i for i, column in enumerate(column_order)}
+    values["input_columns"] = sorted(values["input_columns"], key=position.__getitem__)
+    if values["feature_embedding_dims"] is not None:
+        widths = values["feature_embedding_dims"]
+        values["feature_embedding_dims"] = {c: widths[c] for c in values["input_columns"]}
+    return ()
+
+
+def _write_widths(values: dict[str, Any]) -> Iterable[Adjustment]:
+    """Spell out the embedding widths where Sequifier would refuse to share them out."""
+    if values["feature_embedding_dims"] is not None:
+        return
+    categorical, real = values["categorical_columns"], values["real_columns"]
+    width = values["initial_embedding_dim"]
+    shared_by = len(categorical)
+    refused = shared_by and max(values["dim_model"], values["n_head"]) % shared_by
+    if equal_to_default(width, categorical, real) and not (refused and not real):
+        return
+    widths = allocate_widths(width, categorical, real)
+    assert widths is not None, "the search file's checks let a too narrow embedding through"
+    values["feature_embedding_dims"] = {c: widths[c] for c in values["input_columns"]}
+    yield Adjustment(
+        "feature_embedding_dims",
+        None,
+        values["feature_embedding_dims"],
+        f"initial_embedding_dim = {width} shared out among the input columns",
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {v}" for k, v in value.items()) + "}"
+    return str(value)
