@@ -176,7 +176,7 @@ class _Builder:
             self._open.discard(id(node))
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> Any:
-        if node.style is None:
+        if not node.style:  # None from the Python loader, "" from the C loader
             self.texts[loc] = node.value
             if node.tag.endswith((":int", ":float")) and _SURPRISING_NUMBER.fullmatch(node.value):
                 self._complain(

@@ -1,7 +1,7 @@
 """The search space: compiled from the search file, decoded into train configs. Pure values."""
 
 from sequifier_hpo.searchspace.compile import compile_space
-from sequifier_hpo.searchspace.decode import decode
+from sequifier_hpo.searchspace.decode import adjustments_at, decode
 from sequifier_hpo.searchspace.effective import EffectiveSpace
 from sequifier_hpo.searchspace.fingerprint import describe_space, differences, fingerprint
 from sequifier_hpo.searchspace.parameters import Cell, Choice, Parameter, SearchSpace
@@ -16,6 +16,7 @@ __all__ = [
     "Parameter",
     "Permutation",
     "SearchSpace",
+    "adjustments_at",
     "compile_space",
     "decode",
     "describe_space",

@@ -32,12 +32,7 @@ def compile_space(config: SearchConfig) -> SearchSpace:
     return SearchSpace(
         config=config,
         parameters=tuple(parameter for parameter in candidates if len(parameter.choices) > 1),
-        constants={
-            field: value
-            for parameter in candidates
-            if len(parameter.choices) == 1
-            for field, value in parameter.choices[0].values.items()
-        },
+        fixed=tuple(parameter for parameter in candidates if len(parameter.choices) == 1),
         column_order=_column_order(config),
     )
 

@@ -24,6 +24,11 @@ def decode(
     return assert_valid(config), adjustments
 
 
+def adjustments_at(space: SearchSpace, cell: Cell) -> list[Adjustment]:
+    """What makes the configuration at a cell valid, without building it."""
+    return resolve(space.values(cell), space.column_order)[1]
+
+
 def _train_fields(
     space: SearchSpace, values: dict[str, Any], run_number: int, device: str
 ) -> dict[str, Any]:

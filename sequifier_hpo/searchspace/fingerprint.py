@@ -16,6 +16,8 @@ _NOT_IDENTITY = frozenset(
         "training_data_path",
         "validation_data_path",
         "n_samples",
+        "search_strategy",
+        "hp_search_name",
         "override_input",
         "storage",
         "workers",
@@ -46,26 +48,25 @@ _NOT_IDENTITY = frozenset(
 
 
 def describe_space(space: SearchSpace) -> dict[str, Any]:
-    """The space as plain JSON values: rows of every parameter, and the fixed part."""
+    """The space as plain JSON values: name -> rows of every parameter, and the fixed part."""
     config = space.config
-    model, training = (
+    candidates = {
+        parameter.name: [dict(choice.values) for choice in parameter.choices]
+        for parameter in (*space.parameters, *space.fixed)
+    }
+    searched = {field for rows in candidates.values() for field in rows[0]}
+    holders = (
+        config,
         config.model_hyperparameter_sampling,
         config.training_hyperparameter_sampling,
     )
-    chosen = {f for p in space.parameters for f in p.choices[0].values} | set(space.constants)
     fixed = {
         field: value
-        for holder in (config, model, training)
+        for holder in holders
         for field, value in holder.model_dump(mode="json").items()
-        if field not in _NOT_IDENTITY and field not in chosen
+        if field not in _NOT_IDENTITY and field not in searched
     }
-    return {
-        "parameters": {
-            parameter.name: [dict(choice.values) for choice in parameter.choices]
-            for parameter in space.parameters
-        },
-        "fixed": {**{field: space.constants[field] for field in sorted(space.constants)}, **fixed},
-    }
+    return {**fixed, **candidates}
 
 
 def fingerprint(description: Mapping[str, Any]) -> str:
@@ -76,14 +77,11 @@ def fingerprint(description: Mapping[str, Any]) -> str:
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """What was added, removed or changed between two descriptions, a line each."""
     lines: list[str] = []
-    for part in ("parameters", "fixed"):
-        before, after = stored.get(part, {}), given.get(part, {})
-        for name in [*before, *(name for name in after if name not in before)]:
-            if name not in after:
-                if name not in given.get("parameters", {}) and name not in given.get("fixed", {}):
-                    lines.append(f"- {name}: {canonical(before[name])}")
-            elif name not in before:
-                lines.append(f"+ {name}: {canonical(after[name])}")
-            elif canonical(before[name]) != canonical(after[name]):
-                lines.append(f"~ {name}: {canonical(before[name])} -> {canonical(after[name])}")
+    for name in sorted({*stored, *given}):
+        if name not in given:
+            lines.append(f"- {name}: {canonical(stored[name])}")
+        elif name not in stored:
+            lines.append(f"+ {name}: {canonical(given[name])}")
+        elif canonical(stored[name]) != canonical(given[name]):
+            lines.append(f"~ {name}: {canonical(stored[name])} -> {canonical(given[name])}")
     return lines

@@ -40,8 +40,8 @@ class SearchSpace:
     config: SearchConfig
     parameters: tuple[Parameter, ...]
     """Those with more than one choice, slowest to fastest varying."""
-    constants: Mapping[str, Any]
-    """Field values that have a single candidate."""
+    fixed: tuple[Parameter, ...]
+    """Those with a single choice."""
     column_order: tuple[str, ...]
     """All columns of the data, in the order of the metadata."""
 
@@ -49,6 +49,11 @@ class SearchSpace:
     def sizes(self) -> tuple[int, ...]:
         """Number of choices per parameter."""
         return tuple(len(parameter.choices) for parameter in self.parameters)
+
+    @cached_property
+    def constants(self) -> Mapping[str, Any]:
+        """Field values that have a single candidate."""
+        return {f: v for parameter in self.fixed for f, v in parameter.choices[0].values.items()}
 
     @property
     def num_cells(self) -> int:

@@ -1,0 +1,57 @@
+# The menu. `make demo` and `make test` need nothing but Python 3.11+ and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-grid test test-quick check fmt lint types clean
+
+help: ## Show this menu
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Create the virtual environment with pinned dependencies
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12'; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Prepare real weather data and run the search of configs/hyperparameter_search.yaml
+	$(BIN)/sequifier-hpo init . > /dev/null
+	$(BIN)/sequifier-hpo preprocess --config-path configs/preprocess.yaml
+	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search.yaml
+
+demo-grid: $(INSTALLED) ## The same data, every combination of a small space
+	$(BIN)/sequifier-hpo init . > /dev/null
+	$(BIN)/sequifier-hpo preprocess --config-path configs/preprocess.yaml
+	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search_grid.yaml
+
+test: $(INSTALLED) ## All tests
+	$(BIN)/python -m pytest
+
+test-quick: $(INSTALLED) ## The tests that take less than a minute
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: lint types test ## Everything that must be green: format, lint, layers, types, tests
+
+fmt: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(INSTALLED) ## Format, lint rules and import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(INSTALLED) ## Static types
+	$(BIN)/mypy
+
+clean: ## Remove what demo and tests wrote (not the virtual environment)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf data logs models checkpoints outputs configs/hp_search configs/hp_search_grid configs/metadata_configs
+	rm -rf studies/seattle-weather studies/seattle-weather-grid

@@ -1,0 +1,72 @@
+"""The `sequifier-hpo` program: its commands, and how errors become text and exit codes."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated
+
+import click
+import typer
+
+from sequifier_hpo import __version__
+from sequifier_hpo.cli.init import init
+from sequifier_hpo.cli.preprocess import preprocess
+from sequifier_hpo.cli.search import hyperparameter_search
+from sequifier_hpo.cli.train import train
+from sequifier_hpo.errors import SequifierHpoError
+
+app = typer.Typer(
+    name="sequifier-hpo",
+    help="Hyperparameter search for Sequifier models.\n\n"
+    "Start with `sequifier-hpo init my-project`: a project with real data, ready to run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (init, preprocess, hyperparameter_search, train):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the callback's signature
+    if wanted:
+        print(f"sequifier-hpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[  # noqa: FBT002 - handled by its callback
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+
+
+def run() -> None:
+    """Entry point of the program."""
+    sys.exit(exit_code_of(lambda: app(standalone_mode=False)))
+
+
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Run a command; put its errors into words and into an exit code."""
+    try:
+        result = command()
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+        return 130
+    except SequifierHpoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; that is its right
+        return 0
+    except Exception:  # noqa: BLE001 - the edge of the program
+        traceback.print_exc()
+        print("\nthis is a bug in sequifier-hpo; please report the lines above", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,47 @@
+"""`sequifier-hpo preprocess`: a table of events becomes windows and metadata."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sequifier_hpo.cli.options import ConfigPath, given
+from sequifier_hpo.config.preprocess import load_preprocess_config
+
+
+def preprocess(
+    config_path: ConfigPath = Path("configs/preprocess.yaml"),
+    data_path: Annotated[
+        str | None, typer.Option("--data-path", "-dp", help="Replaces data_path.")
+    ] = None,
+    selected_columns: Annotated[
+        list[str] | None,
+        typer.Option("--selected-columns", "-sc", help="Replaces selected_columns; repeatable."),
+    ] = None,
+) -> None:
+    """Turn a CSV or Parquet table of event sequences into windows to train on.
+
+    Example: sequifier-hpo preprocess --config-path configs/preprocess.yaml
+    """
+    from sequifier_hpo.preprocessing.run import (  # noqa: PLC0415 - polars, for this command only
+        preprocess as run_preprocess,
+    )
+
+    overrides = given(data_path=data_path, selected_columns=selected_columns or None)
+    config = load_preprocess_config(config_path, overrides=overrides)
+    summary = run_preprocess(config, on_progress=lambda text: print(text, file=sys.stderr))
+    print(
+        f"{summary.num_rows:,} rows, {summary.num_sequences:,} sequences, "
+        f"{summary.seconds:.1f} seconds"
+    )
+    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in summary.columns.items()))
+    for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):
+        print(f"  {path}  {windows:,} windows")
+    print(f"  {summary.metadata_path}")
+    for note in summary.notes:
+        print(f"note: {note}")
+    print(
+        "\nnext:\n  sequifier-hpo hyperparameter-search "
+        "--config-path configs/hyperparameter_search.yaml"
+    )

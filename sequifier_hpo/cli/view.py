@@ -1,0 +1,238 @@
+"""What the user sees while a search runs: a live display, or plain lines."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sequifier_hpo.coordinator import ActiveRun
+from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+
+_LINE_SECONDS = 30.0  # between two lines about progress when nothing else happens
+
+
+@dataclass
+class _Row:
+    """What is known of a running trial."""
+
+    epochs: int
+    epoch: int = 0
+    fraction: float = 0.0
+    loss: float | None = None
+    best_loss: float | None = None
+    tokens_per_second: float = 0.0
+    note: str = ""
+
+
+@dataclass
+class SearchProgress:
+    """Everything both displays show, kept up to date by the coordinator's calls."""
+
+    num_runs: int
+    num_done: int
+    """Runs that were complete or failed before, and since."""
+    best_loss: float | None
+    best_run: int | None
+    rows: dict[int, _Row] = field(default_factory=dict)
+    """Run number -> state."""
+    run_seconds: list[float] = field(default_factory=list)
+    num_failed: int = 0
+    is_stopping: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def start(self, run: ActiveRun) -> None:
+        """An attempt begins."""
+        self.rows[run.claim.run_number] = _Row(epochs=run.config.training_spec.epochs)
+
+    def epoch(self, run: ActiveRun, report: EpochReport) -> None:
+        """An epoch ended."""
+        row = self.rows[run.claim.run_number]
+        row.epoch, row.fraction = report.epoch, report.epoch / row.epochs
+        row.loss, row.tokens_per_second = report.validation_loss, report.tokens_per_second
+        if report.is_best:
+            row.best_loss = report.validation_loss
+
+    def batch(self, run: ActiveRun, report: BatchReport) -> None:
+        """Some batches are done."""
+        row = self.rows[run.claim.run_number]
+        inside = report.batch / max(1, report.num_batches)
+        row.fraction = (report.epoch - 1 + inside) / row.epochs
+        row.tokens_per_second = report.tokens_per_second
+
+    def finish(self, run: ActiveRun, loss: float | None, *, counts: bool) -> bool:
+        """A run ended; returns whether it is the best so far."""
+        self.rows.pop(run.claim.run_number, None)
+        self.num_done += counts
+        if loss is None:
+            self.num_failed += counts
+            return False
+        self.run_seconds.append(time.monotonic() - run.started)
+        if self.best_loss is None or loss < self.best_loss:
+            self.best_loss, self.best_run = loss, run.claim.run_number
+            return True
+        return False
+
+    def seconds_left(self) -> float | None:
+        """Estimate from the runs that finished; None before the first."""
+        if not self.run_seconds:
+            return None
+        per_run = sum(self.run_seconds) / len(self.run_seconds)
+        left = self.num_runs - self.num_done - sum(row.fraction for row in self.rows.values())
+        return max(0.0, left) * per_run / max(1, len(self.rows))
+
+
+class LineView:
+    """Plain lines, for logs and pipes."""
+
+    def __init__(self, progress: SearchProgress, write_results: Callable[[], None]) -> None:
+        self._progress = progress
+        self._write_results = write_results
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def trial_started(self, run: ActiveRun) -> None:
+        """Say which run starts."""
+        self._progress.start(run)
+        again = " (continued)" if run.claim.is_continuation and run.attempt == 1 else ""
+        self._say(f"run {run.claim.run_number}: started{again}")
+
+    def trial_progressed(self, run: ActiveRun, report: BatchReport) -> None:
+        """Remember it for the next line."""
+        self._progress.batch(run, report)
+
+    def epoch_ended(self, run: ActiveRun, report: EpochReport) -> None:
+        """Remember it for the next line."""
+        self._progress.epoch(run, report)
+
+    def trial_completed(self, run: ActiveRun, result: TrainingResult) -> None:
+        """Say what a run has come to."""
+        is_best = self._progress.finish(run, result.best_validation_loss, counts=True)
+        self._say(
+            f"run {run.claim.run_number}: validation loss {result.best_validation_loss:.6g}"
+            f" at epoch {result.best_epoch} of {result.last_epoch}, {result.seconds:.1f} s"
+            f"{', best so far' if is_best else ''}"
+            f"  [{self._progress.num_done}/{self._progress.num_runs}{_left(self._progress)}]"
+        )
+        self._write_results()
+
+    def trial_failed(self, run: ActiveRun, reason: str, result: TrainingResult) -> None:
+        """Say why a run failed."""
+        is_final = reason != "interrupted"
+        self._progress.finish(run, None, counts=is_final)
+        detail = f": {result.reason}" if result.reason else ""
+        self._say(f"run {run.claim.run_number}: {reason}{detail}")
+        self._write_results()
+
+    def trial_retried(self, run: ActiveRun, why: str) -> None:
+        """Say why an attempt is repeated."""
+        self._say(f"run {run.claim.run_number}: {why}")
+
+    def stopping(self) -> None:
+        """Say that the search is about to stop."""
+        self._progress.is_stopping = True
+        self._say("stopping: running trials write their checkpoints; once more to stop at once")
+
+    def ticked(self) -> None:
+        """Say something now and then."""
+        if time.monotonic() - self._last_line < _LINE_SECONDS:
+            return
+        for number, row in sorted(self._progress.rows.items()):
+            loss = f", validation loss {row.loss:.6g}" if row.loss is not None else ""
+            speed = f", {row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
+            self._say(f"run {number}: epoch {row.epoch}/{row.epochs}{loss}{speed}")
+
+    def _say(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        print(text, file=sys.stderr, flush=True)
+
+
+class LiveView(LineView):
+    """A terminal: overall progress, and one line per running trial, redrawn in place."""
+
+    def __init__(
+        self,
+        progress: SearchProgress,
+        write_results: Callable[[], None],
+        title: str,
+        console: Console,
+    ) -> None:
+        super().__init__(progress, write_results)
+        self._title = title
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def trial_started(self, run: ActiveRun) -> None:
+        """Add a line for the run."""
+        self._progress.start(run)
+
+    def ticked(self) -> None:
+        """The display redraws itself."""
+
+    def _say(self, text: str) -> None:
+        self._live.console.print(Text(text, style="dim"))
+
+    def _draw(self) -> Group:
+        progress = self._progress
+        best = (
+            f"best {progress.best_loss:.6g} (run {progress.best_run})"
+            if progress.best_loss is not None
+            else "no result yet"
+        )
+        failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
+        state = "  stopping" if progress.is_stopping else ""
+        head = Text.assemble(
+            (self._title, "bold"),
+            f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
+            (best, "green"),
+            f"  {_clock(time.monotonic() - progress.started)}{_left(progress)}{state}",
+        )
+        done = progress.num_done + sum(row.fraction for row in progress.rows.values())
+        table = Table.grid(padding=(0, 2))
+        for number, row in sorted(progress.rows.items()):
+            loss = f"loss {row.loss:.6g}" if row.loss is not None else "starting"
+            best_here = f"best {row.best_loss:.6g}" if row.best_loss is not None else ""
+            speed = f"{row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
+            bar = ProgressBar(total=1.0, completed=row.fraction, width=16)
+            cells = (f"run {number}", f"epoch {row.epoch}/{row.epochs}", bar, loss, best_here)
+            table.add_row(*cells, speed)
+        overall = ProgressBar(total=max(1, progress.num_runs), completed=done, width=60)
+        return Group(head, overall, table)
+
+
+def make_view(
+    progress: SearchProgress, write_results: Callable[[], None], title: str
+) -> "LineView | LiveView":
+    """A live display on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(progress, write_results, title, console)
+    return LineView(progress, write_results)
+
+
+def _left(progress: SearchProgress) -> str:
+    seconds = progress.seconds_left()
+    return f", about {_clock(seconds)} left" if seconds else ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

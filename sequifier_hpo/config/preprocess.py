@@ -1,0 +1,196 @@
+"""Sequifier's `preprocess.yaml`: which raw table becomes which windows.
+
+Field order and defaults are Sequifier's, so that its files run unchanged.
+"""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from sequifier_hpo.config.fields import (
+    Columns,
+    NonNegativeInt,
+    PathText,
+    PositiveFloat,
+    PositiveInt,
+    ReadFormat,
+    Seed,
+)
+from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, load
+from sequifier_hpo.config.yaml_file import YamlDocument, read_yaml
+
+ID_COLUMNS = ("sequenceId", "itemPosition")
+
+RawFormat = Literal["csv", "parquet"]
+StartMode = Literal["distribute", "exact"]
+
+# What Sequifier tolerates: numpy's closeness to 1.
+_SUM_TOLERANCE = 1e-5 + 1e-8
+
+
+def _default_merge(fields: dict[str, Any]) -> bool:
+    return fields.get("write_format") != "pt"
+
+
+def _default_strides(fields: dict[str, Any]) -> list[int]:
+    ratios = fields.get("split_ratios")
+    num_splits = len(ratios) if isinstance(ratios, list) else 1
+    try:
+        return [TypeAdapter(PositiveInt).validate_python(fields.get("seq_length"))] * num_splits
+    except ValidationError:
+        return [1] * num_splits  # never seen: the broken seq_length is reported instead
+
+
+class PreprocessConfig(FrozenModel):
+    """A complete `preprocess.yaml`."""
+
+    project_root: PathText
+    """Root folder of the project; `data/` and `configs/metadata_configs/` are created in it."""
+    data_path: PathText
+    """Raw table: a file, or a folder of files; relative to the working directory."""
+    read_format: RawFormat = "csv"
+    """Format of the raw table: csv or parquet."""
+    write_format: ReadFormat = "parquet"
+    """Format of the windows: csv, parquet or pt."""
+    merge_output: bool = Field(default_factory=_default_merge)
+    """Whether each split is one file: false for pt, true for csv and parquet, and may be left out."""
+    selected_columns: Columns | None = None
+    """Feature columns to keep, in this order; null = all. The id columns are always kept."""
+    split_ratios: Annotated[list[PositiveFloat], Field(min_length=1)]
+    """Share of every sequence per split, oldest items first; the shares sum to 1."""
+    seq_length: PositiveInt
+    """Number of past items in a window, which holds one item more."""
+    stride_by_split: list[PositiveInt] = Field(default_factory=_default_strides)
+    """Largest distance between the starts of two windows, per split; default `seq_length`."""
+    max_rows: NonNegativeInt | None = None
+    """Rows to read, from the first on, in the order of the files; null or 0 = all."""
+    seed: Seed = 1010
+    """Without effect: preprocessing draws no random numbers. Kept for Sequifier's files."""
+    n_cores: NonNegativeInt | None = None
+    """Without effect on results or files: work is shared among threads, not processes.
+
+    polars uses every core; its own variable `POLARS_MAX_THREADS` limits that.
+    """
+    batches_per_file: PositiveInt = 1024
+    """Number of sequences per tensor shard (pt only)."""
+    process_by_file: bool = True
+    """Without effect: all files of a folder are one table, so no sequence is cut between files."""
+    continue_preprocessing: bool = False
+    """Without effect on the result: an interrupted job leaves nothing behind and starts over."""
+    subsequence_start_mode: StartMode = "distribute"
+    """How windows are laid over a sequence: distribute (evenly) or exact (every stride items)."""
+
+    def exact_ratios(self) -> tuple[Fraction, ...]:
+        """The split ratios as the decimal fractions that were written, without rounding errors."""
+        return tuple(Fraction(repr(ratio)) for ratio in self.split_ratios)
+
+
+def load_preprocess_config(
+    path: Path, *, overrides: Mapping[str, Any] | None = None
+) -> PreprocessConfig:
+    """Read and check a `preprocess.yaml`.
+
+    Args:
+        path: The YAML file.
+        overrides: Root keys given on the command line; they replace those of the file.
+
+    Raises:
+        ConfigError: With every mistake of the file.
+    """
+    document = read_yaml(path)
+    replaced = dict(overrides or {})
+    # A value from the command line has neither a line nor a spelling in the file.
+    lines = {loc: line for loc, line in document.lines.items() if not loc or loc[0] not in replaced}
+    texts = {loc: text for loc, text in document.texts.items() if loc[0] not in replaced}
+    data = _completed({**document.data, **replaced})
+    return load(
+        PreprocessConfig, YamlDocument(document.file, data, lines, texts), PREPROCESS_CHECKS
+    )
+
+
+def _completed(data: dict[str, Any]) -> dict[str, Any]:
+    """Root keys with the two defaults that depend on other keys.
+
+    The model has them as default factories too, but pydantic reports a factory it could not call
+    because of another mistake as a mistake of its own.
+    """
+    completed = dict(data)
+    completed.setdefault("merge_output", _default_merge(data))
+    completed.setdefault("stride_by_split", _default_strides(data))
+    return completed
+
+
+# Rules between fields, and those that look around. Each yields findings where to change something.
+
+
+@check("data_path")
+def _data_exists(config: PreprocessConfig) -> Iterator[Finding]:
+    if not Path(config.data_path).exists():
+        yield Finding(
+            ("data_path",),
+            f"{config.data_path} does not exist",
+            "a file, or a folder of files",
+            f"correct the path; it is relative to the working directory {Path.cwd()}",
+        )
+
+
+@check("write_format", "merge_output")
+def _merge_fits_format(config: PreprocessConfig) -> Iterator[Finding]:
+    needed = config.write_format != "pt"
+    if config.merge_output != needed:
+        right = "true" if needed else "false"
+        yield Finding(
+            ("merge_output",),
+            f"contradicts `write_format: {config.write_format}`",
+            right,
+            f"write `merge_output: {right}`, or remove the line",
+        )
+
+
+@check("selected_columns")
+def _selected_columns_are_features(config: PreprocessConfig) -> Iterator[Finding]:
+    for i, column in enumerate(config.selected_columns or ()):
+        if column in ID_COLUMNS:
+            yield Finding(
+                ("selected_columns", i),
+                f"`{column}` is not a feature: it is always read",
+                "feature columns",
+                "remove it from the list",
+            )
+
+
+@check("split_ratios")
+def _ratios_sum_to_one(config: PreprocessConfig) -> Iterator[Finding]:
+    total = float(sum(config.exact_ratios()))
+    if abs(total - 1) > _SUM_TOLERANCE:
+        yield Finding(
+            ("split_ratios",),
+            f"the ratios sum to {total:.10g}",
+            "ratios that sum to 1, such as [0.8, 0.1, 0.1]",
+        )
+
+
+@check("split_ratios", "stride_by_split")
+def _strides_match_splits(config: PreprocessConfig) -> Iterator[Finding]:
+    num_splits, num_strides = len(config.split_ratios), len(config.stride_by_split)
+    if num_strides != num_splits:
+        yield Finding(
+            ("stride_by_split",),
+            f"number of strides ({num_strides}) and of `split_ratios` ({num_splits}) differ",
+            "one stride for each split",
+        )
+
+
+PREPROCESS_CHECKS: tuple[Check[PreprocessConfig], ...] = (
+    _data_exists,
+    _merge_fits_format,
+    _selected_columns_are_features,
+    _ratios_sum_to_one,
+    _strides_match_splits,
+)
+
+
+__all__ = ["ID_COLUMNS", "PreprocessConfig", "load_preprocess_config"]

@@ -1,0 +1,95 @@
+"""What this machine can train on, found out without loading torch."""
+
+import ctypes
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from sequifier_hpo.coordinator.pool import WorkerSpec
+
+
+def best_device() -> str:
+    """CUDA if there is a GPU that the installed torch can use, else mps on Apple chips, else cpu."""
+    if num_cuda_devices():
+        return "cuda"
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "mps"
+    return "cpu"
+
+
+def num_cuda_devices() -> int:
+    """GPUs visible to this process, 0 if torch was built without CUDA."""
+    if not _torch_has_cuda():
+        return 0
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use, container limits included."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(allowed or 1, _cgroup_cores() or allowed or 1))
+
+
+def worker_specs(device: str, workers: int | None, num_runs: int) -> list[WorkerSpec]:
+    """The worker processes for a search.
+
+    Args:
+        device: Torch device that the runs train on.
+        workers: Trials at the same time; None = one per core, or one per GPU.
+        num_runs: More trials at the same time than this are never needed.
+    """
+    if device == "cpu":
+        slots = min(workers or num_cores(), num_runs)
+        return [WorkerSpec(num_slots=max(1, slots), is_resident=False)]
+    if device == "cuda":
+        visible = _visible_devices(os.environ)
+        count = max(1, min(workers or len(visible), num_runs))
+        return [
+            WorkerSpec(
+                num_slots=1,
+                is_resident=True,
+                environment={"CUDA_VISIBLE_DEVICES": visible[i % len(visible)]} if visible else {},
+            )
+            for i in range(count)
+        ]
+    count = max(1, min(workers or 1, num_runs))
+    return [WorkerSpec(num_slots=1, is_resident=True) for _ in range(count)]
+
+
+def _visible_devices(environment: Mapping[str, str]) -> list[str]:
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    return [str(i) for i in range(num_cuda_devices())]
+
+
+def _torch_has_cuda() -> bool:
+    """Read torch's own version file, since importing it takes a second."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    version_file = Path(spec.origin).with_name("version.py")
+    try:
+        text = version_file.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    match = re.search(r"^cuda\b[^=]*=\s*(.+)$", text, re.MULTILINE)
+    return match is not None and match[1].strip() != "None"
+
+
+def _cgroup_cores() -> int | None:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, round(int(quota) / int(period)))

@@ -1,0 +1,323 @@
+"""The loop of a search: events in, decisions from the reducer, actions out."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sequifier_hpo import messages
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.coordinator import reducer
+from sequifier_hpo.coordinator.pool import PoolEvent, WorkerGone, WorkerPool
+from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
+from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.study import HEARTBEAT_SECONDS, Claim, LeaseLostError, SearchStudy
+
+_POLL_SECONDS = 1.0
+_IDLE_CLAIM_SECONDS = 10.0
+_STOP_SECONDS = 20.0  # then trials that do not end by themselves are killed
+
+
+class Observer(Protocol):
+    """Who watches a search: the terminal, a log, a test."""
+
+    def trial_started(self, run: "ActiveRun") -> None:
+        """An attempt begins."""
+
+    def trial_progressed(self, run: "ActiveRun", report: BatchReport) -> None:
+        """Some batches of an epoch are done."""
+
+    def epoch_ended(self, run: "ActiveRun", report: EpochReport) -> None:
+        """A trial has a new validation loss."""
+
+    def trial_completed(self, run: "ActiveRun", result: TrainingResult) -> None:
+        """A run has its result, and it is stored."""
+
+    def trial_failed(self, run: "ActiveRun", reason: str, result: TrainingResult) -> None:
+        """A run failed for good, or was interrupted, and that is stored."""
+
+    def trial_retried(self, run: "ActiveRun", why: str) -> None:
+        """An attempt is repeated."""
+
+    def stopping(self) -> None:
+        """A stop was requested; trials write their checkpoints."""
+
+    def ticked(self) -> None:
+        """About a second has passed."""
+
+
+@dataclass
+class ActiveRun:
+    """A run in work, as an observer sees it."""
+
+    claim: Claim
+    config: TrainConfig
+    notes: list[str]
+    attempt: int = 1
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """Why the loop ended."""
+
+    stopped_by: signal.Signals | None
+    """The signal, if the user stopped the search."""
+    gave_up_after: tuple[str, ...]
+    """Reasons of the failures in a row that made the search give up."""
+
+
+Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
+"""Claim -> the run's configuration, and notes for its log."""
+
+
+class Coordinator:
+    """Runs one search to its end on this machine."""
+
+    def __init__(
+        self,
+        study: SearchStudy,
+        pool: WorkerPool,
+        policy: Policy,
+        observer: Observer,
+        *,
+        decode: Decode,
+        config_path: Callable[[TrainConfig], str],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            study: Where runs come from and results go.
+            pool: Where trials run.
+            policy: When to retry and when to give up.
+            observer: Who is told.
+            decode: From a claim to a configuration.
+            config_path: Where the run file of a configuration is written.
+        """
+        self._study = study
+        self._pool = pool
+        self._observer = observer
+        self._decode = decode
+        self._config_path = config_path
+        self._state = State(policy, free_slots=frozenset(pool.slots))
+        self._runs: dict[int, ActiveRun] = {}
+        self._signals: list[signal.Signals] = []
+        self._last_beat = self._last_idle_claim = time.monotonic()
+        self._stop_deadline: float | None = None
+
+    def run(self) -> SearchEnd:
+        """Work until every run is done, the user stops, or too many runs fail in a row."""
+        with self._listening(), self._releasing():
+            self._feed(reducer.Started())
+            while not self._is_over():
+                for event in self._pool.poll(_POLL_SECONDS):
+                    self._take(event)
+                self._look_at_clock()
+        return SearchEnd(
+            stopped_by=self._signals[0] if self._signals else None,
+            gave_up_after=self._state.recent_failures if self._state.gave_up else (),
+        )
+
+    # Events
+
+    def _take(self, event: PoolEvent) -> None:
+        if isinstance(event, messages.EpochDone):
+            self._feed(reducer.EpochEnded(event.trial_number, event.report))
+        elif isinstance(event, messages.TrialEnded):
+            self._feed(reducer.TrialEnded(event.trial_number, event.result))
+        elif isinstance(event, WorkerGone):
+            self._feed(reducer.WorkerLost(event.trial_number))
+        elif isinstance(event, messages.BatchDone) and event.trial_number in self._runs:
+            self._observer.trial_progressed(self._runs[event.trial_number], event.report)
+
+    def _look_at_clock(self) -> None:
+        now = time.monotonic()
+        if self._signals and not self._state.is_stopping:
+            self._observer.stopping()
+            self._stop_deadline = now + _STOP_SECONDS
+            self._feed(reducer.StopRequested())
+        stop_at_once = len(self._signals) > 1 or (self._stop_deadline or now) < now
+        if stop_at_once:
+            for trial_number in list(self._state.trials):
+                self._pool.kill_trial(trial_number)
+                self._feed(reducer.WorkerLost(trial_number))
+        if now - self._last_beat > HEARTBEAT_SECONDS:
+            self._last_beat = now
+            self._study.beat([run.claim for run in self._runs.values()])
+        if self._state.is_exhausted and now - self._last_idle_claim > _IDLE_CLAIM_SECONDS:
+            self._last_idle_claim = now
+            if self._study.is_anything_left():
+                self._feed(reducer.WorkLeft())
+        self._observer.ticked()
+
+    def _is_over(self) -> bool:
+        if not reducer.is_over(self._state):
+            return False
+        if self._state.is_stopping or self._state.gave_up:
+            return True
+        # Another coordinator may still lose the run it works on; someone must be there.
+        return not self._study.is_anything_left()
+
+    @contextmanager
+    def _releasing(self) -> Iterator[None]:
+        """When the search ends by an error, leave its runs ready to be continued."""
+        try:
+            yield
+        except BaseException:
+            for run in self._runs.values():
+                with suppress(Exception):  # the first error is the one to be told
+                    self._study.fail(run.claim, OutcomeKind.INTERRUPTED.value, {})
+            raise
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Turn SIGINT, SIGTERM and SIGHUP into entries of `_signals`, waking the pool's poll."""
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        self._pool.wake_on(reading)
+        before_descriptor = signal.set_wakeup_fd(writing)
+        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {
+            number: signal.signal(number, lambda got, _: self._signals.append(signal.Signals(got)))
+            for number in wanted
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before_descriptor)
+            os.close(writing)
+
+    # Actions
+
+    def _feed(self, event: reducer.Event) -> None:
+        self._state, actions = reducer.reduce(self._state, event)
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: reducer.Action) -> None:
+        if isinstance(action, reducer.Claim):
+            self._claim(action.slot)
+        elif isinstance(action, reducer.Train):
+            self._train(action)
+        elif isinstance(action, reducer.StopTrials):
+            self._pool.stop_trials()
+        elif isinstance(action, reducer.Abandon):
+            self._pool.kill_trial(action.trial_number)
+            self._runs.pop(action.trial_number, None)
+        elif isinstance(action, reducer.AnnounceRetry):
+            self._retry(action)
+        else:
+            self._store(action)
+
+    def _claim(self, slot: int) -> None:
+        claim = self._study.claim()
+        if claim is None:
+            self._feed(reducer.NothingToClaim(slot))
+            return
+        config, notes = self._decode(claim)
+        self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
+        trial = ActiveTrial(
+            trial_number=claim.trial_number,
+            slot=slot,
+            batch_size=config.training_spec.batch_size,
+            accumulation_steps=config.training_spec.accumulation_steps or 1,
+            oom_retries=claim.oom_retries,
+        )
+        self._feed(reducer.Claimed(trial, claim.is_continuation))
+
+    def _retry(self, action: reducer.AnnounceRetry) -> None:
+        """Remember what a retry changed before it starts: a crash must not forget it."""
+        trial = action.trial
+        run = self._runs[trial.trial_number]
+        attributes = {
+            "effective_batch_size": trial.batch_size,
+            "oom_retries": trial.oom_retries,
+        }
+        try:
+            self._study.annotate(run.claim, attributes)
+        except LeaseLostError:
+            self._feed(reducer.LeaseLost(trial.trial_number))
+            return
+        run.notes.append(f"retried: {action.why}")
+        self._observer.trial_retried(run, action.why)
+
+    def _train(self, action: reducer.Train) -> None:
+        trial = action.trial
+        if trial.trial_number not in self._state.trials:
+            return  # its lease was lost a moment ago
+        run = self._runs[trial.trial_number]
+        run.config = _with_batch(run.config, trial)
+        run.attempt = trial.attempt
+        self._pool.run(
+            trial.slot,
+            messages.RunTrial(
+                trial_number=trial.trial_number,
+                attempt=trial.attempt,
+                config=run.config,
+                config_path=self._config_path(run.config),
+                resume=action.resume,
+                notes=run.notes,
+            ),
+        )
+        self._observer.trial_started(run)
+
+    def _store(
+        self, action: reducer.StoreEpoch | reducer.StoreResult | reducer.StoreFailure
+    ) -> None:
+        number = (
+            action.trial_number
+            if isinstance(action, reducer.StoreEpoch)
+            else action.trial.trial_number
+        )
+        run = self._runs[number]
+        try:
+            if isinstance(action, reducer.StoreEpoch):
+                report = action.report
+                self._study.report(run.claim, report.epoch, report.validation_loss, {})
+                self._observer.epoch_ended(run, report)
+                return
+            attributes = _attributes(run, action.trial, action.result)
+            if isinstance(action, reducer.StoreResult):
+                loss = action.result.best_validation_loss
+                assert loss is not None, "a completed run has a loss"
+                self._study.complete(run.claim, loss, attributes)
+                self._observer.trial_completed(run, action.result)
+            else:
+                explained = {**attributes, "explanation": action.result.reason}
+                self._study.fail(run.claim, action.reason, explained)
+                self._observer.trial_failed(run, action.reason, action.result)
+            del self._runs[number]
+        except LeaseLostError:
+            self._runs.pop(number, None)
+            self._feed(reducer.LeaseLost(number))
+
+
+def _with_batch(config: TrainConfig, trial: ActiveTrial) -> TrainConfig:
+    """The configuration with what an out-of-memory retry has come down to."""
+    spec = config.training_spec.model_copy(
+        update={
+            "batch_size": trial.batch_size,
+            "accumulation_steps": trial.accumulation_steps,
+        }
+    )
+    return config.model_copy(update={"training_spec": spec})
+
+
+def _attributes(run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> Mapping[str, Any]:
+    """What a finished trial carries in the storage: flat, so that tables can sort by it."""
+    return {
+        "run": run.config.model_name,
+        "best_epoch": result.best_epoch,
+        "epochs_run": result.last_epoch,
+        "seconds": round(result.seconds, 3),
+        "tokens_per_second": round(result.tokens_per_second, 1),
+        "num_parameters": result.num_parameters,
+        "peak_memory_mib": round(result.peak_memory_bytes / 2**20, 1),
+        "effective_batch_size": trial.batch_size,
+        "oom_retries": trial.oom_retries,
+    }

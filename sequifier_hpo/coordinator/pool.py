@@ -1,0 +1,278 @@
+"""Worker processes and their device slots: start, feed, listen, replace, end."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.messages import (
+    FromWorker,
+    RunTrial,
+    StopTrials,
+    TrialEnded,
+    TrialStarted,
+    WorkerReady,
+    decode_from_worker,
+    encode,
+)
+from sequifier_hpo.records import OutcomeKind
+
+_CHUNK_BYTES = 65536
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """One worker process to keep running."""
+
+    num_slots: int
+    """Trials at the same time."""
+    is_resident: bool
+    """Whether trials run in the worker's own process (GPU) instead of in forked ones."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorkerGone:
+    """A worker process ended while a trial of it was running."""
+
+    trial_number: int
+    exit_code: int
+
+
+PoolEvent = FromWorker | WorkerGone
+
+
+class WorkerPool:
+    """Runs trials in worker processes; each slot holds one trial at a time."""
+
+    def __init__(self, specs: Sequence[WorkerSpec], stderr_path: Path) -> None:
+        """Start all workers; they import torch while the caller goes on.
+
+        Args:
+            specs: The workers to keep running.
+            stderr_path: Where their error output goes.
+        """
+        stderr_path.parent.mkdir(parents=True, exist_ok=True)
+        self._stderr_path = stderr_path
+        self._stderr = stderr_path.open("ab")
+        self._selector = selectors.DefaultSelector()
+        self._workers = [_Worker(spec) for spec in specs]
+        self._worker_of_slot = [
+            worker for worker in self._workers for _ in range(worker.spec.num_slots)
+        ]
+        for worker in self._workers:
+            self._start(worker)
+
+    @property
+    def slots(self) -> range:
+        """The slots that trials can be started in."""
+        return range(len(self._worker_of_slot))
+
+    def run(self, slot: int, order: RunTrial) -> None:
+        """Start an attempt at a trial in a slot."""
+        worker = self._worker_of_slot[slot]
+        if worker.process is None:
+            self._start(worker)
+        worker.trials[order.trial_number] = None
+        self._send(worker, encode(order))
+
+    def poll(self, timeout_seconds: float) -> list[PoolEvent]:
+        """Events since the last call; waits up to the timeout for the first.
+
+        Raises:
+            EnvironmentFaultError: If a worker process cannot even start.
+        """
+        events: list[PoolEvent] = []
+        for key, mask in self._selector.select(timeout_seconds):
+            if key.data is None:
+                os.read(key.fd, _CHUNK_BYTES)  # only there to wake us
+            elif mask & selectors.EVENT_WRITE:
+                self._flush(key.data)
+            else:
+                events += self._read(key.data)
+        return events
+
+    def wake_on(self, descriptor: int) -> None:
+        """End a running `poll` when this descriptor becomes readable."""
+        self._selector.register(descriptor, selectors.EVENT_READ, None)
+
+    def stop_trials(self) -> None:
+        """Ask every trial to write a checkpoint and end."""
+        for worker in self._workers:
+            if worker.spec.is_resident and worker.process is not None and worker.trials:
+                worker.process.send_signal(signal.SIGTERM)
+            else:
+                self._send(worker, encode(StopTrials()))
+
+    def kill_trial(self, trial_number: int) -> None:
+        """End the process of one trial at once."""
+        for worker in self._workers:
+            pid = worker.trials.pop(trial_number, None)
+            if pid is not None:
+                _kill(pid)
+
+    def close(self) -> None:
+        """End all workers, at once if they do not end by themselves."""
+        for worker in self._workers:
+            self._close_input(worker)
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for worker in self._workers:
+            if worker.process is not None:
+                try:
+                    worker.process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    worker.process.kill()
+                self._discard(worker)
+        self._selector.close()
+        self._stderr.close()
+
+    def kill(self) -> None:
+        """End all processes at once; `close` still tidies up."""
+        for worker in self._workers:
+            for pid in worker.trials.values():
+                if pid is not None:
+                    _kill(pid)
+            if worker.process is not None:
+                worker.process.kill()
+
+    # Inside
+
+    def _start(self, worker: "_Worker") -> None:
+        command = [sys.executable, "-m", "sequifier_hpo.worker"]
+        if worker.spec.is_resident:
+            command.append("--resident")
+        environment = {**os.environ, **worker.spec.environment}
+        if not worker.spec.is_resident:
+            # Before torch is imported: its thread pools are sized then.
+            environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = "1"
+        worker.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=environment,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C in the terminal is for the coordinator alone
+        )
+        assert worker.process.stdin is not None
+        assert worker.process.stdout is not None
+        worker.input = worker.process.stdin.fileno()
+        worker.output = worker.process.stdout.fileno()
+        worker.unread = worker.unsent = b""
+        worker.is_ready = False
+        # Never wait for a worker that waits for us.
+        os.set_blocking(worker.input, False)
+        self._selector.register(worker.output, selectors.EVENT_READ, worker)
+
+    def _send(self, worker: "_Worker", data: bytes) -> None:
+        if worker.input >= 0:
+            worker.unsent += data
+            self._flush(worker)
+
+    def _flush(self, worker: "_Worker") -> None:
+        """Write what the pipe takes; the rest goes when the selector says so."""
+        was_waiting = worker.is_waiting_to_write
+        try:
+            worker.unsent = worker.unsent[os.write(worker.input, worker.unsent) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            worker.unsent = b""  # it is dead; the end of its output tells
+        worker.is_waiting_to_write = bool(worker.unsent)
+        if worker.is_waiting_to_write and not was_waiting:
+            self._selector.register(worker.input, selectors.EVENT_WRITE, worker)
+        elif was_waiting and not worker.is_waiting_to_write:
+            self._selector.unregister(worker.input)
+
+    def _close_input(self, worker: "_Worker") -> None:
+        if worker.input >= 0:
+            if worker.is_waiting_to_write:
+                self._selector.unregister(worker.input)
+            assert worker.process is not None
+            assert worker.process.stdin is not None
+            worker.process.stdin.close()
+            worker.input, worker.is_waiting_to_write = -1, False
+
+    def _read(self, worker: "_Worker") -> list[PoolEvent]:
+        chunk = os.read(worker.output, _CHUNK_BYTES)
+        if not chunk:
+            exit_code = self._discard(worker)
+            if not worker.is_ready:
+                raise EnvironmentFaultError(
+                    f"a worker process could not start (exit code {exit_code}):\n"
+                    f"{_tail(self._stderr_path)}",
+                    f"see {self._stderr_path}; `python -c 'import torch'` must work here",
+                )
+            trials, worker.trials = worker.trials, {}
+            return [WorkerGone(trial_number, exit_code) for trial_number in trials]
+        *lines, worker.unread = (worker.unread + chunk).split(b"\n")
+        events: list[PoolEvent] = []
+        for line in lines:
+            message = decode_from_worker(line)
+            events.append(message)
+            if isinstance(message, WorkerReady):
+                worker.is_ready = True
+            elif isinstance(message, TrialStarted) and message.trial_number in worker.trials:
+                worker.trials[message.trial_number] = message.pid
+            elif isinstance(message, TrialEnded):
+                worker.trials.pop(message.trial_number, None)
+                self._replace_after_failure(worker, message)
+        return events
+
+    def _replace_after_failure(self, worker: "_Worker", message: TrialEnded) -> None:
+        """A process that ran out of device memory or crashed may be poisoned; start anew."""
+        poisonous = {OutcomeKind.OUT_OF_MEMORY, OutcomeKind.CRASHED}
+        if worker.spec.is_resident and message.result.kind in poisonous:
+            assert worker.process is not None
+            worker.process.kill()
+            self._discard(worker)
+
+    def _discard(self, worker: "_Worker") -> int:
+        """Forget a process that has ended or was killed; returns its exit code."""
+        assert worker.process is not None
+        assert worker.process.stdout is not None
+        self._close_input(worker)
+        self._selector.unregister(worker.output)
+        worker.process.stdout.close()
+        exit_code = worker.process.wait()
+        worker.process = None
+        return exit_code
+
+
+@dataclass
+class _Worker:
+    """One worker process, or none while it is not running."""
+
+    spec: WorkerSpec
+    process: subprocess.Popen[bytes] | None = None
+    input: int = -1
+    """Descriptor of the pipe that it reads; -1 = closed."""
+    output: int = -1
+    """Descriptor of the pipe that it writes."""
+    unsent: bytes = b""
+    unread: bytes = b""
+    is_ready: bool = False
+    """Whether the process has come up."""
+    is_waiting_to_write: bool = False
+    trials: dict[int, int | None] = field(default_factory=dict)
+    """Trial number -> pid of its process, once known."""
+
+
+def _tail(path: Path, num_lines: int = 5) -> str:
+    """The last lines of a log, indented."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-num_lines:]
+    return "\n".join(f"      {line}" for line in lines)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,94 @@
+"""What coordinator and worker say to each other: one JSON object a line, over a pipe."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+
+
+class RunTrial(FrozenModel):
+    """To a worker: train this configuration and report."""
+
+    kind: Literal["run_trial"] = "run_trial"
+    trial_number: int
+    attempt: int
+    """From 1; above 1 after an out-of-memory retry."""
+    config: TrainConfig
+    config_path: str | None
+    """Where the run's `train.yaml` is written before the first step; None = it exists already."""
+    resume: bool
+    """Whether to continue from the run's newest checkpoint."""
+    notes: list[str] = Field(default=[])
+    """Lines for the head of the run's log: adjustments, retries."""
+
+
+class StopTrials(FrozenModel):
+    """To a worker: write checkpoints and end all running trials."""
+
+    kind: Literal["stop_trials"] = "stop_trials"
+
+
+class WorkerReady(FrozenModel):
+    """From a worker: ready for trials."""
+
+    kind: Literal["worker_ready"] = "worker_ready"
+    pid: int
+
+
+class TrialStarted(FrozenModel):
+    """From a worker: the process of a trial runs."""
+
+    kind: Literal["trial_started"] = "trial_started"
+    trial_number: int
+    pid: int
+
+
+class BatchDone(FrozenModel):
+    """From a trial: progress inside an epoch."""
+
+    kind: Literal["batch_done"] = "batch_done"
+    trial_number: int
+    report: BatchReport
+
+
+class EpochDone(FrozenModel):
+    """From a trial: an epoch with its validation loss."""
+
+    kind: Literal["epoch_done"] = "epoch_done"
+    trial_number: int
+    report: EpochReport
+
+
+class TrialEnded(FrozenModel):
+    """From a worker: the one outcome of an attempt."""
+
+    kind: Literal["trial_ended"] = "trial_ended"
+    trial_number: int
+    result: TrainingResult
+
+
+ToWorker = RunTrial | StopTrials
+FromWorker = WorkerReady | TrialStarted | BatchDone | EpochDone | TrialEnded
+
+_TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="kind")])
+_FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(
+    Annotated[FromWorker, Field(discriminator="kind")]
+)
+
+
+def encode(message: ToWorker | FromWorker) -> bytes:
+    """One line of JSON, line break included; floats survive exactly."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def decode_to_worker(line: bytes) -> ToWorker:
+    """Parse a line written by the coordinator."""
+    return _TO_WORKER.validate_json(line)
+
+
+def decode_from_worker(line: bytes) -> FromWorker:
+    """Parse a line written by a worker."""
+    return _FROM_WORKER.validate_json(line)

@@ -1,0 +1,1 @@
+"""The worker process: train configurations in, progress events and one outcome each out."""

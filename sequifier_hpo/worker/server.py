@@ -1,0 +1,229 @@
+"""A worker process: takes trials from a pipe, runs each in a child of its own, relays the events.
+
+On a CPU the server imports torch and loads the data once, then forks a process per trial: a fork
+costs milliseconds, shares the data without copies, and whatever happens to a trial (a crash, a
+leak, the kernel's out-of-memory killer) happens to it alone. CUDA does not survive a fork, so a
+resident server runs its trials itself and is replaced by the coordinator after a failure.
+
+The server starts no threads, and ends when the coordinator's end of the pipe closes.
+"""
+
+import os
+import select
+import signal
+from dataclasses import dataclass, field
+
+from sequifier_hpo.messages import (
+    FromWorker,
+    RunTrial,
+    StopTrials,
+    TrialEnded,
+    TrialStarted,
+    WorkerReady,
+    decode_to_worker,
+    encode,
+)
+from sequifier_hpo.records import OutcomeKind, TrainingResult
+from sequifier_hpo.training.data import TrainingData, data_key, open_training_data
+from sequifier_hpo.worker.trial import run_trial
+
+_POLL_SECONDS = 0.2  # only for a child that closed its pipe but has not ended yet
+_CHUNK_BYTES = 65536
+
+
+@dataclass
+class _Lines:
+    """Splits a stream of bytes into complete lines."""
+
+    rest: bytes = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        *complete, self.rest = (self.rest + chunk).split(b"\n")
+        return complete
+
+
+@dataclass
+class _Child:
+    """The process of one trial."""
+
+    pid: int
+    order: RunTrial
+    pipe: int
+    output: _Lines = field(default_factory=_Lines)
+    has_ended: bool = False
+    """Whether its outcome was relayed."""
+
+
+class WorkerServer:
+    """Serves one coordinator."""
+
+    def __init__(self, commands: int, events: int, *, forks: bool) -> None:
+        """Take over two descriptors.
+
+        Args:
+            commands: Where orders come from.
+            events: Where events go to.
+            forks: Whether each trial gets a process of its own.
+        """
+        self._commands = commands
+        self._events = events
+        self._forks = forks
+        self._input = _Lines()
+        self._children: dict[int, _Child] = {}
+        self._data: tuple[object, TrainingData] | None = None
+        self._stop_requested = False
+
+    def serve(self) -> None:
+        """Work until the coordinator is gone; then end every trial at once."""
+        self._send(WorkerReady(pid=os.getpid()))
+        while self._step():
+            pass
+        for child in self._children.values():
+            os.kill(child.pid, signal.SIGKILL)
+
+    def _step(self) -> bool:
+        """Wait for something and deal with it; False when the coordinator's pipe is closed."""
+        pipes = {child.pipe: child for child in self._children.values() if child.pipe >= 0}
+        timeout = _POLL_SECONDS if len(pipes) < len(self._children) else None
+        readable, _, _ = select.select([self._commands, *pipes], [], [], timeout)
+        for descriptor in readable:
+            if descriptor != self._commands:
+                self._relay(pipes[descriptor])
+        for child in [child for child in self._children.values() if child.pipe < 0]:
+            self._reap(child)
+        if self._commands in readable:
+            chunk = os.read(self._commands, _CHUNK_BYTES)
+            if not chunk:
+                return False
+            for line in self._input.feed(chunk):
+                self._obey(line)
+        return True
+
+    def _obey(self, line: bytes) -> None:
+        order = decode_to_worker(line)
+        if isinstance(order, StopTrials):
+            for child in self._children.values():
+                os.kill(child.pid, signal.SIGTERM)
+        elif self._forks:
+            self._fork(order)
+        else:
+            self._run_here(order)
+
+    # One process per trial
+
+    def _fork(self, order: RunTrial) -> None:
+        try:
+            self._open_data(order)
+        except Exception:  # noqa: BLE001 - the child meets the same error and reports it
+            self._data = None
+        reading, writing = os.pipe()
+        # A stop that arrives before the child can handle it must wait, not kill.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            self._be_child(order, writing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.close(writing)
+        self._children[order.trial_number] = _Child(pid, order, reading)
+        self._send(TrialStarted(trial_number=order.trial_number, pid=pid))
+
+    def _be_child(self, order: RunTrial, events: int) -> None:
+        """Run the trial in a forked process; never returns."""
+        exit_code = 1
+        try:
+            os.close(self._commands)
+            os.close(self._events)
+            for sibling in self._children.values():
+                if sibling.pipe >= 0:
+                    os.close(sibling.pipe)
+            self._events = events
+            self._listen_for_stop()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            server = os.getppid()
+
+            def should_stop() -> bool:
+                if os.getppid() != server:
+                    os._exit(1)  # the server is gone, and with it everyone who would listen
+                return self._stop_requested
+
+            run_trial(order, lambda: self._open_data(order), self._send, should_stop)
+            exit_code = 0
+        finally:
+            os._exit(exit_code)
+
+    def _relay(self, child: _Child) -> None:
+        chunk = os.read(child.pipe, _CHUNK_BYTES)
+        if not chunk:
+            os.close(child.pipe)
+            child.pipe = -1
+            return
+        for line in child.output.feed(chunk):
+            child.has_ended = child.has_ended or b'"kind":"trial_ended"' in line[:40]
+            self._write(line + b"\n")
+
+    def _reap(self, child: _Child) -> None:
+        pid, status = os.waitpid(child.pid, os.WNOHANG)
+        if pid == 0:
+            return
+        del self._children[child.order.trial_number]
+        if not child.has_ended:
+            result = _result_of_exit(os.waitstatus_to_exitcode(status), child.order)
+            self._send(TrialEnded(trial_number=child.order.trial_number, result=result))
+
+    # Trials in this process
+
+    def _run_here(self, order: RunTrial) -> None:
+        self._stop_requested = False
+        self._listen_for_stop()
+        self._send(TrialStarted(trial_number=order.trial_number, pid=os.getpid()))
+        coordinator = os.getppid()
+
+        def should_stop() -> bool:
+            if os.getppid() != coordinator:
+                os._exit(1)
+            return self._stop_requested
+
+        run_trial(order, lambda: self._open_data(order), self._send, should_stop)
+
+    # Both
+
+    def _open_data(self, order: RunTrial) -> TrainingData:
+        """The data of a trial, loaded once for all that share it."""
+        key = data_key(order.config)
+        if self._data is None or self._data[0] != key:
+            self._data = None  # free the old data before the new is loaded
+            self._data = (key, open_training_data(order.config))
+        return self._data[1]
+
+    def _listen_for_stop(self) -> None:
+        def on_stop(_signal: int, _frame: object) -> None:
+            self._stop_requested = True
+
+        signal.signal(signal.SIGTERM, on_stop)
+
+    def _send(self, message: FromWorker) -> None:
+        self._write(encode(message))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[os.write(self._events, data) :]
+        except BrokenPipeError:
+            os._exit(1)  # nobody listens any more
+
+
+def _result_of_exit(exit_code: int, order: RunTrial) -> TrainingResult:
+    """The outcome of a trial whose process ended without saying how."""
+    batch_size = order.config.training_spec.batch_size
+    if exit_code == -signal.SIGKILL:
+        return TrainingResult(
+            kind=OutcomeKind.OUT_OF_MEMORY,
+            reason="killed with SIGKILL, as the kernel does when memory runs out",
+            batch_size=batch_size,
+        )
+    if exit_code < 0:
+        reason = f"the trial's process was ended by {signal.Signals(-exit_code).name}"
+    else:
+        reason = f"the trial's process ended with exit code {exit_code} before it was done"
+    return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)

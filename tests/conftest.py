@@ -1,0 +1,93 @@
+"""Fixtures that all tests share: a small project, and search files in it."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+METADATA: dict[str, Any] = {
+    "n_classes": {"product": 10, "weekday": 8},
+    "id_maps": {
+        "product": {str(100 + i): i + 1 for i in range(9)},
+        "weekday": {str(i): i + 1 for i in range(7)},
+    },
+    "split_paths": [f"./data/shop-split{i}.parquet" for i in range(3)],
+    "column_types": {"product": "Int64", "price": "Float64", "weekday": "Int64"},
+    "selected_columns_statistics": {"price": {"std": 1.446, "mean": 12.52}},
+}
+
+SEARCH: dict[str, Any] = {
+    "project_root": ".",
+    "metadata_config_path": "configs/metadata_configs/shop.json",
+    "hp_search_name": "shop",
+    "model_config_write_path": "configs/hp_search",
+    "search_strategy": "grid",
+    "input_columns": [["product"], ["product", "price"]],
+    "target_columns": ["product"],
+    "target_column_types": {"product": "categorical"},
+    "seq_length": [6],
+    "model_hyperparameter_sampling": {
+        "dim_model": [64, 128],
+        "n_head": [4, 8],
+        "initial_embedding_dim": [64, 128],
+        "dim_feedforward": [32],
+        "num_layers": [1, 2],
+        "activation_fn": ["swiglu"],
+        "normalization": ["rmsnorm"],
+        "positional_encoding": ["learned"],
+        "attention_type": ["mha"],
+        "n_kv_heads": [None],
+    },
+    "training_hyperparameter_sampling": {
+        "learning_rate": [0.001],
+        "epochs": [1],
+        "batch_size": [8],
+        "accumulation_steps": [1],
+    },
+}
+
+WriteSearch = Callable[..., Path]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project root with metadata, as the working directory."""
+    folder = tmp_path / "configs" / "metadata_configs"
+    folder.mkdir(parents=True)
+    (folder / "shop.json").write_text(json.dumps(METADATA))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def search_data() -> dict[str, Any]:
+    """The content of a valid search file: a grid of 2 input sets, 2 backbones and 2 depths."""
+    return copy.deepcopy(SEARCH)
+
+
+@pytest.fixture
+def write_search(project: Path, search_data: dict[str, Any]) -> WriteSearch:
+    """Write the valid search file with changes given as dotted paths; None removes a key."""
+
+    def write(changes: dict[str, Any] | None = None, *, remove: tuple[str, ...] = ()) -> Path:
+        for path, value in (changes or {}).items():
+            *parents, key = path.split(".")
+            holder = search_data
+            for parent in parents:
+                holder = holder[parent]
+            holder[key] = value
+        for path in remove:
+            *parents, key = path.split(".")
+            holder = search_data
+            for parent in parents:
+                holder = holder[parent]
+            del holder[key]
+        file = project / "configs" / "search.yaml"
+        file.write_text(yaml.safe_dump(search_data, sort_keys=False))
+        return file.relative_to(project)
+
+    return write
