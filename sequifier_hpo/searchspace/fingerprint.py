@@ -51,10 +51,10 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
     """The space as plain JSON values: name -> rows of every parameter, and the fixed part."""
     config = space.config
     candidates = {
-        parameter.name: [dict(choice.values) for choice in parameter.choices]
+        parameter.name: [_row(parameter.name, choice.values) for choice in parameter.choices]
         for parameter in (*space.parameters, *space.fixed)
     }
-    searched = {field for rows in candidates.values() for field in rows[0]}
+    searched = {f for p in (*space.parameters, *space.fixed) for f in p.choices[0].values}
     holders = (
         config,
         config.model_hyperparameter_sampling,
@@ -83,5 +83,28 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
         elif name not in stored:
             lines.append(f"+ {name}: {canonical(given[name])}")
         elif canonical(stored[name]) != canonical(given[name]):
-            lines.append(f"~ {name}: {canonical(stored[name])} -> {canonical(given[name])}")
+            lines += _changes(name, stored[name], given[name])
     return lines
+
+
+def _changes(name: str, before: Any, after: Any) -> list[str]:
+    """Per row where two lists of linked rows differ, else in one line."""
+    has_rows = all(isinstance(part, list) and part for part in (before, after)) and all(
+        isinstance(row, dict) for row in (*before, *after)
+    )
+    if not has_rows:
+        return [f"~ {name}: {canonical(before)} -> {canonical(after)}"]
+    lines = []
+    for i in range(max(len(before), len(after))):
+        if i >= len(after):
+            lines.append(f"- {name}[{i}]: {canonical(before[i])}")
+        elif i >= len(before):
+            lines.append(f"+ {name}[{i}]: {canonical(after[i])}")
+        elif canonical(before[i]) != canonical(after[i]):
+            lines.append(f"~ {name}[{i}]: {canonical(before[i])} -> {canonical(after[i])}")
+    return lines
+
+
+def _row(name: str, values: Mapping[str, Any]) -> Any:
+    """The value of an independent field, or the whole row of a linked group."""
+    return values[name] if set(values) == {name} else dict(values)

@@ -1,0 +1,416 @@
+"""Studies on a real SQLite storage: claims, results, duplicates, orphans and identity."""
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from sequifier_hpo.config.search import load_search
+from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.searchspace import EffectiveSpace, compile_space
+from sequifier_hpo.study import (
+    Lease,
+    LeaseLostError,
+    RunState,
+    SearchPlan,
+    SearchStudy,
+    SpaceChangedError,
+    Storage,
+    read_study,
+    sqlite_url,
+)
+from sequifier_hpo.study.samplers import make_sampler
+from tests.conftest import WriteSearch
+
+MODEL = "model_hyperparameter_sampling"
+
+
+def plan_of(write: WriteSearch, changes: dict[str, Any] | None = None) -> SearchPlan:
+    config = load_search(write(changes)).config
+    space = compile_space(config)
+    effective = EffectiveSpace(space, config.seed)
+    limit = config.n_samples or effective.num_distinct
+    return SearchPlan(
+        name="shop",
+        space=space,
+        effective=effective,
+        strategy=config.search_strategy,
+        num_runs=min(limit, effective.num_distinct),
+        describe=lambda _cell: {"described": True},
+    )
+
+
+class Opener:
+    """Opens the same storage again and again, as one process after the other would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = sqlite_url(folder / "study.db")
+        self._open: list[tuple[Storage, Lease]] = []
+
+    def study(self, plan: SearchPlan) -> SearchStudy:
+        storage = Storage(self.url)
+        lease = Lease.acquire(self._folder / "coordinators")
+        self._open.append((storage, lease))
+        return SearchStudy(storage, plan, lease.owner)
+
+    def die(self) -> None:
+        """Let go of everything, as the kernel does for a killed process."""
+        for storage, lease in self._open:
+            lease.release()
+            storage.close()
+        self._open.clear()
+
+
+@pytest.fixture
+def opener(tmp_path: Path) -> Iterator[Opener]:
+    opener = Opener(tmp_path / "study")
+    yield opener
+    opener.die()
+
+
+def finish_all(study: SearchStudy) -> list[tuple[int, ...]]:
+    cells = []
+    while (claim := study.claim()) is not None:
+        study.report(claim, 1, 0.5, {})
+        study.complete(claim, 0.5, {"best_epoch": 1})
+        cells.append(claim.cell)
+    return cells
+
+
+def test_a_grid_runs_every_cell_once_and_then_nothing(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    study = opener.study(plan)
+
+    cells = finish_all(study)
+
+    assert len(cells) == len(set(cells)) == plan.space.num_cells
+    assert study.claim() is None
+    assert not study.is_anything_left()
+
+
+def test_run_numbers_are_trial_numbers(write_search: WriteSearch, opener: Opener) -> None:
+    study = opener.study(plan_of(write_search))
+
+    claims = [study.claim() for _ in range(3)]
+
+    assert [claim and (claim.trial_number, claim.run_number) for claim in claims] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+    ]
+
+
+@pytest.mark.parametrize("pause_after", [1, 3])
+def test_a_resumed_sample_gives_the_same_ordered_runs_as_one_go(
+    write_search: WriteSearch, tmp_path: Path, pause_after: int
+) -> None:
+    plan = plan_of(write_search, {"search_strategy": "sample", "n_samples": 6})
+    straight, paused = Opener(tmp_path / "a"), Opener(tmp_path / "b")
+    expected = finish_all(straight.study(plan))
+
+    study = paused.study(plan)
+    cells = []
+    for _ in range(pause_after):
+        claim = study.claim()
+        assert claim is not None
+        study.complete(claim, 0.5, {})
+        cells.append(claim.cell)
+    paused.die()
+    cells += finish_all(paused.study(plan))
+    straight.die()
+    paused.die()
+
+    assert cells == expected
+    assert len(set(cells)) == 6
+
+
+def test_a_larger_n_samples_continues_with_new_runs(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    few = plan_of(write_search, {"search_strategy": "sample", "n_samples": 3})
+    first = finish_all(opener.study(few))
+    more = plan_of(write_search, {"search_strategy": "sample", "n_samples": 5})
+
+    second = finish_all(opener.study(more))
+
+    assert len(set(first + second)) == 5
+
+
+def test_duplicate_grid_cells_take_the_result_of_the_run_they_equal(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, {f"{MODEL}.n_kv_heads": [None, 2, 4]})  # all the same under mha
+    study = opener.study(plan)
+
+    cells = finish_all(study)
+
+    runs = study.runs()
+    assert len(cells) == 8
+    assert len(runs) == plan.space.num_cells == 24
+    twins = [run for run in runs if run.duplicate_of is not None]
+    assert len(twins) == 16
+    assert all(run.validation_loss == 0.5 for run in twins)
+
+
+def test_duplicates_missing_after_a_crash_are_made_up_for(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    sampled = plan_of(write_search, {"search_strategy": "sample", "n_samples": 8,
+                                     f"{MODEL}.n_kv_heads": [None, 2]})  # fmt: skip
+    finish_all(opener.study(sampled))  # the same runs, without their duplicates
+    grid = plan_of(write_search, {"search_strategy": "grid"})
+
+    study = opener.study(grid)
+
+    assert len(study.runs()) == grid.space.num_cells == 16
+
+
+def test_the_run_of_a_dead_coordinator_is_continued_under_its_number(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    lost = opener.study(plan).claim()
+    assert lost is not None
+    opener.die()
+
+    claim = opener.study(plan).claim()
+
+    assert claim is not None
+    assert (claim.run_number, claim.rank, claim.cell) == (lost.run_number, lost.rank, lost.cell)
+    assert claim.is_continuation
+    assert claim.trial_number != lost.trial_number
+
+
+def test_the_run_of_a_living_coordinator_is_left_alone(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    first = opener.study(plan).claim()
+
+    second = opener.study(plan).claim()
+
+    assert first is not None
+    assert second is not None
+    assert first.rank != second.rank
+
+
+def test_a_coordinator_taken_for_dead_cannot_store_its_result(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    frozen = opener.study(plan)
+    claim = frozen.claim()
+    assert claim is not None
+    Path(next(iter((opener._folder / "coordinators").glob("*.lock")))).unlink()
+    taken_over = opener.study(plan).claim()
+
+    with pytest.raises(LeaseLostError):
+        frozen.complete(claim, 0.1, {})
+    with pytest.raises(LeaseLostError):
+        frozen.report(claim, 1, 0.1, {})
+
+    assert taken_over is not None
+    assert taken_over.run_number == claim.run_number
+
+
+def test_an_interrupted_run_comes_before_new_ones(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(plan_of(write_search))
+    first, _second = study.claim(), study.claim()
+    assert first is not None
+    study.fail(first, "interrupted", {"effective_batch_size": 4, "oom_retries": 1})
+
+    again = study.claim()
+
+    assert again is not None
+    assert again.run_number == first.run_number
+    assert (again.batch_size, again.oom_retries) == (4, 1)
+
+
+def test_a_run_that_is_lost_three_times_is_given_up(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    ranks = []
+    for _ in range(4):
+        claim = opener.study(plan).claim()
+        assert claim is not None
+        ranks.append(claim.rank)
+        opener.die()
+
+    assert ranks[:3] == [ranks[0]] * 3
+    assert ranks[3] != ranks[0]
+
+
+def test_a_failed_run_is_final_until_asked_for(write_search: WriteSearch, opener: Opener) -> None:
+    study = opener.study(plan_of(write_search))
+    failed = study.claim()
+    assert failed is not None
+    study.fail(failed, "diverged", {})
+    cells = finish_all(study)
+
+    assert failed.cell not in cells
+    assert study.retry_failed() == 1
+    assert finish_all(study) == [failed.cell]
+
+
+def test_losses_of_all_attempts_form_one_curve(write_search: WriteSearch, opener: Opener) -> None:
+    study = opener.study(plan_of(write_search))
+    first = study.claim()
+    assert first is not None
+    study.report(first, 1, 0.9, {})
+    study.fail(first, "interrupted", {})
+    again = study.claim()
+    assert again is not None
+    study.report(again, 2, 0.8, {})
+    study.complete(again, 0.8, {})
+
+    (run,) = study.runs()
+
+    assert run.losses == {1: 0.9, 2: 0.8}
+    assert run.state == RunState.COMPLETE
+    assert run.num_attempts == 2
+
+
+def test_another_search_space_is_refused_with_a_diff(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    finish_all(opener.study(plan_of(write_search)))
+    changed = plan_of(write_search, {f"{MODEL}.num_layers": [1, 2, 3]})
+
+    with pytest.raises(
+        SpaceChangedError, match=r"(?s)~ num_layers: \[1,2\] -> \[1,2,3\].*hp_search_name"
+    ):
+        opener.study(changed)
+
+
+def test_reordered_rows_of_a_linked_group_are_refused(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    finish_all(opener.study(plan_of(write_search)))
+    changes = {
+        f"{MODEL}.{field}": values
+        for field, values in (
+            ("dim_model", [128, 64]),
+            ("n_head", [8, 4]),
+            ("initial_embedding_dim", [128, 64]),
+        )
+    }
+
+    with pytest.raises(SpaceChangedError, match="model_backbone"):
+        opener.study(plan_of(write_search, changes))
+
+
+def test_the_study_is_an_ordinary_optuna_study(write_search: WriteSearch, opener: Opener) -> None:
+    finish_all(opener.study(plan_of(write_search)))
+
+    study = optuna.load_study(study_name="shop", storage=opener.url)
+
+    assert study.best_value == 0.5
+    assert study.best_params["model_backbone"] in {
+        "0: dim_model=64 n_head=4",
+        "1: dim_model=128 n_head=8",
+    }
+    assert all(trial.intermediate_values == {1: 0.5} for trial in study.trials)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "base"),
+    [("grid", optuna.samplers.GridSampler), ("sample", optuna.samplers.RandomSampler)],
+)
+def test_our_samplers_keep_the_contracts_of_optunas(
+    write_search: WriteSearch, strategy: str, base: type[optuna.samplers.BaseSampler]
+) -> None:
+    plan = plan_of(write_search)
+    sampler = make_sampler(plan.space, plan.effective, strategy)
+    study = optuna.create_study(sampler=sampler)
+    names = [parameter.name for parameter in plan.space.parameters]
+    choices = {parameter.name: parameter.labels for parameter in plan.space.parameters}
+
+    study.optimize(
+        lambda trial: len([trial.suggest_categorical(n, choices[n]) for n in names]), n_trials=50
+    )
+
+    assert isinstance(sampler, base)
+    assert len({tuple(trial.params.values()) for trial in study.trials}) == 8
+    assert len(study.trials) == 8
+
+
+def test_a_missing_study_is_named_with_those_that_exist(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    opener.study(plan_of(write_search))
+
+    with pytest.raises(InputError, match=r"nope.*\n.*shop"):
+        read_study(Storage(opener.url), "nope")
+
+
+def test_a_snapshot_reads_the_runs_without_the_search_file(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(plan_of(write_search))
+    finish_all(study)
+    study.set_num_runs()
+
+    snapshot = read_study(Storage(opener.url), "shop")
+
+    assert snapshot.num_runs == 8
+    assert list(snapshot.runs) == study.runs()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://user:secret@host/db", "not supported"),
+        ("not a url", "not a database URL"),
+        ("sqlite://", "needs a file"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused(url: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        Storage(url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_storage_in_a_file_that_is_no_database_is_an_environment_fault(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    path.write_text("this is not a database, and it is long enough to be looked at" * 100)
+
+    with pytest.raises(EnvironmentFaultError, match="cannot be opened"):
+        Storage(sqlite_url(path))
+
+
+def claim_until_done(url: str, folder: str, plan_file: str, found: Any) -> None:
+    config = load_search(Path(plan_file)).config
+    space = compile_space(config)
+    effective = EffectiveSpace(space, config.seed)
+    plan = SearchPlan("shop", space, effective, "grid", effective.num_distinct, lambda _: {})
+    storage, lease = Storage(url), Lease.acquire(Path(folder))
+    found.put(finish_all(SearchStudy(storage, plan, lease.owner)))
+
+
+@pytest.mark.slow
+def test_four_coordinators_at_once_share_a_grid_without_overlap(
+    write_search: WriteSearch, tmp_path: Path
+) -> None:
+    file = write_search({f"{MODEL}.dim_feedforward": [8, 16, 24, 32]})
+    spawn = multiprocessing.get_context("spawn")
+    found: Any = spawn.Queue()
+    arguments = (sqlite_url(tmp_path / "s.db"), str(tmp_path / "c"), str(file), found)
+    processes = [spawn.Process(target=claim_until_done, args=arguments) for _ in range(4)]
+
+    for process in processes:
+        process.start()
+    cells = [cell for _ in processes for cell in found.get(timeout=60)]
+    for process in processes:
+        process.join()
+
+    assert len(cells) == len(set(cells)) == 32
