@@ -24,7 +24,8 @@ from sequifier_hpo.messages import (
     encode,
 )
 from sequifier_hpo.records import OutcomeKind, TrainingResult
-from sequifier_hpo.training.data import TrainingData, data_key, open_training_data
+from sequifier_hpo.training.data.open import data_key, open_training_data
+from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.worker.trial import run_trial
 
 _POLL_SECONDS = 0.2  # only for a child that closed its pipe but has not ended yet

@@ -9,7 +9,7 @@ from sequifier_hpo.config.train import train_yaml
 from sequifier_hpo.errors import SequifierHpoError
 from sequifier_hpo.messages import BatchDone, EpochDone, FromWorker, RunTrial, TrialEnded
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.training.data import TrainingData
+from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.memory import is_out_of_memory
 from sequifier_hpo.training.run import train
 from sequifier_hpo.worker.run_log import RunLog
