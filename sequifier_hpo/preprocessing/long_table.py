@@ -1,0 +1,107 @@
+"""The long table of a split: one row per window and feature column, as CSV or Parquet."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
+from sequifier_hpo.preprocessing.staging import disk_faults
+from sequifier_hpo.preprocessing.windows import Windows, gather_items
+
+WINDOW_COLUMNS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
+
+# Numbers made at once: 64 MiB of them, whatever the length of the windows.
+_CHUNK_NUMBERS = 8 * 2**20
+_ROW_GROUP_NUMBERS = 4 * 2**20
+
+
+def write_long_table(
+    path: Path, write_format: str, windows: Windows, columns: Sequence[EncodedColumn]
+) -> None:
+    """Write one split; `write_format` is csv or parquet.
+
+    Raises:
+        EnvironmentFaultError: If the disk is full or not writable.
+    """
+    with disk_faults(path):
+        if write_format == "csv":
+            _write_csv(path, windows, columns)
+        else:
+            _write_parquet(path, windows, columns)
+
+
+def _write_csv(path: Path, windows: Windows, columns: Sequence[EncodedColumn]) -> None:
+    with path.open("wb") as file:
+        table_schema(windows, columns).to_frame().write_csv(file)
+        for chunk in _chunks(windows, columns):
+            chunk.write_csv(file, include_header=False)
+
+
+def _write_parquet(path: Path, windows: Windows, columns: Sequence[EncodedColumn]) -> None:
+    """Stream the chunks into one file: the whole table may be far larger than the raw one."""
+    schema = table_schema(windows, columns)
+
+    def produce(
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,  # noqa: ARG001 - a wish of polars that sources may disregard
+    ) -> Iterator[pl.DataFrame]:
+        assert with_columns is None, "a sink asks for whole rows"
+        assert predicate is None, "a sink asks for all rows"
+        assert n_rows is None, "a sink asks for all rows"
+        yield from _chunks(windows, columns)
+
+    row_group = max(_ROW_GROUP_NUMBERS // (windows.seq_length + 1), 1)
+    try:
+        register_io_source(produce, schema=schema).sink_parquet(
+            path, compression="snappy", row_group_size=row_group, maintain_order=True
+        )
+    except pl.exceptions.ComputeError as error:
+        # polars packs what the system said about the disk into the text of its own error.
+        _, is_about_disk, reason = str(error).rpartition("IO error: ")
+        if not is_about_disk:
+            raise
+        raise OSError(reason) from error
+
+
+def table_schema(windows: Windows, columns: Sequence[EncodedColumn]) -> pl.Schema:
+    """Columns and types of the long table: ids stay whole only when no column is real."""
+    types: dict[str, pl.DataType] = dict.fromkeys(WINDOW_COLUMNS, pl.Int64())
+    types["inputCol"] = pl.String()
+    items = pl.Int64() if _dtype(columns) == np.int64 else pl.Float64()
+    return pl.Schema(types | {str(i): items for i in range(windows.seq_length, -1, -1)})
+
+
+def _dtype(columns: Sequence[EncodedColumn]) -> type[np.int64] | type[np.float64]:
+    is_whole = all(column.kind is ColumnKind.CATEGORICAL for column in columns)
+    return np.int64 if is_whole else np.float64
+
+
+def _chunks(windows: Windows, columns: Sequence[EncodedColumn]) -> Iterator[pl.DataFrame]:
+    step = max(_CHUNK_NUMBERS // (len(columns) * (windows.seq_length + 1)), 1)
+    for begin in range(0, len(windows), step):
+        yield _chunk(windows, columns, begin, min(begin + step, len(windows)))
+
+
+def _chunk(
+    windows: Windows, columns: Sequence[EncodedColumn], begin: int, end: int
+) -> pl.DataFrame:
+    num_windows, num_columns = end - begin, len(columns)
+    first_rows, lower_rows = windows.first_rows[begin:end], windows.lower_rows[begin:end]
+    ids = (windows.sequence_ids, windows.subsequence_ids, windows.start_positions)
+    series = [
+        pl.Series(name, np.repeat(values[begin:end], num_columns))
+        for name, values in zip(WINDOW_COLUMNS, ids, strict=False)
+    ]
+    names = pl.Series("inputCol", [column.name for column in columns])
+    series.append(names.gather(np.tile(np.arange(num_columns), num_windows)))
+    for offset in range(windows.seq_length + 1):
+        items = np.empty((num_windows, num_columns), dtype=_dtype(columns))
+        for i, column in enumerate(columns):
+            items[:, i] = gather_items(column.values, first_rows, lower_rows, offset)
+        series.append(pl.Series(str(windows.seq_length - offset), items.reshape(-1)))
+    return pl.DataFrame(series)

@@ -1,0 +1,296 @@
+"""Raw tables from disk: which files, which columns, one frame in file order.
+
+A folder of files is one table here, so that a sequence may go on in the next file; Sequifier
+windows every file on its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
+from sequifier_hpo.config.schema import did_you_mean
+from sequifier_hpo.errors import InputError
+
+# Columns of the long table: a feature of that name could not be told from them.
+RESERVED_COLUMNS = ("inputCol", "subsequenceId", "startItemPosition")
+
+# Rows whose values decide on the types of a CSV file's columns, as long as the rest agrees.
+_FIRST_ROWS = 10_000
+
+POLARS_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A raw table as it was read: id columns first, rows in the order of the files."""
+
+    frame: pl.DataFrame
+    features: list[str]
+    """Feature columns, in the order in which the metadata lists them."""
+    files: tuple[tuple[Path, int], ...]
+    """Every file with its number of rows."""
+    is_csv: bool
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for messages: rows count from 1, without the header."""
+        for path, num_rows in self.files:
+            if row < num_rows:
+                return f"data row {row + 1} of {path}"
+            row -= num_rows
+        raise AssertionError("the row is not in the table")
+
+
+def find_files(config: PreprocessConfig) -> list[Path]:
+    """The raw files, sorted by path.
+
+    Raises:
+        InputError: If there is none.
+    """
+    path = Path(config.data_path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(
+            f"{path} does not exist",
+            f"correct `data_path`; it is relative to the working directory {Path.cwd()}",
+        )
+    files = sorted(
+        file
+        for file in path.rglob(f"*{config.read_format}")
+        # Hidden ones are leftovers of editors and notebooks.
+        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(path).parts)
+    )
+    if not files:
+        raise InputError(
+            f"the folder {path} holds no file whose name ends in {config.read_format}",
+            "correct `data_path` or `read_format`",
+        )
+    return files
+
+
+def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
+    """Read the id columns and the chosen features of all files.
+
+    Raises:
+        InputError: If a file cannot be read, lacks a column, or disagrees with another one.
+    """
+    is_csv = config.read_format == "csv"
+    names = [_column_names(path, is_csv=is_csv) for path in files]
+    features = _choose_features(files[0], names[0], config.selected_columns)
+    _check_same_columns(files, names, features, is_selected=config.selected_columns is not None)
+    columns = [*ID_COLUMNS, *features]
+    frames: list[pl.DataFrame] = []
+    rows_left = config.max_rows or None
+    for path in files:
+        if rows_left == 0:
+            break
+        frames.append(_read_file(path, columns, rows_left, is_csv=is_csv))
+        rows_left = None if rows_left is None else rows_left - frames[-1].height
+    read = tuple(zip(files, (frame.height for frame in frames), strict=False))
+    frame = pl.concat(_with_common_types(files, frames, is_csv=is_csv))
+    if is_csv:
+        frame = frame.with_columns(
+            _numbers_of_text(series) for series in frame if _is_text(series.dtype)
+        )
+    if not frame.height:
+        raise InputError(f"{config.data_path} holds no rows", "give a table with data")
+    return RawTable(frame, features, read, is_csv)
+
+
+def _column_names(path: Path, *, is_csv: bool) -> list[str]:
+    try:
+        if is_csv:
+            return pl.read_csv(path, n_rows=0, glob=False).columns
+        return list(pl.read_parquet_schema(path))
+    except (*POLARS_FAULTS, OSError) as error:
+        raise _unreadable(path, error, is_csv=is_csv) from error
+
+
+def _read_file(
+    path: Path,
+    columns: list[str],
+    max_rows: int | None,
+    *,
+    is_csv: bool,
+    as_text: Sequence[str] = (),
+) -> pl.DataFrame:
+    try:
+        if is_csv:
+            return _without_blank_end(_read_csv(path, columns, max_rows, as_text).select(columns))
+        return pl.read_parquet(
+            path, columns=columns, n_rows=max_rows, glob=False, hive_partitioning=False
+        ).select(columns)
+    except (*POLARS_FAULTS, OSError) as error:
+        raise _unreadable(path, error, is_csv=is_csv) from error
+
+
+def _read_csv(
+    path: Path, columns: list[str], max_rows: int | None, as_text: Sequence[str]
+) -> pl.DataFrame:
+    def read(rows_that_decide_types: int | None) -> pl.DataFrame:
+        return pl.read_csv(
+            path,
+            columns=columns,
+            n_rows=max_rows,
+            glob=False,
+            infer_schema_length=rows_that_decide_types,
+            schema_overrides=dict.fromkeys(as_text, pl.String),
+        )
+
+    try:
+        return read(_FIRST_ROWS)
+    except POLARS_FAULTS:
+        # A decimal point, or a word, may come late. To look at all rows first is several times
+        # slower, and the error of this second reading is the one to show.
+        return read(None)
+
+
+def _without_blank_end(frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop the rows that blank lines at the end of a CSV file become."""
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    return frame.head(filled[-1] + 1 if len(filled) else 0)
+
+
+def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError:
+    kind = "a CSV table" if is_csv else "a Parquet table"
+    if isinstance(error, OSError):
+        return InputError(f"{path} cannot be read: {error.strerror or error}")
+    reason = str(error).strip().split("\n")[0]
+    fix = "check `data_path` and `read_format`"
+    if is_csv:
+        fix += "; the file must be UTF-8, comma separated, with a header and equally long lines"
+    return InputError(f"{path} cannot be read as {kind}: {reason}", fix)
+
+
+def _choose_features(path: Path, names: list[str], selected: list[str] | None) -> list[str]:
+    """The feature columns: those selected, or all that are not ids."""
+    faults = []
+    for column in ID_COLUMNS:
+        if column not in names:
+            hint = did_you_mean(column, names)
+            faults.append(f"the column `{column}` is missing{f' ({hint})' if hint else ''}")
+    available = [name for name in names if name not in ID_COLUMNS]
+    features = available if selected is None else selected
+    for column in features:
+        if column not in available:
+            hint = did_you_mean(column, available) or "it has: " + ", ".join(available)
+            faults.append(f"there is no column `{column}` to select ({hint})")
+        elif problem := _name_problem(column, names):
+            faults.append(problem)
+    if not features and not faults:
+        faults.append("there is no feature column beside sequenceId and itemPosition")
+    if faults:
+        raise InputError(
+            _listed(f"the columns of {path} cannot be used", faults),
+            "correct the header of the file, or `selected_columns`",
+        )
+    return list(features)
+
+
+def _name_problem(column: str, names: list[str]) -> str | None:
+    if not column.strip():
+        return "a column has no name; if it is a row number, leave it out with `selected_columns`"
+    if column in RESERVED_COLUMNS:
+        return f"the name `{column}` is reserved for the table of windows; rename the column"
+    original, mark, number = column.rpartition("_duplicated_")
+    if mark and number.isdecimal() and original in names:
+        return f"the column name `{original}` stands twice in the header"
+    return None
+
+
+def _check_same_columns(
+    files: Sequence[Path], names: list[list[str]], features: list[str], *, is_selected: bool
+) -> None:
+    needed = {*ID_COLUMNS, *features}
+    faults = []
+    for path, columns in zip(files, names, strict=True):
+        missing = sorted(needed - set(columns))
+        added = [] if is_selected else sorted(set(columns) - needed)
+        if missing:
+            faults.append(f"{path} lacks " + ", ".join(f"`{column}`" for column in missing))
+        if added:
+            faults.append(f"{path} has also " + ", ".join(f"`{column}`" for column in added))
+    if faults:
+        raise InputError(
+            _listed(f"the files do not have the columns of the first one, {files[0]}", faults),
+            "make the columns equal, or name those all files have in `selected_columns`",
+        )
+
+
+def _with_common_types(
+    files: Sequence[Path], frames: list[pl.DataFrame], *, is_csv: bool
+) -> list[pl.DataFrame]:
+    """The frames with equal types, read again where text was taken for something else."""
+    columns = frames[0].columns
+    common = {
+        column: _common_type(
+            column, files, [frame.schema[column] for frame in frames], is_csv=is_csv
+        )
+        for column in columns
+    }
+    result = []
+    for path, frame in zip(files, frames, strict=False):
+        text = [c for c in columns if common[c] == pl.String and frame.schema[c] != pl.String]
+        if is_csv and text:
+            # `01` is the number 1 in one file, but a text where another file has `a1`.
+            frame = _read_file(path, columns, frame.height, is_csv=True, as_text=text)
+        result.append(_cast(path, frame, common))
+    return result
+
+
+def _cast(path: Path, frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame:
+    try:
+        return frame.cast(pl.Schema(types))
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"the columns of {path} do not fit those of the other files: {reason}",
+            "store the columns with the same types in all files",
+        ) from error
+
+
+def _common_type(
+    column: str, files: Sequence[Path], types: list[pl.DataType], *, is_csv: bool
+) -> pl.DataType:
+    """The one type in which all files' values of a column can be kept."""
+    known = [dtype for dtype in types if dtype != pl.Null]
+    if not known:
+        return pl.Null()
+    if all(_is_text(dtype) for dtype in known):
+        return pl.String()
+    if all(dtype == known[0] for dtype in known):
+        return known[0]
+    if all(dtype.is_integer() for dtype in known):
+        return pl.Int64()
+    if all(dtype.is_float() for dtype in known):
+        return pl.Float64()
+    if is_csv:
+        return pl.Float64() if all(dtype.is_numeric() for dtype in known) else pl.String()
+    first = next(i for i, dtype in enumerate(types) if dtype == known[0])
+    other = next(i for i, dtype in enumerate(types) if dtype not in (known[0], pl.Null))
+    raise InputError(
+        f"the type of column `{column}` is {types[first]} in {files[first]}, but {types[other]} "
+        f"in {files[other]}",
+        "store the column with the same type in all files",
+    )
+
+
+def _numbers_of_text(values: pl.Series) -> pl.Series:
+    """The column as numbers if every text is one: spaces and plus signs hide them from polars."""
+    stripped = values.str.strip_chars()
+    for dtype in (pl.Int64, pl.Float64):
+        numbers = stripped.cast(dtype, strict=False)
+        if numbers.null_count() == values.null_count() < len(values):
+            return numbers
+    return values
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
+
+
+def _listed(headline: str, faults: Sequence[str]) -> str:
+    return "\n".join([f"{headline}:", *(f"  - {fault}" for fault in faults)])

@@ -1,0 +1,123 @@
+"""Tensor shards, as seen from the process that must not load torch: plan, hand over, wait.
+
+The arrays go to `tensor_shards` as .npy files in a scratch folder, mapped there without a copy.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import sequifier_hpo
+from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.preprocessing.encode import EncodedColumn
+from sequifier_hpo.preprocessing.staging import disk_faults
+from sequifier_hpo.preprocessing.windows import Windows
+
+_WRITER = "sequifier_hpo.preprocessing.tensor_shards"
+
+
+@dataclass(frozen=True)
+class ShardFolder:
+    """One split to be written: where, and with which shard names."""
+
+    folder: Path
+    name: str
+    """File names are `{name}-0-{n}.pt`; 0 is the number of the only writing process."""
+    windows: Windows
+
+
+def write_shards(
+    splits: Sequence[ShardFolder],
+    columns: Sequence[EncodedColumn],
+    *,
+    num_sequences: int,
+    sequences_per_shard: int,
+    scratch: Path,
+    on_progress: Callable[[str], None],
+) -> None:
+    """Write the shards of all splits in a process of its own.
+
+    Raises:
+        EnvironmentFaultError: If the disk is full, or the process is lost.
+    """
+    width = len(str(-(-num_sequences // sequences_per_shard) + 1))
+    jobs = []
+    with disk_faults(scratch):
+        for i, column in enumerate(columns):
+            np.save(scratch / f"column{i}.npy", column.values, allow_pickle=False)
+        for i, split in enumerate(splits):
+            split.folder.mkdir()
+            shards = plan_shards(split.name, split.windows, sequences_per_shard, width)
+            (split.folder / "metadata.json").write_text(shard_index(shards), encoding="utf-8")
+            np.save(scratch / f"split{i}.npy", _window_rows(split.windows), allow_pickle=False)
+            jobs.append({"folder": str(split.folder.absolute()), "shards": shards})
+        job = {
+            "seq_length": splits[0].windows.seq_length,
+            "columns": [column.name for column in columns],
+            "splits": jobs,
+        }
+        (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    on_progress("writing tensor shards")
+    _run_writer(scratch)
+
+
+def plan_shards(
+    name: str, windows: Windows, sequences_per_shard: int, width: int
+) -> list[tuple[str, int]]:
+    """(file name, number of windows) of every shard.
+
+    Only sequences that have a window in this split are counted.
+    """
+    _, ordinals = np.unique(windows.sequence_indices, return_inverse=True)
+    numbers, counts = np.unique(ordinals // sequences_per_shard, return_counts=True)
+    return [
+        (f"{name}-0-{number:0{width}d}.pt", count)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+    ]
+
+
+def shard_index(shards: Sequence[tuple[str, int]]) -> str:
+    """Content of the folder's `metadata.json`."""
+    files = [{"path": path, "samples": samples} for path, samples in shards]
+    total = sum(samples for _, samples in shards)
+    return json.dumps({"total_samples": total, "batch_files": files}, indent=4)
+
+
+def _window_rows(windows: Windows) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    return np.stack(
+        [
+            windows.sequence_ids,
+            windows.subsequence_ids,
+            windows.start_positions,
+            windows.first_rows,
+            windows.lower_rows,
+        ]
+    )
+
+
+def _run_writer(scratch: Path) -> None:
+    # -P: a file of the user's project such as `select.py` must not stand in for a library's.
+    package_root = str(Path(sequifier_hpo.__file__).resolve().parent.parent)
+    search_path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+    finished = subprocess.run(
+        [sys.executable, "-P", "-m", _WRITER, str(scratch)],
+        env={**os.environ, "PYTHONPATH": search_path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if finished.returncode:
+        reason = finished.stderr.strip() or "it left no message"
+        raise EnvironmentFaultError(
+            f"the process that writes tensor shards ended with {finished.returncode}: "
+            + reason.splitlines()[-1],
+            "check free disk space and memory; `write_format: parquet` needs no such process",
+        )

@@ -1,0 +1,203 @@
+"""What a stored split holds, asked without loading it and without torch."""
+
+import collections
+import io
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
+from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
+
+_REWRITE = "run `sequifier-hpo preprocess` again, or correct the path"
+_FIRST_ROWS = 4096
+# A shard's skeleton is a few hundred bytes per column; the numbers lie beside it.
+_MAX_SKELETON_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """Shape of one split on disk."""
+
+    window_length: int
+    """Longest `seq_length` a model can be trained with: the items of a window, less one."""
+    columns: list[str]
+    """Feature columns, in the order of the file."""
+    num_windows: int
+
+
+def describe_split(path: Path, read_format: str) -> StoredSplit:
+    """Look at the outside of a split.
+
+    Args:
+        path: Long table, or folder of shards.
+        read_format: csv, parquet or pt.
+
+    Raises:
+        InputError: If the split is missing, holds no window, or is not what preprocess writes.
+    """
+    if not path.exists():
+        raise InputError(f"the data {path} does not exist", _REWRITE)
+    if path.is_dir() != (read_format == "pt"):
+        kind = "a folder" if path.is_dir() else "a file"
+        wanted = "a folder of shards" if read_format == "pt" else "one file"
+        raise InputError(
+            f"{path} is {kind}, but `read_format: {read_format}` needs {wanted}",
+            "correct `read_format` or the path",
+        )
+    return _describe_shards(path) if read_format == "pt" else _describe_table(path, read_format)
+
+
+def _describe_table(path: Path, read_format: str) -> StoredSplit:
+    try:
+        if read_format == "csv":
+            table = pl.scan_csv(path, glob=False)
+        else:
+            table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        schema = table.collect_schema()
+        items = _item_columns(path, schema)
+        num_rows = table.select(pl.len()).collect().item()
+        columns = _first_columns(path, table, num_rows)
+    except (*POLARS_FAULTS, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{path} cannot be read as {read_format}: {reason}",
+            f"correct `read_format`, or {_REWRITE}",
+        ) from error
+    if num_rows % len(columns):
+        raise _not_a_split(
+            path, f"{num_rows} rows are not a whole number of windows with {len(columns)} columns"
+        )
+    no_number = [name for name in items if not schema[name].is_numeric()]
+    if no_number:
+        name = no_number[0]
+        raise _not_a_split(path, f"its column `{name}` holds {schema[name]}, not numbers")
+    return StoredSplit(len(items) - 1, columns, num_rows // len(columns))
+
+
+def _item_columns(path: Path, schema: pl.Schema) -> list[str]:
+    """The columns L, L-1, ... 1, 0."""
+    missing = [name for name in WINDOW_COLUMNS if name not in schema]
+    if missing:
+        raise _not_a_split(path, f"it has no column `{missing[0]}`")
+    items = [name for name in schema if name not in WINDOW_COLUMNS]
+    if items != [str(i) for i in range(len(items) - 1, -1, -1)] or len(items) < 2:
+        raise _not_a_split(
+            path, "beside the window's ids, its columns must be L, L-1, ... 1, 0 in this order"
+        )
+    return items
+
+
+def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
+    """The feature columns: those of the first window, which every window must repeat."""
+    if not num_rows:
+        raise InputError(
+            f"{path} holds no windows", "give this split a larger share of `split_ratios`"
+        )
+    num_read = _FIRST_ROWS
+    while True:
+        head = (
+            table.select(WINDOW_COLUMNS[0], WINDOW_COLUMNS[1], "inputCol").head(num_read).collect()
+        )
+        window = head.select(pl.struct(WINDOW_COLUMNS[0], WINDOW_COLUMNS[1]).rle_id()).to_series()
+        num_columns = int((window == 0).sum())
+        if num_columns < head.height or head.height == num_rows:
+            break
+        num_read *= 8
+    names = head["inputCol"].cast(pl.String).to_list()
+    columns = names[:num_columns]
+    num_whole = len(names) // num_columns
+    if len(set(columns)) < num_columns or names[: num_whole * num_columns] != columns * num_whole:
+        raise _not_a_split(path, "its windows do not all list the same columns in the same order")
+    return columns
+
+
+def _describe_shards(folder: Path) -> StoredSplit:
+    index = folder / "metadata.json"
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+        total = int(content["total_samples"])
+        shards = [(folder / str(f["path"]), int(f["samples"])) for f in content["batch_files"]]
+    except FileNotFoundError as error:
+        raise InputError(f"the shard folder {folder} has no metadata.json", _REWRITE) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _not_a_split(index, f"it is no index of shards: {error}") from error
+    missing = [shard for shard, _ in shards if not shard.is_file()]
+    if missing:
+        raise InputError(f"the shard {missing[0]} is listed in {index}, but missing", _REWRITE)
+    if sum(samples for _, samples in shards) != total:
+        raise _not_a_split(index, f"the samples of its files do not sum to the total of {total}")
+    if not total:
+        raise InputError(
+            f"{folder} holds no windows", "give this split a larger share of `split_ratios`"
+        )
+    first, samples = next((shard, samples) for shard, samples in shards if samples)
+    window_length, columns = _describe_shard(first, samples)
+    return StoredSplit(window_length, columns, total)
+
+
+def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
+    """(L, feature columns) of one shard, whose tensors must all have `num_samples` rows."""
+    try:
+        inputs, targets, *numbers = _read_skeleton(path)
+        shapes = {shape for part in (inputs, targets) for shape in part.values()}
+        columns = [str(name) for name in inputs]
+        is_sound = (
+            len(shapes) == 1
+            and set(inputs) == set(targets)
+            and [*numbers] == [(num_samples,)] * 3
+            and all(len(shape) == 2 and shape[0] == num_samples for shape in shapes)
+        )
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _not_a_split(path, f"it is not a file of torch: {error}") from error
+    except Exception as error:
+        raise _not_a_split(path, f"its content is not that of a shard: {error}") from error
+    if not is_sound:
+        raise _not_a_split(
+            path, f"its tensors do not have one shape for all columns and {num_samples} rows"
+        )
+    return shapes.pop()[1], columns
+
+
+def _read_skeleton(path: Path) -> Any:
+    """The pickled object of a torch file with every tensor replaced by its shape."""
+    with zipfile.ZipFile(path) as archive:
+        entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
+        if entry is None:
+            raise zipfile.BadZipFile("there is no data.pkl in it")
+        if entry.file_size > _MAX_SKELETON_BYTES:
+            raise zipfile.BadZipFile("its data.pkl is too large")
+        return _SkeletonUnpickler(io.BytesIO(archive.read(entry))).load()
+
+
+class _SkeletonUnpickler(pickle.Unpickler):
+    """Reads what torch.save writes for tensors in dicts, and refuses to name anything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _shape_of_rebuilt
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if module == "torch" and name.endswith("Storage"):
+            return name
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in a shard")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return pid
+
+
+def _shape_of_rebuilt(
+    _storage: Any, _offset: int, size: tuple[int, ...], *_: Any
+) -> tuple[int, ...]:
+    """Stands in for the function that torch calls with these arguments to make a tensor."""
+    return tuple(size)
+
+
+def _not_a_split(path: Path, problem: str) -> InputError:
+    return InputError(f"{path} is not a split as preprocess writes it: {problem}", _REWRITE)
