@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Callable
 from typing import Annotated
 
-import click
 import typer
 
 from sequifier_hpo import __version__
@@ -46,17 +45,16 @@ def _program(
 
 def run() -> None:
     """Entry point of the program."""
-    sys.exit(exit_code_of(lambda: app(standalone_mode=False)))
+    sys.exit(exit_code_of(app))
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
     """Run a command; put its errors into words and into an exit code."""
     try:
-        result = command()
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
+        command()
+    except SystemExit as end:  # typer's way to end, usage errors included
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     except SequifierHpoError as error:
@@ -69,4 +67,4 @@ def exit_code_of(command: Callable[[], object]) -> int:
         traceback.print_exc()
         print("\nthis is a bug in sequifier-hpo; please report the lines above", file=sys.stderr)
         return 1
-    return result if isinstance(result, int) else 0
+    return 0

@@ -43,7 +43,7 @@ def hyperparameter_search(
     as_json: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--json", help="Print the result as JSON.")
     ] = False,
-) -> int:
+) -> None:
     """Run a hyperparameter search. The same command again resumes it.
 
     Example: sequifier-hpo hyperparameter-search --config-path configs/hyperparameter_search.yaml
@@ -71,7 +71,7 @@ def hyperparameter_search(
         print(json.dumps(_summary(prepared, after), indent=2))
     else:
         _show_result(prepared, runs, after, config_path)
-    return _exit_code(end, after, config_path)
+    raise typer.Exit(_exit_code(end, after, config_path))
 
 
 def _run(search: OpenSearch, before: Progress) -> SearchEnd:

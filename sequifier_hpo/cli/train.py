@@ -33,7 +33,7 @@ def train(
     ] = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
-) -> int:
+) -> None:
     """Train one model from a `train.yaml`: the same code, and the same result, as a trial.
 
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
@@ -51,14 +51,13 @@ def train(
         print(f"{result.kind.value}{reason}", file=sys.stderr)
         if result.kind == OutcomeKind.INTERRUPTED:
             print("go on with `continue_training: true` in the file", file=sys.stderr)
-        return _EXIT_CODES[result.kind]
+        raise typer.Exit(_EXIT_CODES[result.kind])
     print(
         f"best validation loss {result.best_validation_loss!r} at epoch {result.best_epoch} "
         f"of {result.last_epoch}"
     )
     for path in result.model_files:
         print(f"  {config.project_root}/{path}")
-    return 0
 
 
 def _show_epoch(report: EpochReport) -> None:

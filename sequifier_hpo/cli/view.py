@@ -44,12 +44,15 @@ class SearchProgress:
     """Run number -> state."""
     run_seconds: list[float] = field(default_factory=list)
     num_failed: int = 0
+    num_parallel: int = 1
+    """Most trials that ran at the same time."""
     is_stopping: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def start(self, run: ActiveRun) -> None:
         """An attempt begins."""
         self.rows[run.claim.run_number] = _Row(epochs=run.config.training_spec.epochs)
+        self.num_parallel = max(self.num_parallel, len(self.rows))
 
     def epoch(self, run: ActiveRun, report: EpochReport) -> None:
         """An epoch ended."""
@@ -85,7 +88,7 @@ class SearchProgress:
             return None
         per_run = sum(self.run_seconds) / len(self.run_seconds)
         left = self.num_runs - self.num_done - sum(row.fraction for row in self.rows.values())
-        return max(0.0, left) * per_run / max(1, len(self.rows))
+        return max(0.0, left) * per_run / self.num_parallel
 
 
 class LineView:

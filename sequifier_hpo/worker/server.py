@@ -81,6 +81,8 @@ class WorkerServer:
             pass
         for child in self._children.values():
             os.kill(child.pid, signal.SIGKILL)
+        for child in self._children.values():
+            os.waitpid(child.pid, 0)
 
     def _step(self) -> bool:
         """Wait for something and deal with it; False when the coordinator's pipe is closed."""

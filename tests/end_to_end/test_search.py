@@ -1,0 +1,241 @@
+"""A whole search on real data, as a user runs it: results, files, resume, reproduction."""
+
+import csv
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import onnx
+import optuna
+import pytest
+
+from sequifier_hpo.config.train import load_train_config
+from tests.end_to_end.conftest import Finished, Project
+
+pytestmark = pytest.mark.slow
+
+Searched = tuple[Project, Finished]
+
+
+def results(project: Project, name: str = "tiny") -> list[dict[str, str]]:
+    with (project.root / "studies" / name / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(project: Project, name: str) -> dict[str, str]:
+    """Configuration -> validation loss, whatever the order of the runs."""
+    parameters = ("data_schema", "batch_size", "attention_type")
+    return {
+        " ".join(row[parameter] for parameter in parameters): row["validation_loss"]
+        for row in results(project, name)
+    }
+
+
+def test_the_search_ends_with_a_leaderboard_and_the_next_commands(searched: Searched) -> None:
+    _, finished = searched
+
+    assert "best run" in finished.stdout
+    assert "4 of 4 runs complete, 4 duplicate cells" in finished.stdout
+    assert "sequifier-hpo train --config-path configs/hp_search/tiny-run-" in finished.stdout
+
+
+def test_every_run_leaves_its_file_its_logs_its_checkpoint_and_its_models(
+    searched: Searched,
+) -> None:
+    project, _ = searched
+    numbers = [row["run"] for row in results(project) if not row["duplicate_of"]]
+
+    assert len(numbers) == 4
+    for number in numbers:
+        for path in (
+            f"configs/hp_search/tiny-run-{number}.yaml",
+            f"logs/sequifier-tiny-run-{number}.log",
+            f"logs/sequifier-tiny-run-{number}-metrics.jsonl",
+            f"checkpoints/tiny-run-{number}-epoch-2.pt",
+            f"models/sequifier-tiny-run-{number}-best-2.onnx",
+            f"models/sequifier-tiny-run-{number}-last-2.onnx",
+        ):
+            assert (project.root / path).is_file(), path
+
+
+def test_nothing_temporary_is_left_behind(searched: Searched) -> None:
+    project, _ = searched
+
+    assert [p for p in project.root.rglob("*") if p.name.endswith(".tmp")] == []
+
+
+def test_the_leaderboard_file_and_the_storage_say_the_same(searched: Searched) -> None:
+    project, _ = searched
+    study = optuna.load_study(
+        study_name="tiny", storage=f"sqlite:///{project.root}/studies/tiny/study.db"
+    )
+
+    best = results(project)[0]
+
+    assert float(best["validation_loss"]) == study.best_value
+    assert len(study.trials) == len(results(project)) == 8
+    assert all(len(t.intermediate_values) == 2 for t in study.trials if "run" in t.user_attrs)
+
+
+def test_the_metrics_hold_every_epoch_in_full_precision(searched: Searched) -> None:
+    project, _ = searched
+    best = results(project)[0]
+    path = project.root / f"logs/sequifier-{best['model_name']}-metrics.jsonl"
+
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+
+    epochs = [event for event in events if event["event"] == "epoch"]
+    assert min(event["validation_loss"] for event in epochs) == float(best["validation_loss"])
+
+
+def test_a_run_file_trains_to_the_same_loss_to_the_last_digit(searched: Searched) -> None:
+    project, _ = searched
+    best = results(project)[0]
+
+    finished = project.run("train", "--config-path", f"configs/hp_search/{best['model_name']}.yaml")
+
+    assert finished.code == 0, finished.stderr
+    assert f"best validation loss {best['validation_loss']} " in finished.stdout
+
+
+def test_the_run_file_is_a_complete_train_yaml(searched: Searched) -> None:
+    project, _ = searched
+    path = project.root / "configs/hp_search" / f"{results(project)[0]['model_name']}.yaml"
+    os.chdir(project.root)
+
+    config = load_train_config(path)
+
+    assert config.seed == 101
+    assert config.model_spec.attention_type == "mha"  # gqa without n_kv_heads was adjusted
+
+
+def test_an_exported_model_is_a_valid_onnx_file_with_a_free_batch_axis(searched: Searched) -> None:
+    project, _ = searched
+    name = results(project)[0]["model_name"]
+
+    model = onnx.load(project.root / f"models/sequifier-{name}-best-2.onnx")
+
+    onnx.checker.check_model(model, full_check=True)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_the_same_command_again_trains_nothing_and_says_so(searched: Searched) -> None:
+    project, _ = searched
+    before = (project.root / "logs" / "sequifier-tiny-workers.log").stat().st_mtime_ns
+
+    again = project.search()
+
+    assert again.code == 0
+    assert "the study is complete" in again.stderr
+    assert (project.root / "logs" / "sequifier-tiny-workers.log").stat().st_mtime_ns == before
+
+
+def test_the_guides_program_runs_the_same_search(searched: Searched) -> None:
+    project, _ = searched
+
+    finished = project.run(
+        "hyperparameter-search", "--config-path", "configs/tiny.yaml", program="sequifier"
+    )
+
+    assert finished.code == 0
+    assert "the study is complete" in finished.stderr
+
+
+def test_a_changed_space_is_refused_without_touching_the_study(searched: Searched) -> None:
+    project, _ = searched
+    file = project.write_search("tiny", model__num_layers=[1, 2])
+
+    refused = project.search(file=file)
+    project.write_search("tiny")
+
+    assert refused.code == 2
+    assert "~ num_layers: [1] -> [1,2]" in refused.stderr
+    assert len(results(project)) == 8
+
+
+def test_json_output_can_be_read_by_a_program(searched: Searched) -> None:
+    project, _ = searched
+
+    summary = json.loads(project.search("--json").stdout)
+
+    assert summary["complete"] == 4
+    assert summary["best"]["validation_loss"] == float(results(project)[0]["validation_loss"])
+
+
+def wait_for(condition: "object", process: "object", seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, "the search ended too early"  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_search_goes_on_where_it_was_and_ends_with_the_same_losses(
+    prepared: Project, number: signal.Signals, code: int
+) -> None:
+    straight = prepared.write_search("straight", training__epochs=[12], model__num_layers=[2])
+    if not (prepared.root / "studies/straight/results.csv").exists():
+        assert prepared.search(file=straight).code == 0
+    name = f"stopped-{number.name.lower()}"
+    file = prepared.write_search(name, training__epochs=[12], model__num_layers=[2])
+    process = prepared.start("hyperparameter-search", "--config-path", file)
+    log = prepared.root / f"logs/sequifier-{name}-run-0-metrics.jsonl"
+    wait_for(lambda: log.exists() and log.read_text().count('"epoch"') >= 3, process)
+
+    stopped_at = time.monotonic()
+    process.send_signal(number)
+    process.communicate(timeout=30)
+
+    assert process.returncode == code
+    assert time.monotonic() - stopped_at < 10
+    states = {row["state"] for row in results(prepared, name)}
+    assert "running" not in states
+    assert prepared.search(file=file).code == 0
+    assert losses(prepared, name) == losses(prepared, "straight")
+
+
+def test_a_sample_runs_the_number_of_distinct_runs_it_was_asked_for(prepared: Project) -> None:
+    file = prepared.write_search("sampled", search_strategy="sample", n_samples=2)
+    first = prepared.search(file=file)
+    prepared.write_search("sampled", search_strategy="sample", n_samples=99)
+
+    second = prepared.search(file=file)
+
+    assert (first.code, second.code) == (0, 0)
+    assert "n_samples is 99, but there are 4: all are run" in second.stderr
+    assert len({row["run"] for row in results(prepared, "sampled")}) == 4
+
+
+def test_a_search_without_one_success_says_why_and_exits_with_4(prepared: Project) -> None:
+    file = prepared.write_search(
+        "diverging", training__learning_rate=[1e30], training__dropout=[0.0]
+    )
+
+    finished = prepared.search(file=file)
+
+    assert finished.code == 4
+    assert "diverged" in finished.stderr
+    assert {row["state"] for row in results(prepared, "diverging")} == {"failed"}
+
+
+def test_init_leaves_existing_files_alone(prepared: Project) -> None:
+    config = prepared.root / "configs" / "preprocess.yaml"
+    config.write_text("mine: true\n" + config.read_text())
+
+    finished = prepared.run("init", ".")
+    kept = config.read_text()
+    config.write_text(kept.removeprefix("mine: true\n"))
+
+    assert finished.code == 0
+    assert kept.startswith("mine: true")
+
+
+def test_files_shown_in_the_repository_are_those_of_the_package() -> None:
+    root = Path(__file__).parents[2]
+
+    for path in (root / "configs").glob("*.yaml"):
+        original = root / "sequifier_hpo/cli/starter/configs" / path.name
+        assert path.read_text() == original.read_text()
