@@ -1,6 +1,10 @@
 """Values handed between rooms: what happened in a run, without any library's types."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
@@ -66,3 +70,35 @@ class TrainingResult(FrozenModel):
     tokens_per_second: float = 0.0
     peak_memory_bytes: int = 0
     model_files: list[str] = Field(default=[])
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """To be continued: stopped by the user, or its coordinator died."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as a reader of the study sees it."""
+
+    number: int
+    trial_number: int
+    """Its newest trial."""
+    state: RunState
+    validation_loss: float | None
+    labels: Mapping[str, str]
+    """Parameter -> label of the chosen value."""
+    losses: Mapping[int, float]
+    """Validation loss per epoch, of all attempts."""
+    attributes: Mapping[str, Any]
+    """User attributes of the newest trial."""
+    reason: str
+    duplicate_of: int | None
+    started: datetime | None
+    ended: datetime | None
+    num_attempts: int

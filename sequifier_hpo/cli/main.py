@@ -9,6 +9,7 @@ import typer
 
 from sequifier_hpo import __version__
 from sequifier_hpo.cli.init import init
+from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.preprocess import preprocess
 from sequifier_hpo.cli.search import hyperparameter_search
 from sequifier_hpo.cli.train import train
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, preprocess, hyperparameter_search, train):
+for command in (init, preprocess, plan, hyperparameter_search, train):
     app.command()(command)
 
 

@@ -1,25 +1,12 @@
 """`sequifier-hpo hyperparameter-search`: run a search, or go on with it."""
 
-import json
-import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly import OpenSearch, PreparedSearch, open_search, prepare_search
+from sequifier_hpo.assembly.prepare import prepare_search
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
-from sequifier_hpo.cli.tables import leaderboard_table
-from sequifier_hpo.cli.view import SearchProgress, make_view
-from sequifier_hpo.config.paths import run_name
-from sequifier_hpo.coordinator import SearchEnd
-from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress, value_of
-from sequifier_hpo.study import Run
-
-NO_SUCCESS = 4
-_RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
 
 
 def hyperparameter_search(
@@ -59,150 +46,7 @@ def hyperparameter_search(
         storage=storage,
         workers=workers,
     )
-    with open_search(prepared) as search:
-        if retry_failed:
-            _say(f"{search.study.retry_failed()} failed runs are run again")
-        before = progress(search.study.runs(), prepared.num_runs)
-        _announce(prepared, before, is_complete=not search.study.is_anything_left())
-        end = _run(search, before)
-        runs = search.write_results()
-    after = progress(runs, prepared.num_runs)
-    if as_json:
-        print(json.dumps(_summary(prepared, after), indent=2))
-    else:
-        _show_result(prepared, runs, after, config_path)
-    raise typer.Exit(_exit_code(end, after, config_path))
+    # Optuna and what it brings take half a second: only when a search really runs.
+    from sequifier_hpo.cli.running import run_search  # noqa: PLC0415
 
-
-def _run(search: OpenSearch, before: Progress) -> SearchEnd:
-    best = before.best
-    shown = SearchProgress(
-        num_runs=before.num_runs,
-        num_done=before.num_complete + before.num_failed,
-        best_loss=best.validation_loss if best else None,
-        best_run=best.number if best else None,
-    )
-    write = _at_most_every(_RESULTS_SECONDS, search.write_results)
-    with make_view(shown, write, search.prepared.name) as view:
-        return search.run(view)
-
-
-def _announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
-    config = prepared.loaded.config
-    distinct = prepared.effective.num_distinct
-    _say(
-        f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "
-        f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
-    )
-    if config.search_strategy == "sample" and prepared.num_requested > distinct:
-        _say(f"n_samples is {prepared.num_requested:,}, but there are {distinct:,}: all are run")
-    if is_complete:
-        _say(f"the study is complete: {_counts(before)}; nothing is left to run")
-        return
-    if before.num_complete or before.num_failed or before.num_interrupted:
-        _say(f"resuming: {_counts(before)}")
-    left = prepared.num_runs - before.num_complete - before.num_failed
-    _say(f"{left:,} of {prepared.num_runs:,} runs to go on {prepared.device}")
-
-
-def _show_result(
-    prepared: PreparedSearch, runs: Sequence[Run], after: Progress, config_path: Path
-) -> None:
-    best = after.best
-    if best is None:
-        print(f"no run is complete yet; {_counts(after)}")
-        return
-    print(leaderboard_table(leaderboard(runs)))
-    name = run_name(prepared.name, best.number)
-    run_file = prepared.run_file(name)
-    print(f"best run {best.number}, validation loss {best.validation_loss!r}:")
-    width = max((len(parameter) for parameter in best.labels), default=0)
-    for parameter, label in best.labels.items():
-        print(f"  {parameter:<{width}}  {value_of(label)}")
-    models = prepared.loaded.config.paths.models
-    print(
-        f"\n{_counts(after)}\n"
-        f"  run file     {run_file}\n"
-        f"  models       {models}/sequifier-{name}-*\n"
-        f"  leaderboard  {prepared.results_path}\n"
-        "\nnext:\n"
-        f"  sequifier-hpo train --config-path {run_file}    # train the best run again\n"
-        f"  optuna-dashboard {prepared.shown_storage}    # look at the study\n"
-        f"  sequifier-hpo hyperparameter-search --config-path {config_path}"
-        "    # go on, with a larger n_samples for example"
-    )
-
-
-def _exit_code(end: SearchEnd, after: Progress, config_path: Path) -> int:
-    if end.stopped_by is not None:
-        _say(
-            f"stopped by {end.stopped_by.name}; go on with\n"
-            f"  sequifier-hpo hyperparameter-search --config-path {config_path}"
-        )
-        return 128 + end.stopped_by
-    if end.gave_up_after:
-        _say(_why_it_gave_up(end.gave_up_after))
-        return NO_SUCCESS
-    if after.num_complete == 0:
-        _say("no run succeeded; see logs/ for the reasons")
-        return NO_SUCCESS
-    return 0
-
-
-def _why_it_gave_up(reasons: Sequence[str]) -> str:
-    common = max(set(reasons), key=reasons.count)
-    share = f"{reasons.count(common)} of them" if len(set(reasons)) > 1 else "all of them"
-    return (
-        f"stopped: {len(reasons)} runs in a row failed, {share} with: {common}\n"
-        "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures"
-    )
-
-
-def _summary(prepared: PreparedSearch, after: Progress) -> dict[str, Any]:
-    best = after.best
-    return {
-        "study": prepared.name,
-        "storage": prepared.shown_storage,
-        "num_runs": after.num_runs,
-        "complete": after.num_complete,
-        "failed": after.num_failed,
-        "interrupted": after.num_interrupted,
-        "duplicates": after.num_duplicates,
-        "best": best
-        and {
-            "run": best.number,
-            "validation_loss": best.validation_loss,
-            "train_config": str(prepared.run_file(run_name(prepared.name, best.number))),
-            "parameters": {name: value_of(label) for name, label in best.labels.items()},
-        },
-        "results": str(prepared.results_path),
-    }
-
-
-def _counts(of: Progress) -> str:
-    parts = [f"{of.num_complete:,} of {of.num_runs:,} runs complete"]
-    for number, what in (
-        (of.num_failed, "failed"),
-        (of.num_interrupted, "interrupted"),
-        (of.num_duplicates, "duplicate cells with the result of another run"),
-    ):
-        if number:
-            parts.append(f"{number:,} {what}")
-    return ", ".join(parts)
-
-
-def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:
-    last = -seconds
-
-    def throttled() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= seconds:
-            last = now
-            call()
-
-    return throttled
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    raise typer.Exit(run_search(prepared, config_path, retry_failed=retry_failed, as_json=as_json))

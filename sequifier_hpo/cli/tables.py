@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sequifier_hpo.study import Run
+from sequifier_hpo.records import Run
 
 _TOP = 10
 

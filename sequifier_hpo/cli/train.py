@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly import train_alone
+from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.records import EpochReport, OutcomeKind

@@ -44,7 +44,8 @@ def worker_specs(device: str, workers: int | None, num_runs: int) -> list[Worker
     """The worker processes for a search.
 
     Args:
-        device: Torch device that the runs train on.
+        device: Torch device that the runs train on. Plain `cuda` is spread over all GPUs;
+            `cuda:1` is that one for all runs.
         workers: Trials at the same time; None = one per core, or one per GPU.
         num_runs: More trials at the same time than this are never needed.
     """

@@ -1,9 +1,4 @@
-"""Raw tables to windows, and what a stored split holds; nothing here loads torch.
+"""Preprocessing: raw tables of events become windows and metadata.
 
-`tensor_shards` does, and is a process of its own for that reason: no file imports it.
+Nothing is exported here, so that looking at a stored split does not load the whole job.
 """
-
-from sequifier_hpo.preprocessing.run import PreprocessSummary, preprocess
-from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
-
-__all__ = ["PreprocessSummary", "StoredSplit", "describe_split", "preprocess"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.study import Run, RunState
+from sequifier_hpo.records import Run, RunState
 
 _ATTRIBUTES = (
     "best_epoch",

@@ -4,22 +4,36 @@ from sequifier_hpo.searchspace.compile import compile_space
 from sequifier_hpo.searchspace.decode import adjustments_at, decode
 from sequifier_hpo.searchspace.effective import EffectiveSpace
 from sequifier_hpo.searchspace.fingerprint import describe_space, differences, fingerprint
+from sequifier_hpo.searchspace.overview import (
+    AdjustedCells,
+    SameRun,
+    SpaceSizes,
+    adjusted_cells,
+    measure,
+    same_runs,
+)
 from sequifier_hpo.searchspace.parameters import Cell, Choice, Parameter, SearchSpace
 from sequifier_hpo.searchspace.permutation import Permutation
 from sequifier_hpo.searchspace.resolve import Adjustment
 
 __all__ = [
+    "AdjustedCells",
     "Adjustment",
     "Cell",
     "Choice",
     "EffectiveSpace",
     "Parameter",
     "Permutation",
+    "SameRun",
     "SearchSpace",
+    "SpaceSizes",
+    "adjusted_cells",
     "adjustments_at",
     "compile_space",
     "decode",
     "describe_space",
     "differences",
     "fingerprint",
+    "measure",
+    "same_runs",
 ]

@@ -58,6 +58,18 @@ class EffectiveSpace:
         """How many other cells mean the same run."""
         return prod(len(members) for members in self._members(rank)) - 1
 
+    def merged_choices(self) -> Iterator[tuple[list[str], list[tuple[str, ...]]]]:
+        """(parameter names, label rows) for every class of more than one sub-cell."""
+        for component in self._components:
+            parameters = [self._space.parameters[position] for position in component.positions]
+            for members in component.classes:
+                if len(members) > 1:
+                    rows = [
+                        tuple(p.labels[i] for p, i in zip(parameters, member, strict=True))
+                        for member in members
+                    ]
+                    yield [parameter.name for parameter in parameters], rows
+
     def _members(self, rank: int) -> list[tuple[Cell, ...]]:
         """Per component the sub-cells of the rank's class."""
         rest = self._order(rank)

@@ -5,7 +5,7 @@ the search file is loaded.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,8 @@ def resolve(
         The values as they are trained and written, and what was adjusted.
     """
     resolved = dict(values)
-    adjustments = [
-        *_reconcile_attention(resolved),
-        *_order_columns(resolved, column_order),
-        *_write_widths(resolved),
-    ]
-    return resolved, adjustments
+    _order_columns(resolved, column_order)
+    return resolved, [adjustment for rule in RULES for adjustment in rule.apply(resolved)]
 
 
 def identity(resolved: Mapping[str, Any], fields: Iterable[str]) -> str:
@@ -65,13 +61,6 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-# Fields whose values must be looked at together to know what a run is.
-INTERACTIONS: tuple[frozenset[str], ...] = (
-    frozenset({"n_head", "attention_type", "n_kv_heads"}),
-    frozenset({"positional_encoding", "rope_theta"}),
-)
-
-
 def _reconcile_attention(values: dict[str, Any]) -> Iterable[Adjustment]:
     """Sequifier's rules: mha has no n_kv_heads, mqa has 1, gqa a divisor of n_head."""
     kind, num_kv, num_heads = values["attention_type"], values["n_kv_heads"], values["n_head"]
@@ -90,14 +79,13 @@ def _reconcile_attention(values: dict[str, Any]) -> Iterable[Adjustment]:
         yield Adjustment("attention_type", "gqa", "mha", f"n_kv_heads {why}")
 
 
-def _order_columns(values: dict[str, Any], column_order: Sequence[str]) -> Iterable[Adjustment]:
+def _order_columns(values: dict[str, Any], column_order: Sequence[str]) -> None:
     """Sequifier wants columns in the order of the metadata; the network never sees another."""
     position = {column: i for i, column in enumerate(column_order)}
     values["input_columns"] = sorted(values["input_columns"], key=position.__getitem__)
     if values["feature_embedding_dims"] is not None:
         widths = values["feature_embedding_dims"]
         values["feature_embedding_dims"] = {c: widths[c] for c in values["input_columns"]}
-    return ()
 
 
 def _write_widths(values: dict[str, Any]) -> Iterable[Adjustment]:
@@ -119,6 +107,24 @@ def _write_widths(values: dict[str, Any]) -> Iterable[Adjustment]:
         values["feature_embedding_dims"],
         f"initial_embedding_dim = {width} shared out among the input columns",
     )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A dependence between fields: what it reads, and what it makes of the values."""
+
+    reads: frozenset[str]
+    apply: Callable[[dict[str, Any]], Iterable[Adjustment]]
+
+
+RULES = (
+    Rule(frozenset({"n_head", "attention_type", "n_kv_heads"}), _reconcile_attention),
+    Rule(frozenset({"initial_embedding_dim", "input_columns"}), _write_widths),
+)
+
+# Fields that must be looked at together to know what a run is. Embedding widths are not among
+# them: different widths or different columns are different runs in any case.
+INTERACTIONS = (RULES[0].reads, frozenset({"positional_encoding", "rope_theta"}))
 
 
 def _text(value: Any) -> str:

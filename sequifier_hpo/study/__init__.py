@@ -1,8 +1,7 @@
 """The study: all that the other rooms see of Optuna and its storages."""
 
 from sequifier_hpo.study.locks import Lease, Owner
-from sequifier_hpo.study.runs import Run, RunState
-from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, redacted, sqlite_url
+from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage
 from sequifier_hpo.study.study import (
     METRIC,
     Claim,
@@ -10,6 +9,7 @@ from sequifier_hpo.study.study import (
     SearchPlan,
     SearchStudy,
     SpaceChangedError,
+    StudyMissingError,
     StudySnapshot,
     read_study,
 )
@@ -21,14 +21,11 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "Owner",
-    "Run",
-    "RunState",
     "SearchPlan",
     "SearchStudy",
     "SpaceChangedError",
     "Storage",
+    "StudyMissingError",
     "StudySnapshot",
     "read_study",
-    "redacted",
-    "sqlite_url",
 ]

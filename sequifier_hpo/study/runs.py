@@ -4,14 +4,11 @@ A run is one distinct effective configuration; its trials are the attempts at it
 gives the run its number, a later one continues it after an interruption.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial, TrialState
 
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.study.samplers import RANK
 
 RUN = "sequifier_hpo:run"
@@ -26,39 +23,7 @@ MAX_LOST_ATTEMPTS = 3
 """A run that took its machine down this often is not tried again."""
 
 
-class RunState(StrEnum):
-    """Where a run stands."""
-
-    RUNNING = "running"
-    COMPLETE = "complete"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    """To be continued: stopped by the user, or its coordinator died."""
-
-
 RESUMABLE_REASONS = frozenset({"interrupted", "lost"})
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as a reader of the study sees it."""
-
-    number: int
-    trial_number: int
-    """Its newest trial."""
-    state: RunState
-    validation_loss: float | None
-    labels: Mapping[str, str]
-    """Parameter -> label of the chosen value."""
-    losses: Mapping[int, float]
-    """Validation loss per epoch, of all attempts."""
-    attributes: Mapping[str, Any]
-    """User attributes of the newest trial."""
-    reason: str
-    duplicate_of: int | None
-    started: datetime | None
-    ended: datetime | None
-    num_attempts: int
 
 
 class RunIndex:

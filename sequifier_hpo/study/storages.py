@@ -11,6 +11,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sequifier_hpo.config.storage_url import redacted
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.study.locks import file_lock
 
@@ -18,19 +19,6 @@ HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
 _LOCK_TIMEOUT_SECONDS = 60
 _ADVISORY_LOCK = 0x5E9F_1F1E  # an arbitrary number of ours; every study of a database shares it
-
-
-def sqlite_url(path: Path) -> str:
-    """URL of an SQLite storage in a file."""
-    return f"sqlite:///{path}"
-
-
-def redacted(url: str) -> str:
-    """The URL without its password, for messages."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "(unreadable URL)"
 
 
 class Storage:

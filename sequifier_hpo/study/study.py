@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.searchspace import (
     Cell,
     EffectiveSpace,
@@ -30,9 +31,7 @@ from sequifier_hpo.study.runs import (
     OWNER,
     REASON,
     RUN,
-    Run,
     RunIndex,
-    RunState,
     run_number,
 )
 from sequifier_hpo.study.samplers import RANK, distributions, make_sampler
@@ -60,6 +59,10 @@ class SpaceChangedError(InputError):
             "undo the change to go on with this study, or give the new search another "
             "hp_search_name",
         )
+
+
+class StudyMissingError(InputError):
+    """The storage holds no study of that name."""
 
 
 @dataclass(frozen=True)
@@ -387,7 +390,7 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
     """Read a study without changing anything.
 
     Raises:
-        InputError: If there is no such study in the storage.
+        StudyMissingError: If there is no such study in the storage.
     """
     # Always a sampler: the default one would be built for nothing.
     sampler = optuna.samplers.RandomSampler()
@@ -396,7 +399,7 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
     except KeyError as error:
         names = optuna.get_all_study_names(storage.cached)
         known = ", ".join(names) if names else "none"
-        raise InputError(
+        raise StudyMissingError(
             f"there is no study `{name}` in {storage.shown_url}", f"studies there: {known}"
         ) from error
     index = RunIndex()

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from sequifier_hpo.config.preprocess import PreprocessConfig
-from sequifier_hpo.preprocessing import PreprocessSummary, preprocess
+from sequifier_hpo.preprocessing.run import PreprocessSummary, preprocess
 
 
 class Project:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing import PreprocessSummary
 from sequifier_hpo.preprocessing.encode import encode_column
+from sequifier_hpo.preprocessing.run import PreprocessSummary
 from tests.preprocessing.conftest import Project
 
 Rows = Callable[..., dict[str, Any]]
@@ -479,7 +479,7 @@ def test_preprocessing_shards_never_loads_torch_itself(project: Project) -> None
     program = (
         "import sys\n"
         "from sequifier_hpo.config.preprocess import PreprocessConfig\n"
-        "from sequifier_hpo.preprocessing import describe_split, preprocess\n"
+        "from sequifier_hpo.preprocessing.run import preprocess; from sequifier_hpo.preprocessing.stored_split import describe_split\n"
         "from pathlib import Path\n"
         f"config = PreprocessConfig(project_root='.', data_path={str(data)!r},\n"
         "    split_ratios=[1.0], seq_length=2, write_format='pt')\n"

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing import StoredSplit, describe_split
 from sequifier_hpo.preprocessing.shard_job import shard_index
+from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.preprocessing.tensor_shards import make_shard
 from tests.preprocessing.conftest import Project
 

@@ -9,18 +9,18 @@ import optuna
 import pytest
 
 from sequifier_hpo.config.search import load_search
+from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.records import RunState
 from sequifier_hpo.searchspace import EffectiveSpace, compile_space
 from sequifier_hpo.study import (
     Lease,
     LeaseLostError,
-    RunState,
     SearchPlan,
     SearchStudy,
     SpaceChangedError,
     Storage,
     read_study,
-    sqlite_url,
 )
 from sequifier_hpo.study.samplers import make_sampler
 from tests.conftest import WriteSearch

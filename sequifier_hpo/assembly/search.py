@@ -1,0 +1,155 @@
+"""A prepared search with its study: run it, read it, write its results."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.coordinator.devices import worker_specs
+from sequifier_hpo.coordinator.loop import Coordinator, Observer, SearchEnd
+from sequifier_hpo.coordinator.pool import WorkerPool
+from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.records import Run
+from sequifier_hpo.report.leaderboard import results_csv
+from sequifier_hpo.searchspace import Cell, adjustments_at, decode
+from sequifier_hpo.study import (
+    Claim,
+    Lease,
+    SearchPlan,
+    SearchStudy,
+    Storage,
+    StudyMissingError,
+    read_study,
+)
+
+
+def existing_runs(prepared: PreparedSearch) -> list[Run] | None:
+    """The runs of a search's study as they stand, or None if it was never started.
+
+    Raises:
+        EnvironmentFaultError: If the storage cannot be reached.
+    """
+    storage = Storage(prepared.storage_url)
+    try:
+        return list(read_study(storage, prepared.name).runs)
+    except StudyMissingError:
+        return None
+    finally:
+        storage.close()
+
+
+class OpenSearch:
+    """A prepared search with its study open in the storage."""
+
+    def __init__(self, prepared: PreparedSearch) -> None:
+        """Open the storage and the study.
+
+        Raises:
+            SpaceChangedError: If the study was started with another search space.
+            EnvironmentFaultError: If the storage cannot be reached.
+        """
+        self.prepared = prepared
+        self._storage = Storage(prepared.storage_url)
+        self._lease = Lease.acquire(prepared.loaded.config.study_folder / "coordinators")
+        plan = SearchPlan(
+            name=prepared.name,
+            space=prepared.space,
+            effective=prepared.effective,
+            strategy=prepared.loaded.config.search_strategy,
+            num_runs=prepared.num_runs,
+            describe=self._describe,
+        )
+        self.study = SearchStudy(self._storage, plan, self._lease.owner)
+        self.study.set_num_runs()
+
+    def run(self, observer: Observer) -> SearchEnd:
+        """Run what is left of the search; starts workers only if anything is."""
+        if not self.study.is_anything_left():
+            return SearchEnd(stopped_by=None, gave_up_after=())
+        prepared, config = self.prepared, self.prepared.loaded.config
+        specs = worker_specs(prepared.device, prepared.workers, prepared.num_runs)
+        pool = WorkerPool(specs, config.paths.logs / f"sequifier-{prepared.name}-workers.log")
+        try:
+            return Coordinator(
+                self.study,
+                pool,
+                Policy(
+                    max_consecutive_failures=config.max_consecutive_failures,
+                    accumulates=config.on_out_of_memory == "halve_and_accumulate",
+                ),
+                observer,
+                decode=self._decode,
+                config_path=lambda run: str(prepared.run_file(run.model_name)),
+            ).run()
+        finally:
+            pool.close()
+
+    def write_results(self) -> list[Run]:
+        """Rewrite the leaderboard file, atomically; returns the runs in it."""
+        runs = self.study.runs()
+        path = self.prepared.results_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(results_csv(self.prepared.name, runs), encoding="utf-8")
+        temporary.replace(path)
+        return runs
+
+    def close(self) -> None:
+        """Let go of the storage and of this coordinator's lease."""
+        self._lease.release()
+        self._storage.close()
+
+    def _decode(self, claim: Claim) -> tuple[TrainConfig, list[str]]:
+        config, adjustments = decode(
+            self.prepared.space, claim.cell, claim.run_number, device=self.prepared.device
+        )
+        notes = [f"adjusted: {adjustment}" for adjustment in adjustments]
+        if claim.oom_retries and claim.batch_size is not None:
+            spec = config.training_spec
+            update: dict[str, Any] = {"batch_size": claim.batch_size}
+            if self.prepared.loaded.config.on_out_of_memory == "halve_and_accumulate":
+                factor = 2**claim.oom_retries
+                update["accumulation_steps"] = (spec.accumulation_steps or 1) * factor
+            smaller = spec.model_copy(update=update)
+            config = config.model_copy(update={"training_spec": smaller})
+            notes.append(f"batch size {claim.batch_size} after {claim.oom_retries} retries")
+        return config, notes
+
+    def _describe(self, cell: Cell) -> Mapping[str, Any]:
+        adjustments = adjustments_at(self.prepared.space, cell)
+        attributes: dict[str, Any] = {}
+        for parameter, index in zip(self.prepared.space.parameters, cell, strict=True):
+            values = parameter.choices[index].values
+            if len(values) > 1:  # a linked group: its label may be shortened
+                attributes.update(_readable(values))
+        if adjustments:
+            attributes["adjustments"] = "; ".join(str(adjustment) for adjustment in adjustments)
+        return attributes
+
+
+@contextmanager
+def open_search(prepared: PreparedSearch) -> Iterator[OpenSearch]:
+    """Open a prepared search, and let go of everything at the end."""
+    search = OpenSearch(prepared)
+    try:
+        yield search
+    finally:
+        search.close()
+
+
+def _readable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat values for the storage: numbers stay numbers, the rest becomes text."""
+    hidden = {"column_types", "categorical_columns", "real_columns"}
+    flat: dict[str, Any] = {}
+    for field, value in values.items():
+        if field in hidden or value is None:
+            continue
+        if isinstance(value, list):
+            flat[field] = ", ".join(map(str, value))
+        elif isinstance(value, dict):
+            flat[field] = ", ".join(f"{k}: {v}" for k, v in value.items())
+        else:
+            flat[field] = value
+    return flat

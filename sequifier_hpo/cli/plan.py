@@ -1,0 +1,201 @@
+"""`sequifier-hpo plan`: what a search would run, before anything is spent."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
+from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.records import Run
+from sequifier_hpo.report.leaderboard import Progress, progress, value_of
+from sequifier_hpo.searchspace import (
+    AdjustedCells,
+    SameRun,
+    SpaceSizes,
+    adjusted_cells,
+    measure,
+    same_runs,
+)
+
+_MAX_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that is shown."""
+
+    prepared: PreparedSearch
+    adjustments: list[AdjustedCells]
+    duplicates: list[SameRun]
+    sizes: SpaceSizes
+    done: Progress | None
+    """None if the study was never started."""
+
+    @property
+    def num_to_come(self) -> int:
+        """Runs that the search would start or continue now."""
+        finished = self.done.num_complete + self.done.num_failed if self.done else 0
+        return max(0, self.prepared.num_runs - finished)
+
+
+def plan(
+    config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
+    storage: Annotated[str | None, typer.Option(help="Storage URL; default: the file's.")] = None,
+    input_columns: Annotated[
+        list[str] | None,
+        typer.Option("--input-columns", "-ic", help="Search this one input set; repeatable."),
+    ] = None,
+    metadata_config_path: MetadataConfigPath = None,
+    skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
+    as_json: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--json", help="Print the plan as JSON.")
+    ] = False,
+) -> None:
+    """Show what a search would run, without running anything.
+
+    Example: sequifier-hpo plan --config-path configs/hyperparameter_search.yaml
+    """
+    overrides = given(
+        input_columns=[input_columns] if input_columns else None,
+        metadata_config_path=metadata_config_path,
+    )
+    prepared = prepare_search(
+        config_path,
+        overrides=overrides,
+        skip_metadata=skip_metadata,
+        storage=storage,
+        workers=None,
+    )
+    runs = _existing_runs(prepared)
+    found = _Plan(
+        prepared=prepared,
+        adjustments=adjusted_cells(prepared.space),
+        duplicates=same_runs(prepared.effective, _MAX_SHOWN + 1),
+        sizes=measure(prepared.space, prepared.effective, prepared.num_runs),
+        done=None if runs is None else progress(runs, prepared.num_runs),
+    )
+    print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
+
+
+def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
+    file = sqlite_path(prepared.storage_url)
+    if file is not None and not file.exists():
+        return None
+    # Optuna and what it brings take half a second: only when there is a study to read.
+    from sequifier_hpo.assembly.search import existing_runs  # noqa: PLC0415
+
+    return existing_runs(prepared)
+
+
+def _as_text(found: _Plan, config_path: Path) -> str:
+    prepared = found.prepared
+    space, sizes = prepared.space, found.sizes
+    lines = [f"study {prepared.name}, storage {prepared.shown_storage}", ""]
+    for parameter in space.parameters:
+        kind = "linked group" if len(parameter.choices[0].values) > 1 else "parameter"
+        lines.append(f"{parameter.name} ({kind}, {len(parameter.choices)} choices)")
+        lines += [f"  {label}" for label in parameter.labels[:_MAX_SHOWN]]
+        lines += _more(len(parameter.labels))
+    lines += [
+        "",
+        f"combinations              {space.num_cells:,}",
+        f"distinct configurations   {prepared.effective.num_distinct:,}",
+        *_adjustment_lines(found),
+        *_duplicate_lines(found),
+        "",
+        f"parameters of a model     {sizes.parameters.minimum:,} to {sizes.parameters.maximum:,}, "
+        f"median {sizes.parameters.median:,}",
+        f"memory of a training step about {_bytes(sizes.memory_bytes.minimum)} to "
+        f"{_bytes(sizes.memory_bytes.maximum)}, median {_bytes(sizes.memory_bytes.median)}, "
+        "beside torch and the data",
+    ]
+    if sizes.num_measured < prepared.num_runs:
+        lines.append(f"  (of the first {sizes.num_measured:,} configurations)")
+    strategy = prepared.loaded.config.search_strategy
+    lines += ["", f"strategy {strategy}: {prepared.num_runs:,} runs"]
+    if prepared.num_requested > prepared.effective.num_distinct and strategy == "sample":
+        lines.append(f"  n_samples is {prepared.num_requested:,}, but no more are distinct")
+    if found.done is not None:
+        done = found.done
+        lines.append(
+            f"so far: {done.num_complete:,} complete, {done.num_failed:,} failed, "
+            f"{done.num_running:,} running, {done.num_interrupted:,} interrupted"
+        )
+    lines += [
+        f"to come: {found.num_to_come:,} runs on {prepared.device}",
+        "",
+        "next:",
+        f"  sequifier-hpo hyperparameter-search --config-path {config_path}",
+    ]
+    return "\n".join(lines)
+
+
+def _adjustment_lines(found: _Plan) -> list[str]:
+    if not found.adjustments:
+        return []
+    lines = ["adjusted, so that every run is valid:"]
+    for adjusted in found.adjustments[:_MAX_SHOWN]:
+        lines.append(f"  {adjusted.num_cells:,} combinations: {adjusted.adjustment}")
+    return lines + _more(len(found.adjustments))
+
+
+def _duplicate_lines(found: _Plan) -> list[str]:
+    if not found.duplicates:
+        return []
+    lines = ["choices that mean the same run, trained once:"]
+    for same in found.duplicates[:_MAX_SHOWN]:
+        shown = (
+            " ".join(f"{name}={value_of(label)}" for name, label in choice.items())
+            for choice in same.choices
+        )
+        lines.append("  " + "  =  ".join(shown))
+    return lines + (["  ..."] if len(found.duplicates) > _MAX_SHOWN else [])
+
+
+def _more(total: int) -> list[str]:
+    return [f"  ... and {total - _MAX_SHOWN:,} more"] if total > _MAX_SHOWN else []
+
+
+def _as_json(found: _Plan) -> dict[str, Any]:
+    prepared = found.prepared
+    return {
+        "study": prepared.name,
+        "storage": prepared.shown_storage,
+        "strategy": prepared.loaded.config.search_strategy,
+        "parameters": {
+            parameter.name: {
+                "linked": len(parameter.choices[0].values) > 1,
+                "choices": [
+                    {"label": choice.label, "values": dict(choice.values)}
+                    for choice in parameter.choices
+                ],
+            }
+            for parameter in prepared.space.parameters
+        },
+        "num_combinations": prepared.space.num_cells,
+        "num_distinct": prepared.effective.num_distinct,
+        "adjustments": [vars(adjusted) for adjusted in found.adjustments],
+        "duplicates": [
+            [dict(choice) for choice in same.choices] for same in found.duplicates[:_MAX_SHOWN]
+        ],
+        "num_measured": found.sizes.num_measured,
+        "model_parameters": vars(found.sizes.parameters),
+        "memory_bytes": vars(found.sizes.memory_bytes),
+        "num_runs": prepared.num_runs,
+        "num_complete": found.done.num_complete if found.done else 0,
+        "num_failed": found.done.num_failed if found.done else 0,
+        "num_to_come": found.num_to_come,
+    }
+
+
+def _bytes(number: int) -> str:
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

@@ -1,0 +1,249 @@
+"""Checkpoints of one run: written atomically, found again, thinned out.
+
+A checkpoint of an epoch has the keys of Sequifier's, and under `sequifier_hpo` what a bit-for-bit
+continuation needs besides. Only the newest two epochs are kept while a run trains, so that a
+damaged file leaves one to fall back to, and only the last when it has finished. (Sequifier keeps
+every one.) A run that was stopped in the middle of an epoch leaves one more, hidden file.
+"""
+
+import contextlib
+import errno
+import glob
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sequifier_hpo.config.paths import ProjectPaths
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.training.memory import is_out_of_memory
+
+OWN_KEY = "sequifier_hpo"
+_KEPT_WHILE_TRAINING = 2
+_SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"})
+
+# What may differ between the run that wrote a checkpoint and the run that continues it, because it
+# does not change a single weight at any step: where files are, what is logged and exported, and
+# when the run ends.
+_WITHOUT_INFLUENCE = frozenset(
+    [
+        "project_root",
+        "metadata_config_path",
+        "model_name",
+        "training_data_path",
+        "validation_data_path",
+        "read_format",
+        "inference_batch_size",
+        "id_maps",
+        "export_generative_model",
+        "export_embedding_model",
+        "export_onnx",
+        "export_pt",
+        "export_with_dropout",
+    ]
+)
+_TRAINING_WITHOUT_INFLUENCE = frozenset(
+    [
+        "device",
+        "device_max_concat_length",
+        "epochs",
+        "log_interval",
+        "class_share_log_columns",
+        "early_stopping_epochs",
+        "save_interval_epochs",
+        "continue_training",
+        "enforce_determinism",
+        "load_full_data_to_ram",
+        "max_ram_gb",
+        "num_workers",
+        "backend",
+        "distributed",
+        "world_size",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FoundCheckpoint:
+    """A checkpoint that can be continued."""
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it holds our keys too; otherwise Sequifier itself wrote it."""
+        return OWN_KEY in self.content
+
+
+class CheckpointStore:
+    """The checkpoint files of one run."""
+
+    def __init__(
+        self, paths: ProjectPaths, model_name: str, on_message: Callable[[str], None]
+    ) -> None:
+        self._paths = paths
+        self._model_name = model_name
+        self._tell = on_message
+
+    def save_epoch(self, epoch: int, content: dict[str, Any], *, is_final: bool) -> None:
+        """Write the checkpoint after an epoch, then remove those it makes superfluous.
+
+        Raises:
+            EnvironmentFaultError: If the file cannot be written.
+        """
+        self._write(self._paths.checkpoint(self._model_name, epoch), content)
+        self._paths.interrupted_checkpoint(self._model_name).unlink(missing_ok=True)
+        if is_final:
+            self._remove_unfinished()
+        kept = 1 if is_final else _KEPT_WHILE_TRAINING
+        for old_epoch in self._epochs()[kept:]:
+            self._paths.checkpoint(self._model_name, old_epoch).unlink(missing_ok=True)
+
+    def save_interrupted(self, content: dict[str, Any]) -> None:
+        """Write the state between two epochs' checkpoints.
+
+        Raises:
+            EnvironmentFaultError: If the file cannot be written.
+        """
+        self._write(self._paths.interrupted_checkpoint(self._model_name), content)
+
+    def newest(self, fingerprint: str, last_epoch: int) -> FoundCheckpoint | None:
+        """The most advanced checkpoint that is sound, of this configuration, and not too far.
+
+        Args:
+            fingerprint: Of the run that wants to continue.
+            last_epoch: The epoch with which that run ends.
+        """
+        interrupted = None
+        path = self._paths.interrupted_checkpoint(self._model_name)
+        if path.exists():
+            interrupted = self._load_matching(path, fingerprint)
+        for epoch in self._epochs():
+            if interrupted is not None and interrupted.content["epoch"] >= epoch:
+                break
+            if epoch <= last_epoch:
+                path = self._paths.checkpoint(self._model_name, epoch)
+                if (found := self._load_matching(path, fingerprint)) is not None:
+                    return found
+        if interrupted is not None and interrupted.content["epoch"] < last_epoch:
+            return interrupted
+        return None
+
+    def remove_all(self) -> None:
+        """Remove every checkpoint of exactly this model name."""
+        stale = [self._paths.checkpoint(self._model_name, epoch) for epoch in self._epochs()]
+        if stale:
+            self._tell(f"starting afresh: removing {len(stale)} older checkpoints of this run")
+        for path in [*stale, self._paths.interrupted_checkpoint(self._model_name)]:
+            path.unlink(missing_ok=True)
+        self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        """Remove what processes that were killed while writing left behind."""
+        pattern = f".{glob.escape(self._model_name)}-epoch-*.pt.*.tmp"
+        for path in self._paths.checkpoints.glob(pattern):
+            path.unlink(missing_ok=True)
+
+    def _epochs(self) -> list[int]:
+        """Epochs of this model name that have a checkpoint, newest first."""
+        return sorted(self._epochs_on_disk(), reverse=True)
+
+    def _epochs_on_disk(self) -> Iterator[int]:
+        if not self._paths.checkpoints.is_dir():
+            return
+        for path in self._paths.checkpoints.iterdir():
+            epoch = self._paths.epoch_of_checkpoint(self._model_name, path.name)
+            # A number with leading zeros would be another file's name.
+            if epoch is not None and path == self._paths.checkpoint(self._model_name, epoch):
+                yield epoch
+
+    def _load_matching(self, path: Path, fingerprint: str) -> FoundCheckpoint | None:
+        try:
+            content = read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            self._tell(f"the checkpoint {path} is damaged and is passed over: {error}")
+            return None
+        own = content.get(OWN_KEY)
+        if own is not None and own.get("fingerprint") != fingerprint:
+            self._tell(f"the checkpoint {path} was made by another configuration: passed over")
+            return None
+        return FoundCheckpoint(path, content)
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        """Write to a temporary name, flush to the disk, rename."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise EnvironmentFaultError(
+                f"the checkpoint {path} cannot be written: {error}",
+                "free some disk space" if is_full else "check that the folder can be written to",
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+class DamagedCheckpointError(Exception):
+    """A file is not a checkpoint, or not a whole one."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours or of Sequifier's, without running code from it.
+
+    Raises:
+        DamagedCheckpointError: If the file is cut off, or is no checkpoint.
+    """
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            content = torch.load(path, weights_only=True, map_location="cpu")
+    except (
+        *(OSError, RuntimeError, EOFError, pickle.UnpicklingError),
+        *(KeyError, IndexError, TypeError, AttributeError, ValueError),
+    ) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DamagedCheckpointError(reason) from error
+    if not isinstance(content, dict) or not content.keys() >= _SEQUIFIER_KEYS:
+        raise DamagedCheckpointError("it lacks the keys of a checkpoint")
+    return content
+
+
+def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:
+    """SHA-256 of everything that shapes the course of a training run.
+
+    Without paths and names, and without what only decides when a run ends: a run continued with
+    more epochs goes on exactly as if it had been given them at first.
+    """
+    values = config.model_dump(mode="json", exclude=set(_WITHOUT_INFLUENCE))
+    for key in _TRAINING_WITHOUT_INFLUENCE:
+        del values["training_spec"][key]
+    values["num_training_windows"] = num_training_windows
+    return hashlib.sha256(json.dumps(values, sort_keys=False).encode()).hexdigest()
+
+
+def _numpy_scalars() -> list[Any]:
+    """What the numpy float32 under `loss` in Sequifier's checkpoints is made of."""
+    rebuild = np.float32(0).__reduce__()[0]
+    module = "numpy.core.multiarray" if "_core" in rebuild.__module__ else "numpy._core.multiarray"
+    other_spelling = (rebuild, f"{module}.scalar")  # files written with the other major version
+    dtypes = [type(np.dtype(kind)) for kind in (np.float32, np.float64)]
+    return [rebuild, other_spelling, np.dtype, *dtypes]

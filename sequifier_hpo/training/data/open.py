@@ -1,0 +1,120 @@
+"""Opens the data of a run: long tables through a reader process, tensor shards directly."""
+
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.training.data.shards import read_shards
+from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, TrainingData
+
+DataKey = tuple[tuple[str, str, int, int], ...]
+
+
+def open_training_data(config: TrainConfig) -> TrainingData:
+    """Load both splits, with all their columns.
+
+    The tensors lie in memory that forked children share until they write to it. This process
+    starts no thread and does not load the table library. `load_full_data_to_ram: false` is
+    treated like true: shards are loaded at once.
+
+    Raises:
+        InputError: If a file is missing or not what `preprocess` writes.
+        EnvironmentFaultError: If the reading process is killed, as for lack of memory.
+    """
+    paths = [config.training_data_path, config.validation_data_path]
+    for path in paths:
+        if not Path(path).exists():
+            raise InputError(
+                f"the data {path} does not exist",
+                "run `sequifier-hpo preprocess` first, or correct the path; "
+                f"relative paths start at {Path.cwd()}",
+            )
+    if config.read_format == "pt":
+        return TrainingData(*(read_shards(path) for path in paths))
+    return TrainingData(*_read_tables(paths, config.read_format))
+
+
+def data_key(config: TrainConfig) -> DataKey:
+    """Equal for two configs whose data are the same files, unchanged in between."""
+    return tuple(
+        (config.read_format, path, *_version(Path(path)))
+        for path in (config.training_data_path, config.validation_data_path)
+    )
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Time of the last change and size, of a file or of all files in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [file.stat() for file in files if file.exists()]
+    return max((stat.st_mtime_ns for stat in stats), default=0), sum(s.st_size for s in stats)
+
+
+def _read_tables(paths: list[str], read_format: str) -> list[SplitWindows]:
+    descriptor = _anonymous_file()
+    try:
+        answer = _ask_reader(descriptor, {"paths": paths, "read_format": read_format})
+        return [
+            _mapped(descriptor, path, split)
+            for path, split in zip(paths, answer["splits"], strict=True)
+        ]
+    finally:
+        os.close(descriptor)
+
+
+def _anonymous_file() -> int:
+    """A descriptor of a file without a name: it vanishes with its last user."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("sequifier-hpo-data")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _ask_reader(descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the reader process to its end and return its answer."""
+    command = [sys.executable, "-m", "sequifier_hpo.training.data.read_table", str(descriptor)]
+    done = subprocess.run(
+        command,
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        pass_fds=[descriptor],
+        check=False,
+    )
+    if done.returncode != 0:
+        last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise EnvironmentFaultError(
+            f"reading the data failed: {last_line}",
+            "if the machine is short of memory, free some" if done.returncode < 0 else "",
+        )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if "problem" in answer:
+        raise InputError(answer["problem"], answer["fix"])
+    return answer
+
+
+def _mapped(descriptor: int, path: str, split: Mapping[str, Any]) -> SplitWindows:
+    """Tensors over the reader's arrays, without a copy."""
+    shape = (split["num_windows"], split["window_length"] + 1)
+    columns = {}
+    if split["num_windows"]:
+        # Private: torch wants memory it could write to, and a write must not reach other trials.
+        memory = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+        for name, column in split["columns"].items():
+            values = torch.frombuffer(
+                memory,
+                dtype=getattr(torch, column["dtype"]),
+                count=shape[0] * shape[1],
+                offset=column["offset"],
+            )
+            columns[name] = StoredColumn(values.view(shape), column["smallest"], column["largest"])
+    return SplitWindows(path, columns, split["num_windows"], split["window_length"])

@@ -1,0 +1,146 @@
+"""Reads the long tables of both splits in a process of its own, and leaves raw arrays in a file.
+
+Run as `python -m sequifier_hpo.training.data.read_table FD`, with a JSON request on stdin and a
+JSON answer on stdout. The table library starts threads, and a process that has threads cannot be
+forked safely; the process that asks forks one trial after the other. So the library lives here,
+and dies here, and the arrays are mapped from the open file `FD`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sequifier_hpo.errors import InputError
+
+_KEYS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
+_INT32 = np.iinfo(np.int32)
+
+
+def read_splits(paths: list[str], read_format: str, file: BinaryIO) -> list[dict[str, Any]]:
+    """Write the windows of every split into `file`.
+
+    Returns:
+        Per split: `window_length`, `num_windows`, and `columns`: name -> `dtype`, `offset` in
+        bytes, `smallest`, `largest`.
+
+    Raises:
+        InputError: If a file is no table of windows.
+    """
+    return [_read_split(Path(path), read_format, file) for path in paths]
+
+
+def _read_split(path: Path, read_format: str, file: BinaryIO) -> dict[str, Any]:
+    table = _read(path, read_format)
+    items = _item_columns(path, table.columns)
+    by_column = {
+        str(name[0]): part
+        for name, part in table.partition_by("inputCol", as_dict=True, maintain_order=True).items()
+    }
+    _check_same_windows(path, by_column)
+    columns = {
+        name: _write(file, _values(path, name, part.select(items)))
+        for name, part in by_column.items()
+    }
+    num_windows = next(iter(by_column.values())).height if by_column else 0
+    return {"window_length": len(items) - 1, "num_windows": num_windows, "columns": columns}
+
+
+def _read(path: Path, read_format: str) -> pl.DataFrame:
+    try:
+        if read_format == "parquet":
+            return pl.read_parquet(path, glob=False)
+        names = pl.read_csv(path, n_rows=0, glob=False).columns
+        # Types are given, not guessed: a column that starts with whole numbers may go on with reals.
+        types = {name: pl.Float64() for name in names if name.isdecimal()}
+        return pl.read_csv(path, schema_overrides={**types, "inputCol": pl.String()}, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path} cannot be read as {read_format}: {reason}",
+            "check the path and read_format, or preprocess again",
+        ) from error
+
+
+def _item_columns(path: Path, names: list[str]) -> list[str]:
+    """The item columns from the oldest, `L`, to the newest, `0`."""
+    missing = [name for name in _KEYS if name not in names]
+    items = sorted((name for name in names if name.isdecimal()), key=int, reverse=True)
+    expected = [str(i) for i in range(len(items) - 1, -1, -1)]
+    if missing or len(items) < 2 or items != expected:
+        problem = f"lacks the column {missing[0]}" if missing else "lacks item columns L ... 0"
+        raise InputError(
+            f"{path} is not a table of windows: it {problem}",
+            "name a split that `preprocess` has written",
+        )
+    return items
+
+
+def _check_same_windows(path: Path, by_column: dict[str, pl.DataFrame]) -> None:
+    """Rows of different columns belong together by their place only: make sure they do."""
+    keys = ["sequenceId", "subsequenceId"]
+    first_name, first = "", None
+    for name, part in by_column.items():
+        if first is None:
+            first_name, first = name, part.select(keys)
+        elif part.height != first.height:
+            raise InputError(
+                f"{path} has {first.height} windows of column `{first_name}`, "
+                f"but {part.height} of `{name}`",
+                "preprocess again",
+            )
+        elif not first.equals(part.select(keys)):
+            raise InputError(
+                f"{path} holds the windows of `{first_name}` and `{name}` in different orders",
+                "preprocess again",
+            )
+
+
+def _values(path: Path, name: str, items: pl.DataFrame) -> NDArray[Any]:
+    """One column's windows, (windows, L + 1)."""
+    if not all(dtype.is_numeric() for dtype in items.dtypes):
+        raise InputError(f"column `{name}` of {path} holds items that are no numbers")
+    if sum(items.null_count().row(0)):
+        raise InputError(f"column `{name}` of {path} holds empty items", "preprocess again")
+    return items.to_numpy(order="c")
+
+
+def _write(file: BinaryIO, values: NDArray[Any]) -> dict[str, Any]:
+    smallest, largest = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    dtype = np.int32 if _is_whole(values, smallest, largest) else np.float32
+    offset = file.tell()
+    if values.size:
+        file.write(np.ascontiguousarray(values, dtype=dtype).data.cast("B"))
+    return {
+        "dtype": np.dtype(dtype).name,
+        "offset": offset,
+        "smallest": smallest,
+        "largest": largest,
+    }
+
+
+def _is_whole(values: NDArray[Any], smallest: float, largest: float) -> bool:
+    if not (_INT32.min <= smallest and largest <= _INT32.max):
+        return False  # NaN ends here too
+    return values.dtype.kind in "iu" or bool((values == np.rint(values)).all())
+
+
+def main() -> None:
+    """Answer one request."""
+    request = json.load(sys.stdin)
+    with open(int(sys.argv[1]), "wb", closefd=False) as file:
+        try:
+            answer: dict[str, Any] = {
+                "splits": read_splits(request["paths"], request["read_format"], file)
+            }
+        except InputError as error:
+            answer = {"problem": error.problem, "fix": error.fix}
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

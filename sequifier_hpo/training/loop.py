@@ -1,0 +1,312 @@
+"""The training loop of one run, which can stop after any optimizer step and go on from there."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind
+from sequifier_hpo.training.checkpoint import OWN_KEY, CheckpointStore
+from sequifier_hpo.training.data.batching import Batch, WindowBatches
+from sequifier_hpo.training.device import Precision
+from sequifier_hpo.training.evaluate import Evaluation, Evaluator, describe_shares
+from sequifier_hpo.training.losses import TargetLosses
+from sequifier_hpo.training.memory import peak_memory_bytes
+from sequifier_hpo.training.model.transformer import SequenceTransformer
+from sequifier_hpo.training.optim import load_optimizer_state
+from sequifier_hpo.training.progress import Progress
+from sequifier_hpo.training.random_state import random_state, restore_random_state
+from sequifier_hpo.training.schedule import Schedule
+
+_MAX_GRADIENT_NORM = 0.5
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Whom the loop talks to."""
+
+    on_epoch: Callable[[EpochReport], None]
+    on_batch: Callable[[BatchReport], None]
+    on_message: Callable[[str], None]
+    should_stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why the loop ended before its last epoch."""
+
+    kind: OutcomeKind
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Apparatus:
+    """Everything that is trained, and everything it is trained with."""
+
+    config: TrainConfig
+    model: SequenceTransformer
+    optimizer: Optimizer
+    schedule: Schedule
+    losses: TargetLosses
+    batches: WindowBatches
+    evaluator: Evaluator
+    precision: Precision
+    device: torch.device
+
+
+class Training:
+    """One run in training: an apparatus, and how far it has come."""
+
+    def __init__(
+        self, apparatus: Apparatus, store: CheckpointStore, fingerprint: str, hooks: Hooks
+    ) -> None:
+        self.progress = Progress()
+        self.model = apparatus.model
+        self._parts = apparatus
+        self._spec = apparatus.config.training_spec
+        self._parameters = list(apparatus.model.parameters())
+        self._store = store
+        self._fingerprint = fingerprint
+        self._hooks = hooks
+        self._num_batches = apparatus.batches.num_batches(self._spec.batch_size)
+        self._accumulated = self._spec.accumulation_steps or 1
+        self._mark = time.perf_counter()
+        # Sums over the epoch stay on the device: reading them would make it wait.
+        self._totals = torch.zeros(0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to train."""
+        patience = self._spec.early_stopping_epochs
+        has_stalled = patience is not None and self.progress.epochs_without_improvement >= patience
+        return self.progress.epoch >= self._spec.epochs or has_stalled
+
+    def run(self) -> Ending | None:
+        """Train until the end (None), a stop, or a loss that is no number."""
+        self._mark = time.perf_counter()
+        while not self.is_over:
+            ending = self._train_epoch() or self._finish_epoch()
+            if ending is not None:
+                return ending
+        return None
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            RuntimeError, ValueError, KeyError, TypeError: If it does not fit this run.
+        """
+        parts, own = self._parts, content.get(OWN_KEY)
+        parts.model.load_state_dict(content["model_state_dict"])
+        load_optimizer_state(parts.optimizer, content["optimizer_state_dict"])
+        if "scheduler_state_dict" in content:
+            parts.schedule.load_state_dict(content["scheduler_state_dict"])
+        if own is None:
+            self.progress = Progress(epoch=content["epoch"])
+            return
+        self.progress = Progress(**own["progress"])
+        restore_random_state(own["random_state"], parts.device)
+
+    def judge_restored(self) -> Ending | None:
+        """Take the weights of a checkpoint without a comparable loss as the best so far."""
+        evaluation = self._parts.evaluator.evaluate(self.model, self._hooks.should_stop)
+        if evaluation is None:
+            return Ending(OutcomeKind.INTERRUPTED)
+        if not math.isfinite(evaluation.loss):
+            return self._diverged("validation", evaluation.loss)
+        self._note_validation_loss(evaluation.loss)
+        return None
+
+    def _train_epoch(self) -> Ending | None:
+        """Go through the rest of the epoch's batches."""
+        progress, spec = self.progress, self._spec
+        self._totals = self._start_totals()
+        reported, since = self._read_totals(), time.perf_counter()
+        positions_reported = progress.positions
+        epoch = progress.epoch + 1
+        rest = self._parts.batches.shuffled(
+            spec.batch_size, seed=self._parts.config.seed, epoch=epoch, first_batch=progress.batch
+        )
+        # Before the first batch too: a run may be told to stop at the end of an epoch.
+        if self._hooks.should_stop():
+            return self._interrupted()
+        self._lap()
+        for batch in rest:
+            has_stepped = self._train_batch(batch)
+            if progress.batch % spec.log_interval == 0:
+                totals, now = self._read_totals(), time.perf_counter()
+                loss = self._mean_loss([b - a for a, b in zip(reported, totals, strict=True)])
+                if not math.isfinite(loss):
+                    return self._diverged("training", loss)
+                speed = (progress.positions - positions_reported) / max(now - since, 1e-9)
+                self._hooks.on_batch(self._batch_report(loss, speed))
+                reported, since, positions_reported = totals, now, progress.positions
+            if has_stepped and self._hooks.should_stop():
+                progress.training_seconds += self._lap()
+                return self._interrupted()
+        return None
+
+    def _train_batch(self, batch: Batch) -> bool:
+        """One forward and backward pass; returns whether the optimizer made a step."""
+        parts, progress = self._parts, self.progress
+        with parts.precision.autocast(parts.device):
+            outputs = parts.model(batch.inputs)
+        mask = parts.losses.mask(batch.targets)
+        sums, count = parts.losses.sums(outputs, batch.targets, mask), mask.sum()
+        loss = parts.losses.total(sums, count)
+        loss = loss / self._group_size() if self._accumulated > 1 else loss
+        torch.autograd.backward(loss)
+        self._totals[:-1] += sums.detach()
+        self._totals[-1] += count
+        progress.batch += 1
+        progress.positions += mask.numel()
+
+        has_stepped = progress.batch % self._accumulated == 0 or progress.batch == self._num_batches
+        if has_stepped:
+            nn.utils.clip_grad_norm_(self._parameters, _MAX_GRADIENT_NORM)
+            parts.optimizer.step()
+            parts.optimizer.zero_grad(set_to_none=True)
+        progress.learning_rate = float(parts.optimizer.param_groups[0]["lr"])
+        parts.schedule.after_batch()
+        return has_stepped
+
+    def _group_size(self) -> int:
+        """How many batches share the next optimizer step: fewer at the end of an epoch."""
+        first = self.progress.batch - self.progress.batch % self._accumulated
+        return min(self._accumulated, self._num_batches - first)
+
+    def _finish_epoch(self) -> Ending | None:
+        """Validate, keep the best, step the schedule, report, save."""
+        progress = self.progress
+        totals = self._read_totals()
+        if totals[-1] == 0:
+            raise InputError(
+                "the training split holds nothing but padding",
+                "preprocess again with more data, or name other target columns",
+            )
+        train_loss = self._mean_loss(totals)
+        if not math.isfinite(train_loss):
+            return self._diverged("training", train_loss)
+        progress.training_seconds += self._lap()
+        evaluation = self._parts.evaluator.evaluate(self.model, self._hooks.should_stop)
+        if evaluation is None:
+            return self._interrupted()
+        if not math.isfinite(evaluation.loss):
+            return self._diverged("validation", evaluation.loss)
+        progress.epoch += 1
+        is_best = self._note_validation_loss(evaluation.loss)
+        self._parts.schedule.after_epoch(evaluation.loss)
+        self._lap()
+        self._report_epoch(train_loss, evaluation, is_best=is_best)
+        progress.batch, progress.sums, progress.count, progress.epoch_seconds = 0, [], 0.0, 0.0
+        if progress.epoch % self._spec.save_interval_epochs == 0 or self.is_over:
+            self._store.save_epoch(progress.epoch, self._content(), is_final=self.is_over)
+        return None
+
+    def _note_validation_loss(self, loss: float) -> bool:
+        """Keep the weights if the loss is strictly the smallest so far, and say whether it is."""
+        progress = self.progress
+        best = progress.best_validation_loss
+        is_best = best is None or loss < best
+        progress.last_validation_loss = loss
+        progress.epochs_without_improvement += 1
+        if is_best:
+            progress.epochs_without_improvement = 0
+            progress.best_epoch, progress.best_validation_loss = progress.epoch, loss
+            progress.best_state = cpu_state(self.model)
+        return is_best
+
+    def _report_epoch(self, train_loss: float, evaluation: Evaluation, *, is_best: bool) -> None:
+        progress = self.progress
+        report = EpochReport(
+            epoch=progress.epoch,
+            train_loss=train_loss,
+            validation_loss=evaluation.loss,
+            validation_loss_by_target=evaluation.by_target,
+            learning_rate=progress.learning_rate,
+            is_best=is_best,
+            seconds=progress.epoch_seconds,
+            tokens_per_second=progress.tokens_per_second,
+            peak_memory_bytes=peak_memory_bytes(),
+        )
+        self._hooks.on_epoch(report)
+        for target, shares in evaluation.class_shares.items():
+            id_map = self._parts.config.id_maps.get(target, {})
+            self._hooks.on_message(describe_shares(target, shares, id_map))
+
+    def _batch_report(self, loss: float, tokens_per_second: float) -> BatchReport:
+        return BatchReport(
+            epoch=self.progress.epoch + 1,
+            batch=self.progress.batch,
+            num_batches=self._num_batches,
+            train_loss=loss,
+            learning_rate=self.progress.learning_rate,
+            tokens_per_second=tokens_per_second,
+        )
+
+    def _interrupted(self) -> Ending:
+        """Save the state as it is, possibly in the middle of an epoch."""
+        *self.progress.sums, self.progress.count = self._read_totals()
+        self._lap()
+        self._store.save_interrupted(self._content())
+        return Ending(OutcomeKind.INTERRUPTED)
+
+    def _diverged(self, which: str, loss: float) -> Ending:
+        epoch, batch = self.progress.epoch + 1, self.progress.batch
+        self._lap()
+        reason = f"the {which} loss became {loss} in epoch {epoch}, at batch {batch}"
+        return Ending(OutcomeKind.DIVERGED, reason)
+
+    def _content(self) -> dict[str, Any]:
+        """The checkpoint of the state as it is."""
+        parts = self._parts
+        return {
+            "epoch": self.progress.epoch,
+            "model_state_dict": parts.model.state_dict(),
+            "optimizer_state_dict": parts.optimizer.state_dict(),
+            "scheduler_state_dict": parts.schedule.state_dict(),
+            "loss": self.progress.last_validation_loss,
+            OWN_KEY: {
+                "fingerprint": self._fingerprint,
+                "progress": self.progress.as_state(),
+                "random_state": random_state(parts.device),
+            },
+        }
+
+    def _start_totals(self) -> Tensor:
+        """Sums per target, and last the number of positions, of the epoch under way."""
+        sums = self.progress.sums or [0.0] * len(self._parts.losses.targets)
+        # MPS has no float64.
+        dtype = torch.float32 if self._parts.device.type == "mps" else torch.float64
+        return torch.tensor([*sums, self.progress.count], dtype=dtype, device=self._parts.device)
+
+    def _read_totals(self) -> list[float]:
+        values: list[float] = self._totals.tolist()
+        return values
+
+    def _mean_loss(self, totals: list[float]) -> float:
+        """The weighted loss from sums per target and, last, the number of positions."""
+        *sums, count = totals
+        if count == 0:
+            return 0.0
+        return self._parts.losses.weighted([value / count for value in sums])
+
+    def _lap(self) -> float:
+        """Add the time since the last call to the books, and return it."""
+        now = time.perf_counter()
+        elapsed, self._mark = now - self._mark, now
+        self.progress.seconds += elapsed
+        self.progress.epoch_seconds += elapsed
+        return elapsed
+
+
+def cpu_state(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

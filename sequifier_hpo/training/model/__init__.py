@@ -1,0 +1,1 @@
+"""The network: a causal transformer over windows of categorical and real columns."""

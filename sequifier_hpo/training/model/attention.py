@@ -1,0 +1,121 @@
+"""Causal self-attention with shared key/value heads and rotary positions.
+
+Axes: B batch, T positions, H query heads, K key/value heads, G = H / K query heads per key/value
+head, C head size, D = H * C model width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sequifier_hpo.config.train import ModelSpec
+from sequifier_hpo.training.model.layers import Dropout, Linear
+
+
+class RotaryPositions(nn.Module):
+    """Turns pairs of features by an angle that grows with the position.
+
+    The pairs are (j, j + C/2), not neighbours. Position 0 is the oldest item.
+
+    Source: Su et al. 2021, arXiv:2104.09864, section 3.2.
+    """
+
+    inv_freq: Tensor
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, head_size: int, num_positions: int, theta: float) -> None:
+        super().__init__()
+        exponents = torch.arange(0, head_size, 2, dtype=torch.float32) / head_size
+        inv_freq = 1.0 / theta**exponents
+        angles = torch.outer(torch.arange(num_positions, dtype=torch.float32), inv_freq)[:, None, :]
+        self.register_buffer("inv_freq", inv_freq)
+        # Signs are put into the table, so that a rotation is two products and one roll.
+        cos, sin = angles.cos(), angles.sin()
+        self.register_buffer("cos", torch.cat([cos, cos], -1), persistent=False)
+        self.register_buffer("sin", torch.cat([-sin, sin], -1), persistent=False)
+
+    def forward(self, x_BTHC: Tensor) -> Tensor:
+        """Rotate queries or keys, (B, T, heads, C)."""
+        swapped = x_BTHC.roll(x_BTHC.shape[-1] // 2, -1)
+        return x_BTHC * self.cos.to(x_BTHC.dtype) + swapped * self.sin.to(x_BTHC.dtype)
+
+
+class CausalSelfAttention(nn.Module):
+    """Every position looks at itself and at all before it, padding included.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2; Ainslie et al. 2023,
+    arXiv:2305.13245, for the sharing of key/value heads.
+    """
+
+    def __init__(self, spec: ModelSpec, num_positions: int, dropout: float) -> None:
+        super().__init__()
+        self.head_size = spec.dim_model // spec.n_head
+        self.num_heads = spec.n_head
+        self.num_kv_heads = spec.n_kv_heads or spec.n_head
+        kv_width = self.num_kv_heads * self.head_size
+        self.wq = Linear(spec.dim_model, spec.dim_model, bias=False)
+        self.wk = Linear(spec.dim_model, kv_width, bias=False)
+        self.wv = Linear(spec.dim_model, kv_width, bias=False)
+        self.wo = Linear(spec.dim_model, spec.dim_model, bias=False)
+        self.dropout = Dropout(dropout)
+        self.rope: RotaryPositions | None = None
+        if spec.positional_encoding == "rope":
+            self.rope = RotaryPositions(self.head_size, num_positions, spec.rope_theta)
+
+    def forward(self, x_BTD: Tensor, mask_TT: Tensor) -> Tensor:
+        """Attend within each row.
+
+        Args:
+            x_BTD: The (normalised) residual stream.
+            mask_TT: 0 where row t may look at column u, -inf elsewhere.
+
+        Returns:
+            (B, T, D), before dropout and the residual sum.
+        """
+        B, T, D = x_BTD.shape
+        q_BTHC = self.wq(x_BTD).view(B, T, self.num_heads, self.head_size)
+        k_BTKC = self.wk(x_BTD).view(B, T, self.num_kv_heads, self.head_size)
+        v_BTKC = self.wv(x_BTD).view(B, T, self.num_kv_heads, self.head_size)
+        if self.rope is not None:
+            q_BTHC, k_BTKC = self.rope(q_BTHC), self.rope(k_BTKC)
+        # On CPU torch's fused kernel is slower for small heads, and several times slower together
+        # with `device.fast_matrix_products`.
+        attend = self._attend_by_hand if x_BTD.device.type == "cpu" else self._attend_fused
+        y: Tensor = self.wo(attend(q_BTHC, k_BTKC, v_BTKC, mask_TT).reshape(B, T, D))
+        return y
+
+    def _attend_by_hand(
+        self, q_BTHC: Tensor, k_BTKC: Tensor, v_BTKC: Tensor, mask_TT: Tensor
+    ) -> Tensor:
+        """Batched products over B * K; heads that share a key are rows of the same product."""
+        B, T, K, C = k_BTKC.shape
+        G = self.num_heads // K
+        q = q_BTHC.view(B, T, K, G, C).permute(0, 2, 3, 1, 4).reshape(B * K, G * T, C)
+        k = k_BTKC.permute(0, 2, 3, 1).reshape(B * K, C, T)
+        v = v_BTKC.transpose(1, 2).reshape(B * K, T, C)
+        mask = mask_TT.to(q.dtype)
+        if G > 1:
+            mask = mask.repeat(G, 1)
+        scores = torch.baddbmm(mask, q, k, alpha=1 / math.sqrt(C))
+        weights = self.dropout(scores.softmax(-1))
+        mixed = torch.bmm(weights.to(v.dtype), v)
+        return mixed.view(B, K, G, T, C).permute(0, 3, 1, 2, 4)
+
+    def _attend_fused(
+        self, q_BTHC: Tensor, k_BTKC: Tensor, v_BTKC: Tensor, mask_TT: Tensor
+    ) -> Tensor:
+        """Use torch's own kernel, which needs no mask tensor; `mask_TT` gives way to `is_causal`."""
+        del mask_TT
+        G = self.num_heads // self.num_kv_heads
+        k, v = (x.transpose(1, 2).repeat_interleave(G, 1) for x in (k_BTKC, v_BTKC))
+        mixed = functional.scaled_dot_product_attention(
+            q_BTHC.transpose(1, 2),
+            k,
+            v,
+            dropout_p=self.dropout.probability if self.training else 0.0,
+            is_causal=True,
+        )
+        return mixed.transpose(1, 2)

@@ -1,0 +1,287 @@
+"""Optimizers and schedulers from their recipes: `name`, and arguments of the constructor.
+
+An optimizer's name is looked up as in Sequifier: AdEMAMix, then the package `torch_optimizer`
+(an optional extra), then torch. So RAdam and Adafactor, which exist twice, come from
+`torch_optimizer` where it is installed.
+"""
+
+import importlib
+import inspect
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+from sequifier_hpo.config.schema import did_you_mean
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.training.ademamix import AdEMAMix
+
+_TORCH_OPTIMIZER_NAMES = frozenset(
+    [
+        "A2GradExp",
+        "A2GradInc",
+        "A2GradUni",
+        "AccSGD",
+        "AdaBelief",
+        "AdaBound",
+        "AdaMod",
+        "Adafactor",
+        "Adahessian",
+        "AdamP",
+        "AggMo",
+        "Apollo",
+        "DiffGrad",
+        "LARS",
+        "Lamb",
+        "MADGRAD",
+        "NovoGrad",
+        "PID",
+        "QHAdam",
+        "QHM",
+        "RAdam",
+        "Ranger",
+        "RangerQH",
+        "RangerVA",
+        "SGDP",
+        "SGDW",
+        "SWATS",
+        "Shampoo",
+        "Yogi",
+    ]
+)
+_UNUSABLE_OPTIMIZERS = {
+    "Adahessian": "needs second derivatives",
+    "LBFGS": "needs to evaluate the loss several times a step",
+    "Lookahead": "wraps another optimizer",
+    "Muon": "accepts matrices only, and a model has vectors too",
+    "Optimizer": "is the base class",
+    "SparseAdam": "accepts sparse gradients only",
+}
+_UNUSABLE_SCHEDULERS = {
+    "ChainedScheduler": "is made of other schedulers",
+    "LRScheduler": "is the base class",
+    "LambdaLR": "needs a Python function",
+    "MultiplicativeLR": "needs a Python function",
+    "SequentialLR": "is made of other schedulers",
+}
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# What the caller fills in, so that it is neither asked of the user nor listed for them.
+_OPTIMIZER_OWN = frozenset({"self", "params", "lr"})
+_SCHEDULER_OWN = frozenset({"self", "optimizer", "last_epoch", "verbose"})
+
+Recipe = Mapping[str, Any]
+
+
+def build_optimizer(
+    recipe: Recipe, parameters: Iterable[nn.Parameter], learning_rate: float
+) -> Optimizer:
+    """Build an optimizer with all parameters in one group.
+
+    Adam and AdamW use torch's fused kernel where it exists, unless the recipe chooses another.
+
+    Raises:
+        InputError: If the recipe cannot be built: unknown or unusable name, or wrong arguments.
+    """
+    name, arguments = _split(recipe)
+    optimizer_class = _optimizer_class(name)
+    parameters = list(parameters)
+    _check_arguments("optimizer", name, optimizer_class, arguments, _OPTIMIZER_OWN)
+    if _can_be_fused(optimizer_class, arguments, parameters):
+        arguments["fused"] = True
+    try:
+        optimizer: Optimizer = optimizer_class(parameters, lr=learning_rate, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"the optimizer {name} cannot be built: {error}") from error
+    return optimizer
+
+
+def build_scheduler(recipe: Recipe, optimizer: Optimizer) -> LRScheduler:
+    """Build a scheduler of torch for an optimizer.
+
+    Raises:
+        InputError: If the recipe cannot be built: unknown or unusable name, or wrong arguments.
+    """
+    name, arguments = _split(recipe)
+    scheduler_class = _scheduler_class(name)
+    _check_arguments("scheduler", name, scheduler_class, arguments, _SCHEDULER_OWN)
+    try:
+        scheduler: LRScheduler = scheduler_class(optimizer, **arguments)
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+        owner = type(optimizer).__name__
+        raise InputError(f"the scheduler {name} cannot be built for {owner}: {error}") from error
+    return scheduler
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Restore an optimizer from a checkpoint.
+
+    Raises:
+        ValueError: If the state is that of another optimizer, or of other parameters.
+    """
+    (group,) = state["param_groups"]
+    # torch would load a stranger's state without a word and fail at the next step.
+    if missing := optimizer.param_groups[0].keys() - group.keys():
+        raise ValueError(f"the state of another optimizer: it has no {', '.join(sorted(missing))}")
+    optimizer.load_state_dict(state)
+
+
+def check_recipes(optimizers: Sequence[Recipe], schedulers: Sequence[Recipe]) -> list[str]:
+    """What is wrong with recipes: every optimizer and every pair is built and makes one step.
+
+    Returns:
+        One sentence per problem, each once; empty if any optimizer works with any scheduler.
+    """
+    problems: dict[str, None] = {}
+    working = []
+    for optimizer in optimizers:
+        try:
+            _try_out(optimizer, None)
+        except InputError as error:
+            problems[str(error)] = None
+        else:
+            working.append(optimizer)
+    for scheduler in schedulers:
+        # A scheduler is judged even if no optimizer of the file works.
+        partners = working or [{"name": "AdamW"}]
+        found = []
+        for optimizer in partners:
+            try:
+                _try_out(optimizer, scheduler)
+            except InputError as error:
+                found.append(str(error))
+        # What fails with every optimizer is the scheduler's own fault, and said once.
+        problems |= dict.fromkeys(found[:1] if len(found) == len(partners) else found)
+    return list(problems)
+
+
+def _try_out(optimizer_recipe: Recipe, scheduler_recipe: Recipe | None) -> None:
+    """Build the pair on a matrix and a vector and make one step.
+
+    Raises:
+        InputError: If anything refuses.
+    """
+    generator = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 2), (2,))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optimizer = build_optimizer(optimizer_recipe, parameters, 0.01)
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        try:
+            optimizer.step()
+        except Exception as error:  # whatever a foreign optimizer raises
+            name = optimizer_recipe.get("name")
+            raise InputError(f"the optimizer {name} cannot make a step: {error}") from error
+        if scheduler_recipe is not None:
+            build_scheduler(scheduler_recipe, optimizer)
+
+
+def numbers_from_text(value: Any) -> Any:
+    """Turn numbers that YAML read as text (`1e-5`) into numbers, inside lists and maps too."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value) if re.fullmatch(r"[-+]?\d+", value) else float(value)
+    if isinstance(value, list | tuple):
+        return [numbers_from_text(item) for item in value]
+    if isinstance(value, dict):
+        return {key: numbers_from_text(item) for key, item in value.items()}
+    return value
+
+
+def _split(recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    arguments = {k: numbers_from_text(v) for k, v in recipe.items() if k != "name"}
+    return str(recipe.get("name")), arguments
+
+
+def _optimizer_class(name: str) -> type[Any]:
+    if name == "AdEMAMix":
+        return AdEMAMix
+    if name in _UNUSABLE_OPTIMIZERS:
+        raise InputError(
+            f"the optimizer {name} cannot be used here: it {_UNUSABLE_OPTIMIZERS[name]}"
+        )
+    package = _torch_optimizer()
+    if package is not None and name in _TORCH_OPTIMIZER_NAMES:
+        found: type[Any] = getattr(package, name)
+        return found
+    known = {
+        key: value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, Optimizer)
+    }
+    if name in known:
+        return known[name]
+    if name in _TORCH_OPTIMIZER_NAMES:
+        raise InputError(
+            f"the optimizer {name} is in the package torch_optimizer, which is not installed",
+            'pip install "sequifier-hpo[optimizers]"',
+        )
+    usable = sorted({"AdEMAMix", *known, *_TORCH_OPTIMIZER_NAMES} - set(_UNUSABLE_OPTIMIZERS))
+    raise InputError(_unknown("optimizer", name, usable), f"use one of {', '.join(usable)}")
+
+
+def _scheduler_class(name: str) -> type[Any]:
+    if name in _UNUSABLE_SCHEDULERS:
+        raise InputError(
+            f"the scheduler {name} cannot be used here: it {_UNUSABLE_SCHEDULERS[name]}"
+        )
+    known = {
+        key: value
+        for key, value in vars(lr_scheduler).items()
+        if isinstance(value, type) and issubclass(value, LRScheduler) and not key.startswith("_")
+    }
+    if name not in known:
+        usable = sorted(set(known) - set(_UNUSABLE_SCHEDULERS))
+        raise InputError(_unknown("scheduler", name, usable), f"use one of {', '.join(usable)}")
+    return known[name]
+
+
+def _unknown(kind: str, name: str, usable: Sequence[str]) -> str:
+    hint = did_you_mean(name, usable)
+    return f"there is no {kind} `{name}`{'; ' + hint if hint else ''}"
+
+
+def _torch_optimizer() -> ModuleType | None:
+    """The optional package, imported when an optimizer is first built."""
+    try:
+        return importlib.import_module("torch_optimizer")
+    except ImportError:
+        return None
+
+
+def _check_arguments(
+    kind: str, name: str, built_class: type[Any], arguments: Recipe, own: frozenset[str]
+) -> None:
+    """Refuse arguments that the constructor does not have.
+
+    Raises:
+        InputError: Naming each unknown argument and what there is instead.
+    """
+    taken = [key for key in inspect.signature(built_class.__init__).parameters if key not in own]
+    unknown = [key for key in arguments if key not in taken]
+    if unknown:
+        hints = [hint for key in unknown if (hint := did_you_mean(key, taken))]
+        raise InputError(
+            f"the {kind} {name} has no argument {', '.join(f'`{key}`' for key in unknown)}"
+            + "".join(f"; {hint}" for hint in hints),
+            f"use any of {', '.join(taken)}",
+        )
+
+
+def _can_be_fused(
+    optimizer_class: type[Any], arguments: Recipe, parameters: Sequence[Tensor]
+) -> bool:
+    """Whether torch's fused kernel does the same as the recipe asks for, only faster."""
+    if optimizer_class not in (torch.optim.Adam, torch.optim.AdamW):
+        return False
+    if any(arguments.get(key) for key in ("foreach", "capturable", "differentiable")):
+        return False
+    return "fused" not in arguments and all(
+        parameter.dtype is torch.float32 and parameter.device.type in ("cpu", "cuda")
+        for parameter in parameters
+    )

@@ -1,0 +1,180 @@
+"""One whole run: from a configuration and its data to checkpoints, models and a result."""
+
+from collections.abc import Callable
+
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, fingerprint_of
+from sequifier_hpo.training.data.batching import WindowBatches
+from sequifier_hpo.training.data.windows import TrainingData
+from sequifier_hpo.training.device import (
+    choose_precision,
+    fast_matrix_products,
+    find_device,
+    make_deterministic,
+    seed_everything,
+)
+from sequifier_hpo.training.evaluate import Evaluator
+from sequifier_hpo.training.export import export_models
+from sequifier_hpo.training.loop import Apparatus, Ending, Hooks, Training, cpu_state
+from sequifier_hpo.training.losses import TargetLosses
+from sequifier_hpo.training.memory import peak_memory_bytes
+from sequifier_hpo.training.model.transformer import SequenceTransformer
+from sequifier_hpo.training.optim import build_optimizer, build_scheduler
+from sequifier_hpo.training.schedule import Schedule
+
+
+def train(
+    config: TrainConfig,
+    data: TrainingData,
+    *,
+    on_epoch: Callable[[EpochReport], None],
+    on_batch: Callable[[BatchReport], None],
+    on_message: Callable[[str], None],
+    should_stop: Callable[[], bool],
+    resume: bool,
+) -> TrainingResult:
+    """Train one model, export it, and say how it went.
+
+    On the CPU a run that was stopped and continued ends with the same weights and losses, bit for
+    bit, as one that was not.
+
+    Args:
+        config: The run.
+        data: Its data, from `open_training_data`; may serve many runs.
+        on_epoch: Told after every epoch. An epoch may be told twice if the process dies between
+            this call and the checkpoint.
+        on_batch: Told after every `log_interval` batches.
+        on_message: Told what a person should know.
+        should_stop: Asked after every optimizer step, every validation batch, and before every
+            epoch; if it says yes, the state is saved and the result is "interrupted".
+        resume: Whether to continue from a checkpoint of this run; as `continue_training`.
+
+    Returns:
+        The result; `diverged` if a loss became NaN or infinite (then nothing is exported).
+
+    Raises:
+        InputError: If the data or a recipe do not fit the configuration.
+        EnvironmentFaultError: If the device is missing, or a file cannot be written.
+    """
+    if config.training_spec.distributed or config.training_spec.world_size > 1:
+        raise InputError(
+            "one run over several processes (distributed, world_size > 1) is not supported",
+            "set distributed: false and world_size: 1; the search runs several trials at once",
+        )
+    data.check(config)
+    hooks = Hooks(on_epoch, on_batch, on_message, should_stop)
+    store = CheckpointStore(config.paths, config.model_name, on_message)
+    with fast_matrix_products(find_device(config.training_spec.device)):
+        training, ending = _ready(config, data, hooks, store, resume=resume)
+        ending = ending or training.run()
+    return _result(config, training, ending)
+
+
+def _ready(
+    config: TrainConfig,
+    data: TrainingData,
+    hooks: Hooks,
+    store: CheckpointStore,
+    *,
+    resume: bool,
+) -> tuple[Training, Ending | None]:
+    """The run as it stands: continued if there is something to continue, else fresh."""
+    spec = config.training_spec
+    fingerprint = fingerprint_of(config, data.training.num_windows)
+    if resume or spec.continue_training:
+        found = store.newest(fingerprint, spec.epochs)
+        if found is not None:
+            training = Training(build_apparatus(config, data, hooks), store, fingerprint, hooks)
+            if _restored(training, found, hooks):
+                return training, None if found.is_own else training.judge_restored()
+    store.remove_all()
+    # Built again: a checkpoint that did not fit may have been loaded halfway.
+    return Training(build_apparatus(config, data, hooks), store, fingerprint, hooks), None
+
+
+def _restored(training: Training, found: FoundCheckpoint, hooks: Hooks) -> bool:
+    """Whether the run now continues from the checkpoint."""
+    try:
+        training.restore(found.content)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hooks.on_message(f"the checkpoint {found.path} does not fit this run: {reason}")
+        return False
+    progress = training.progress
+    hooks.on_message(
+        f"continuing after epoch {progress.epoch} and {progress.batch} batches, from {found.path}"
+    )
+    return True
+
+
+def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks) -> Apparatus:
+    """Seed, and build the model, its optimizer and what feeds and judges it.
+
+    Raises:
+        InputError: If the optimizer or the scheduler cannot be built.
+        EnvironmentFaultError: If the device is missing.
+    """
+    spec = config.training_spec
+    device = find_device(spec.device)
+    precision = choose_precision(config)
+    make_deterministic(device, enforced=spec.enforce_determinism)
+    seed_everything(config.seed)
+    model = SequenceTransformer(config)
+    model.cast_layers(precision.layer_dtypes)
+    model.to(device)
+    optimizer = build_optimizer(spec.optimizer, model.parameters(), spec.learning_rate)
+    scheduler = build_scheduler(spec.scheduler, optimizer)
+    losses = TargetLosses(config, device)
+    return Apparatus(
+        config=config,
+        model=model,
+        optimizer=optimizer,
+        schedule=Schedule(scheduler, spec.scheduler_step_on, hooks.on_message),
+        losses=losses,
+        batches=WindowBatches(data.training, config, device),
+        evaluator=Evaluator(
+            WindowBatches(data.validation, config, device),
+            losses,
+            precision=precision,
+            device=device,
+            batch_size=spec.batch_size,
+            class_share_targets=spec.class_share_log_columns,
+        ),
+        precision=precision,
+        device=device,
+    )
+
+
+def _result(config: TrainConfig, training: Training, ending: Ending | None) -> TrainingResult:
+    """Export the models of a completed run and sum it up."""
+    progress, model = training.progress, training.model
+    kind = OutcomeKind.COMPLETED if ending is None else ending.kind
+    files: list[str] = []
+    if ending is None:
+        assert progress.best_state is not None
+        assert progress.best_epoch is not None
+        assert progress.best_validation_loss is not None
+        files = export_models(
+            config,
+            best_state=progress.best_state,
+            last_state=cpu_state(model),
+            last_epoch=progress.epoch,
+            best_epoch=progress.best_epoch,
+            best_validation_loss=progress.best_validation_loss,
+        )
+    return TrainingResult(
+        kind=kind,
+        reason="" if ending is None else ending.reason,
+        best_epoch=progress.best_epoch,
+        best_validation_loss=progress.best_validation_loss,
+        last_epoch=progress.epoch,
+        last_validation_loss=progress.last_validation_loss,
+        batch_size=config.training_spec.batch_size,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        seconds=progress.seconds,
+        tokens_per_second=progress.tokens_per_second,
+        peak_memory_bytes=peak_memory_bytes(),
+        model_files=files,
+    )
