@@ -53,7 +53,9 @@ def main() -> None:
                 values = [row[name] for name in COLUMNS[:3]]
                 values += [str(float(row[name])) for name in COLUMNS[3:]]
                 writer.writerow([sequence_id, position, *values])
-    print(f"wrote {target}: {sum(len(flights[t]) for t in busiest):,} flights, {len(busiest)} aircraft")
+    print(
+        f"wrote {target}: {sum(len(flights[t]) for t in busiest):,} flights, {len(busiest)} aircraft"
+    )
 
 
 if __name__ == "__main__":
