@@ -228,7 +228,7 @@ def _explain_type(
     if kind in _TYPE_WORDS:
         problem, allowed = _TYPE_WORDS[kind]
         fix = ""
-        if kind == "list_type" and not isinstance(value, dict):
+        if kind == "list_type" and not isinstance(value, dict | None):
             fix = f"write it as a list: `[{shown}]`"
         if kind == "string_type" and not isinstance(value, list | dict | None):
             fix = f"put it in quotes: `'{shown}'`"
