@@ -125,6 +125,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
             f"so far: {done.num_complete:,} complete, {done.num_failed:,} failed, "
             f"{done.num_running:,} running, {done.num_interrupted:,} interrupted"
         )
+    lines += [f"warning: {warning}" for warning in prepared.loaded.warnings]
     lines += [
         f"to come: {found.num_to_come:,} runs on {prepared.device}",
         "",
@@ -176,6 +177,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
             }
             for parameter in prepared.space.parameters
         },
+        "warnings": [str(warning) for warning in prepared.loaded.warnings],
         "num_combinations": prepared.space.num_cells,
         "num_distinct": prepared.effective.num_distinct,
         "adjustments": [vars(adjusted) for adjusted in found.adjustments],

@@ -54,6 +54,8 @@ def _run(search: OpenSearch, before: Progress) -> SearchEnd:
 
 def _announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
     config = prepared.loaded.config
+    for warning in prepared.loaded.warnings:
+        _say(f"warning: {warning}")
     distinct = prepared.effective.num_distinct
     _say(
         f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "

@@ -20,7 +20,7 @@ from sequifier_hpo.config.fields import (
     Seed,
 )
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, load
-from sequifier_hpo.config.yaml_file import YamlDocument, read_yaml
+from sequifier_hpo.config.yaml_file import read_yaml
 
 ID_COLUMNS = ("sequenceId", "itemPosition")
 
@@ -101,14 +101,9 @@ def load_preprocess_config(
         ConfigError: With every mistake of the file.
     """
     document = read_yaml(path)
-    replaced = dict(overrides or {})
-    # A value from the command line has neither a line nor a spelling in the file.
-    lines = {loc: line for loc, line in document.lines.items() if not loc or loc[0] not in replaced}
-    texts = {loc: text for loc, text in document.texts.items() if loc[0] not in replaced}
+    replaced = overrides or {}
     data = _completed({**document.data, **replaced})
-    return load(
-        PreprocessConfig, YamlDocument(document.file, data, lines, texts), PREPROCESS_CHECKS
-    )
+    return load(PreprocessConfig, document.completed(data, replaced), PREPROCESS_CHECKS)
 
 
 def _completed(data: dict[str, Any]) -> dict[str, Any]:

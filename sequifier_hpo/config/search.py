@@ -43,6 +43,7 @@ from sequifier_hpo.config.linked import (
 )
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
 from sequifier_hpo.config.paths import ProjectPaths, project_path
+from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, did_you_mean, load
 from sequifier_hpo.config.train import (
     IdMaps,
@@ -50,7 +51,6 @@ from sequifier_hpo.config.train import (
     criterion_findings,
     dimension_findings,
     effective_columns,
-    recipe_findings,
     weight_findings,
 )
 from sequifier_hpo.config.widths import allocate_widths
@@ -241,6 +241,8 @@ class LoadedSearch:
 
     config: SearchConfig
     document: YamlDocument
+    warnings: tuple[ConfigIssue, ...]
+    """What is allowed but probably not meant."""
 
 
 def load_search(
@@ -268,14 +270,36 @@ def load_search(
             issues += error.issues
             metadata = None
         data = _filled(data, metadata)
-    document = YamlDocument(document.file, data, document.lines, document.texts)
+    document = document.completed(data, overrides or {})
     try:
         config = load(SearchConfig, document, SEARCH_CHECKS, moved=_MOVED)
     except ConfigError as error:
         raise ConfigError(sorted([*issues, *error.issues], key=lambda i: i.line or 0)) from None
     if issues:
         raise ConfigError(issues)
-    return LoadedSearch(config, document)
+    warnings = tuple(
+        document.issue(finding.loc, finding.problem, fix=finding.fix)
+        for finding in _unusual(config)
+    )
+    return LoadedSearch(config, document, warnings)
+
+
+def _unusual(config: SearchConfig) -> Iterator[Finding]:
+    """What is allowed but probably not meant."""
+    sampling = config.training_hyperparameter_sampling
+    if sampling.scheduler_step_on != "epoch":
+        return
+    for i, (recipe, epochs) in enumerate(
+        zip(sampling.scheduler or [], sampling.epochs, strict=False)
+    ):
+        period = recipe.get("T_max")
+        if isinstance(period, int) and period != epochs:
+            turns = "rises again" if period < epochs else "does not reach its end"
+            yield Finding(
+                (TRAINING_SECTION, "scheduler", i, "T_max"),
+                f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
+                fix=f"T_max: {epochs} if that is not meant",
+            )
 
 
 _DERIVED = (
@@ -458,13 +482,13 @@ def _weights_fit_targets(config: SearchConfig) -> Iterator[Finding]:
 
 
 @check(f"{TRAINING_SECTION}.optimizer")
-def _optimizers_are_named(config: SearchConfig) -> Iterator[Finding]:
+def _optimizers_can_be_built(config: SearchConfig) -> Iterator[Finding]:
     for i, recipe in enumerate(config.training_hyperparameter_sampling.optimizer):
         yield from recipe_findings("optimizer", recipe, (TRAINING_SECTION, "optimizer", i))
 
 
 @check(f"{TRAINING_SECTION}.scheduler")
-def _schedulers_are_named(config: SearchConfig) -> Iterator[Finding]:
+def _schedulers_can_be_built(config: SearchConfig) -> Iterator[Finding]:
     for i, recipe in enumerate(config.training_hyperparameter_sampling.scheduler or []):
         yield from recipe_findings("scheduler", recipe, (TRAINING_SECTION, "scheduler", i))
 
@@ -585,8 +609,8 @@ SEARCH_CHECKS: tuple[Check[SearchConfig], ...] = (
     _categorical_targets_have_classes,
     _criteria_fit_targets,
     _weights_fit_targets,
-    _optimizers_are_named,
-    _schedulers_are_named,
+    _optimizers_can_be_built,
+    _schedulers_can_be_built,
     _total_steps_match_epochs,
     _backbones_fit,
     _embedding_widths_fit,

@@ -33,6 +33,7 @@ from sequifier_hpo.config.fields import (
 )
 from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
 from sequifier_hpo.config.paths import ProjectPaths, project_path
+from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, did_you_mean, load
 from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, parse_path, read_yaml
 from sequifier_hpo.errors import ConfigError
@@ -247,7 +248,7 @@ def load_train_config(
     skip = bool(data.pop("skip_metadata", False)) or skip_metadata
     if not skip:
         data = _filled_from_metadata(document, data)
-    document = YamlDocument(document.file, data, document.lines, document.texts)
+    document = document.completed(data, overrides or {})
     return load(TrainConfig, document, TRAIN_CHECKS)
 
 
@@ -540,23 +541,10 @@ def _prediction_fits_window(config: TrainConfig) -> Iterator[Finding]:
 
 
 @check("training_spec.optimizer", "training_spec.scheduler")
-def _recipes_are_named(config: TrainConfig) -> Iterator[Finding]:
-    for key in ("optimizer", "scheduler"):
-        recipe = getattr(config.training_spec, key)
-        yield from recipe_findings(key, recipe, ("training_spec", key))
-
-
-def recipe_findings(
-    kind: str, recipe: Mapping[str, Any], loc: tuple[str | int, ...]
-) -> Iterator[Finding]:
-    """Check the shape of an optimizer or scheduler map (its class is checked by the worker)."""
-    if not isinstance(recipe.get("name"), str):
-        example = "AdamW" if kind == "optimizer" else "StepLR"
-        yield Finding(loc, f"the {kind} has no name", f"`name: {example}` and its arguments")
-    if kind == "optimizer" and "lr" in recipe:
-        yield Finding(
-            (*loc, "lr"), "the learning rate has a field of its own", fix="use learning_rate"
-        )
+def _recipes_can_be_built(config: TrainConfig) -> Iterator[Finding]:
+    spec = config.training_spec
+    yield from recipe_findings("optimizer", spec.optimizer, ("training_spec", "optimizer"))
+    yield from recipe_findings("scheduler", spec.scheduler, ("training_spec", "scheduler"))
 
 
 @check("training_spec.scheduler", "training_spec.scheduler_step_on", "training_spec.epochs")
@@ -589,7 +577,7 @@ TRAIN_CHECKS: tuple[Check[TrainConfig], ...] = (
     _dimensions_fit,
     _feature_embedding_dims_fit,
     _prediction_fits_window,
-    _recipes_are_named,
+    _recipes_can_be_built,
     _total_steps_match_epochs,
     _distributed_needs_shards,
 )

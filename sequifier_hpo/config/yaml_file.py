@@ -6,8 +6,8 @@ errors instead of surprises: duplicate keys, base-60 numbers (`12:30`) and octal
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ class YamlDocument:
     """Line (from 1) of every value; for mapping entries the line of the key."""
     texts: dict[Loc, str] = field(default_factory=dict)
     """The characters of every unquoted scalar, to quote in messages."""
+    overridden: frozenset[str] = frozenset()
+    """Root keys whose values came from the command line."""
+
+    def completed(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> "YamlDocument":
+        """The document with other data: filled in, and overridden on the command line."""
+        texts = {loc: text for loc, text in self.texts.items() if loc[0] not in overrides}
+        return replace(self, data=data, texts=texts, overridden=frozenset(overrides))
 
     def line_of(self, loc: Loc) -> int | None:
         """Line of `loc`, or of its nearest ancestor that stands in the file."""
@@ -45,13 +52,14 @@ class YamlDocument:
 
     def issue(self, loc: Loc, problem: str, *, allowed: str = "", fix: str = "") -> ConfigIssue:
         """An issue located at `loc` of this document."""
+        is_overridden = bool(loc) and loc[0] in self.overridden
         return ConfigIssue(
             path=dotted(loc),
             problem=problem,
             allowed=allowed,
             fix=fix,
-            file=self.file,
-            line=self.line_of(loc),
+            file="the command line" if is_overridden else self.file,
+            line=None if is_overridden else self.line_of(loc),
         )
 
 
