@@ -69,8 +69,9 @@ def _numbers_from_text(value: Any) -> Any:
 
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
-PositiveInt = Annotated[Int, Field(ge=1)]
-NonNegativeInt = Annotated[Int, Field(ge=0)]
+_LARGEST = 2**31 - 1  # no size, count or length here is meaningful beyond it
+PositiveInt = Annotated[Int, Field(ge=1, le=_LARGEST)]
+NonNegativeInt = Annotated[Int, Field(ge=0, le=_LARGEST)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 Probability = Annotated[Float, Field(ge=0, le=1)]
 Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]

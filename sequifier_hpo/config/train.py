@@ -445,12 +445,15 @@ def _dimensions_fit(config: TrainConfig) -> Iterator[Finding]:
         yield Finding(kv_loc, f"{kv} under mha", f"null or n_head = {spec.n_head}")
     if spec.attention_type == "mqa" and kv != 1 and "n_kv_heads" in spec.model_fields_set:
         yield Finding(kv_loc, f"{'null' if kv is None else kv} under mqa", "1")
-    if spec.attention_type == "gqa" and "n_kv_heads" in spec.model_fields_set:
-        divisors = [d for d in range(1, spec.n_head + 1) if spec.n_head % d == 0]
-        if kv not in divisors:
-            shown = "null" if kv is None else kv
-            allowed = ", ".join(map(str, divisors))
-            yield Finding(kv_loc, f"{shown} under gqa with n_head = {spec.n_head}", allowed)
+    is_written_gqa = spec.attention_type == "gqa" and "n_kv_heads" in spec.model_fields_set
+    if is_written_gqa and (kv is None or spec.n_head % kv):
+        problem = f"{'null' if kv is None else kv} under gqa with n_head = {spec.n_head}"
+        yield Finding(kv_loc, problem, _divisors(spec.n_head))
+
+
+def _divisors(number: int) -> str:
+    """The divisors that can be numbers of heads, for a message."""
+    return ", ".join(str(d) for d in range(1, min(number, 1024) + 1) if number % d == 0)
 
 
 def dimension_findings(
@@ -464,10 +467,8 @@ def dimension_findings(
     assert dim_model is not None
     assert n_head is not None
     if dim_model % n_head:
-        divisors = [str(d) for d in range(1, dim_model + 1) if dim_model % d == 0]
-        yield Finding(
-            n_head_loc, f"{n_head} does not divide dim_model = {dim_model}", ", ".join(divisors)
-        )
+        problem = f"{n_head} does not divide dim_model = {dim_model}"
+        yield Finding(n_head_loc, problem, _divisors(dim_model))
     elif with_rope and (dim_model // n_head) % 2:
         yield Finding(
             n_head_loc,
