@@ -1,7 +1,8 @@
 """The study: all that the other rooms see of Optuna and its storages."""
 
 from sequifier_hpo.study.locks import Lease, Owner
-from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage
+from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
+from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaultError
 from sequifier_hpo.study.study import (
     METRIC,
     Claim,
@@ -9,9 +10,6 @@ from sequifier_hpo.study.study import (
     SearchPlan,
     SearchStudy,
     SpaceChangedError,
-    StudyMissingError,
-    StudySnapshot,
-    read_study,
 )
 
 __all__ = [
@@ -25,6 +23,7 @@ __all__ = [
     "SearchStudy",
     "SpaceChangedError",
     "Storage",
+    "StorageFaultError",
     "StudyMissingError",
     "StudySnapshot",
     "read_study",

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
+
+_LOCK_POLL_SECONDS = 0.02
 
 
 class Owner(BaseModel):
@@ -76,13 +79,29 @@ class Lease:
         os.close(self._descriptor)
 
 
+class LockTimeoutError(OSError):
+    """Someone else holds a lock for too long; that process may be frozen."""
+
+
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel frees it when the process dies."""
+def file_lock(path: Path, timeout_seconds: float) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel frees it when the process dies.
+
+    Raises:
+        LockTimeoutError: If someone else holds it all the time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + timeout_seconds
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LockTimeoutError(f"{path} is locked by another process") from None
+                time.sleep(_LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)

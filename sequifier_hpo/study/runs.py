@@ -4,11 +4,13 @@ A run is one distinct effective configuration; its trials are the attempts at it
 gives the run its number, a later one continues it after an interruption.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.samplers import RANK
 
 RUN = "sequifier_hpo:run"
@@ -27,76 +29,72 @@ RESUMABLE_REASONS = frozenset({"interrupted", "lost"})
 
 
 class RunIndex:
-    """Trials sorted by run; fed with the trials that may have changed."""
+    """Trials sorted by run. Everything asked while a search runs costs the same at any size."""
 
     def __init__(self) -> None:
-        self._trials_by_rank: dict[int, list[FrozenTrial]] = {}
-        self._position: dict[int, tuple[int, int]] = {}
-        self._unfinished: set[int] = set()
-        self.duplicates: dict[int, list[FrozenTrial]] = {}
-
-    def update(self, trials: Iterable[FrozenTrial]) -> None:
-        """Take in new trials, and the newest state of those seen unfinished before."""
-        for trial in trials:
-            if trial.number in self._position and trial.number not in self._unfinished:
-                continue
-            rank = trial.system_attrs.get(RANK)
-            if rank is None:
-                continue  # not ours: enqueued by hand
-            if DUPLICATE_OF in trial.user_attrs:
-                self.duplicates.setdefault(rank, []).append(trial)
-                self._position[trial.number] = (rank, -1)
-                continue
-            attempts = self._trials_by_rank.setdefault(rank, [])
-            if trial.number in self._position:
-                attempts[self._position[trial.number][1]] = trial
-            else:
-                self._position[trial.number] = (rank, len(attempts))
-                attempts.append(trial)
-            if trial.state.is_finished():
-                self._unfinished.discard(trial.number)
-            else:
-                self._unfinished.add(trial.number)
-
-    @property
-    def ranks(self) -> Iterable[int]:
-        """Ranks that have a trial."""
-        return self._trials_by_rank.keys()
-
-    @property
-    def next_rank(self) -> int:
+        self._attempts: dict[int, list[Attempt]] = {}
+        self._ranks: dict[RunState, set[int]] = {state: set() for state in RunState}
+        self._state: dict[int, RunState] = {}
+        self._runs: dict[int, Run] = {}
+        self._outdated: set[int] = set()
+        self.unfinished: dict[int, Attempt] = {}
+        """Trials that are not finished, by id."""
+        self.duplicates: dict[int, list[Attempt]] = {}
+        """By rank, the grid cells that took the result of the rank's run."""
+        self.next_rank = 0
         """The first rank that was never handed out."""
-        return max(self._trials_by_rank, default=-1) + 1
 
-    def attempts(self, rank: int) -> list[FrozenTrial]:
-        """Trials of a run, oldest first."""
-        return self._trials_by_rank[rank]
+    def put(self, attempt: Attempt) -> None:
+        """Take in a trial, new or changed."""
+        rank = attempt.system_attrs.get(RANK)
+        if rank is None:
+            return  # not ours: enqueued by hand
+        if DUPLICATE_OF in attempt.user_attrs:
+            self.duplicates.setdefault(rank, []).append(attempt)
+            self._runs[attempt.number] = _run([attempt])
+            return
+        attempts = self._attempts.setdefault(rank, [])
+        for position, known in enumerate(attempts):
+            if known.trial_id == attempt.trial_id:
+                attempts[position] = attempt
+                break
+        else:
+            attempts.append(attempt)
+            attempts.sort(key=lambda a: a.number)
+        if attempt.state.is_finished():
+            self.unfinished.pop(attempt.trial_id, None)
+        else:
+            self.unfinished[attempt.trial_id] = attempt
+        if rank in self._state:
+            self._ranks[self._state[rank]].discard(rank)
+        self._state[rank] = state_of(attempts)
+        self._ranks[self._state[rank]].add(rank)
+        self._outdated.add(rank)
+        self.next_rank = max(self.next_rank, rank + 1)
 
-    def running(self) -> list[FrozenTrial]:
-        """Trials that are not finished."""
-        found = []
-        for number in sorted(self._unfinished):
-            rank, position = self._position[number]
-            found.append(self._trials_by_rank[rank][position])
-        return found
+    def attempts(self, rank: int) -> list[Attempt]:
+        """Trials of a run, oldest first; none if the rank was never handed out."""
+        return self._attempts.get(rank, [])
 
-    def state(self, rank: int) -> RunState:
-        """Where the run of a rank stands."""
-        return state_of(self._trials_by_rank[rank])
+    def ranks(self, state: RunState) -> Collection[int]:
+        """Ranks of the runs in a state."""
+        return self._ranks[state]
 
     def runs(self) -> list[Run]:
         """All runs and duplicates, by number."""
-        found = [_run(attempts) for attempts in self._trials_by_rank.values()]
-        found += [_run([trial]) for trials in self.duplicates.values() for trial in trials]
-        return sorted(found, key=lambda run: run.number)
+        for rank in self._outdated:
+            run = _run(self._attempts[rank])
+            self._runs[run.number] = run
+        self._outdated.clear()
+        return [self._runs[number] for number in sorted(self._runs)]
 
 
-def run_number(trial: FrozenTrial) -> int:
+def run_number(attempt: Attempt) -> int:
     """Number of the run a trial belongs to."""
-    return int(trial.system_attrs.get(RUN, trial.number))
+    return int(attempt.system_attrs.get(RUN, attempt.number))
 
 
-def state_of(attempts: list[FrozenTrial]) -> RunState:
+def state_of(attempts: list[Attempt]) -> RunState:
     """Where the run with these trials stands."""
     newest = attempts[-1]
     if newest.state == TrialState.COMPLETE:
@@ -104,17 +102,17 @@ def state_of(attempts: list[FrozenTrial]) -> RunState:
     if not newest.state.is_finished():
         return RunState.RUNNING
     reason = newest.user_attrs.get(REASON)
-    num_lost = sum(trial.user_attrs.get(REASON) == "lost" for trial in attempts)
+    num_lost = sum(attempt.user_attrs.get(REASON) == "lost" for attempt in attempts)
     if reason in RESUMABLE_REASONS and num_lost < MAX_LOST_ATTEMPTS:
         return RunState.INTERRUPTED
     return RunState.FAILED
 
 
-def _run(attempts: list[FrozenTrial]) -> Run:
+def _run(attempts: list[Attempt]) -> Run:
     newest = attempts[-1]
     losses: dict[int, float] = {}
-    for trial in attempts:
-        losses.update(trial.intermediate_values)
+    for attempt in attempts:
+        losses.update(attempt.losses)
     return Run(
         number=run_number(newest),
         trial_number=newest.number,
@@ -122,10 +120,10 @@ def _run(attempts: list[FrozenTrial]) -> Run:
         validation_loss=newest.value if newest.state == TrialState.COMPLETE else None,
         labels=newest.params,
         losses=losses,
-        attributes=newest.user_attrs,
+        attributes=dict[str, Any](newest.user_attrs),
         reason=str(newest.user_attrs.get(REASON, "")),
         duplicate_of=newest.user_attrs.get(DUPLICATE_OF),
-        started=attempts[0].datetime_start,
-        ended=newest.datetime_complete,
+        started=attempts[0].started,
+        ended=newest.ended,
         num_attempts=len(attempts),
     )

@@ -1,15 +1,24 @@
 """Storages: an Optuna RDB storage set up so that several coordinators can share it."""
 
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sequifier_hpo.config.storage_url import redacted
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
@@ -17,12 +26,22 @@ from sequifier_hpo.study.locks import file_lock
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
-_LOCK_TIMEOUT_SECONDS = 60
+_OPENING_SECONDS = 60
+"""Someone who holds the database locked for less than this does not keep a search from starting."""
+_LOCK_SECONDS = 10
+"""How long a running search stands still for a lock; then it goes on with its other work."""
 _ADVISORY_LOCK = 0x5E9F_1F1E  # an arbitrary number of ours; every study of a database shares it
+_READ_ONLY = "sequifier_hpo_read_only"
+
+T = TypeVar("T")
+
+
+class StorageFaultError(EnvironmentFaultError):
+    """The storage cannot be used now; the same call may succeed later."""
 
 
 class Storage:
-    """A connected RDB storage and the lock under which studies in it are changed."""
+    """A connected RDB storage, and the transactions in it."""
 
     def __init__(self, url: str) -> None:
         """Connect, and create the tables if there are none.
@@ -34,11 +53,11 @@ class Storage:
         self._url = _parsed(url)
         self.shown_url = redacted(url)
         self._lock_engine: Engine | None = None
-        if self._url.drivername == "sqlite":
-            Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         try:
-            if self._url.drivername != "sqlite":
-                self._lock_engine = _postgres_lock_engine(self._url)
+            if self._url.drivername == "sqlite":
+                Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            else:
+                self._lock_engine = _postgres_engine(self._url)
             # Two processes that create the tables at the same time fail without the lock.
             with self.lock():
                 self.rdb = self._connect()
@@ -47,13 +66,74 @@ class Storage:
                 f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
                 "check that the database runs and that the URL is right",
             ) from None
+        except ImportError:
+            raise EnvironmentFaultError(
+                "the driver for Postgres is not installed",
+                "pip install 'sequifier-hpo[postgres]'",
+            ) from None
         self.cached = optuna.storages.get_storage(self.rdb)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Exclusive access to the storage's studies, across processes and hosts."""
+        """Exclusive right to create tables and studies, across processes and hosts."""
         if self._lock_engine is None:
-            return file_lock(Path(f"{self._url.database}.lock"))
+            return file_lock(Path(f"{self._url.database}.lock"), _OPENING_SECONDS)
         return _advisory_lock(self._lock_engine)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that changes something; on SQLite it has the write lock from its start.
+
+        Raises:
+            StorageFaultError: If it cannot be begun, carried out or committed. Whether a commit
+                that failed took effect is not known.
+        """
+        with self.faults(), self.rdb.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads; on SQLite nobody is kept waiting.
+
+        Raises:
+            StorageFaultError: If the storage cannot be read.
+        """
+        with self.faults(), self.rdb.engine.connect() as connection:
+            connection = connection.execution_options(**{_READ_ONLY: True})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turn what a database says when it is gone, locked or full into one error.
+
+        Raises:
+            StorageFaultError: In these cases; mistakes of ours stay what they are.
+        """
+        try:
+            yield
+        except optuna.exceptions.StorageInternalError as error:
+            if not _is_fault(error.__cause__):
+                raise
+            raise self._fault(error) from None
+        except (SQLAlchemyError, OSError) as error:
+            if not _is_fault(error):
+                raise
+            raise self._fault(error) from None
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Repeat a call while the storage cannot be used, for a minute.
+
+        Raises:
+            StorageFaultError: If that was not enough.
+        """
+        deadline = time.monotonic() + _OPENING_SECONDS
+        while True:
+            try:
+                return call()
+            except StorageFaultError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -62,12 +142,18 @@ class Storage:
         if self._lock_engine is not None:
             self._lock_engine.dispose()
 
+    def _fault(self, error: BaseException) -> StorageFaultError:
+        return StorageFaultError(
+            f"the storage {self.shown_url} cannot be used: {_first_line(error)}",
+            "check the database; the same command goes on with the search",
+        )
+
     def _connect(self) -> RDBStorage:
         is_sqlite = self._url.drivername == "sqlite"
         engine_kwargs: dict[str, Any] = (
-            {"connect_args": {"timeout": _LOCK_TIMEOUT_SECONDS}}
+            {"connect_args": {"timeout": _OPENING_SECONDS}}
             if is_sqlite
-            else {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 1}
+            else _postgres_engine_arguments()
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -80,7 +166,7 @@ class Storage:
         if is_sqlite:
             _make_sqlite_transactions_immediate(storage.engine)
         else:
-            event.listen(storage.engine, "connect", _use_utc)
+            event.listen(storage.engine, "connect", _prepare_postgres_session)
             storage.engine.dispose()
         return storage
 
@@ -117,36 +203,49 @@ def _make_sqlite_transactions_immediate(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_SECONDS * 1000}")
+        connection.execute(f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        is_reading = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
     engine.dispose()
 
 
-def _use_utc(connection: Any, _record: Any) -> None:
-    """Heartbeats are compared in the session's time zone, so all sessions must share one."""
+def _prepare_postgres_session(connection: Any, _record: Any) -> None:
+    """Settings that must be the same for all: heartbeats are compared in the session's zone."""
     autocommit = connection.autocommit
     connection.autocommit = True
     connection.execute("SET TIME ZONE 'UTC'")
+    connection.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
+    # A coordinator that is frozen in the middle of a transaction must not keep its locks.
+    connection.execute("SET idle_in_transaction_session_timeout = '60s'")
     connection.autocommit = autocommit
 
 
-def _postgres_lock_engine(url: URL) -> Engine:
+def _postgres_engine_arguments() -> dict[str, Any]:
+    return {
+        "pool_pre_ping": True,
+        "pool_size": 1,
+        "max_overflow": 2,
+        # A host that vanishes is noticed in seconds and not in the two hours of the defaults.
+        "connect_args": {
+            "connect_timeout": 5,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        },
+    }
+
+
+def _postgres_engine(url: URL) -> Engine:
     from sqlalchemy import create_engine  # noqa: PLC0415 - loads the driver, for Postgres only
 
-    return create_engine(
-        url,
-        pool_size=1,
-        max_overflow=0,
-        pool_pre_ping=True,
-        # A host that vanishes must not hold the lock for the two hours of the default keepalive.
-        connect_args={"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3},
-    )
+    return create_engine(url, **_postgres_engine_arguments())
 
 
 @contextmanager
@@ -155,8 +254,19 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         yield
+    # An idle connection for a lock that is needed once would be one too many on a busy server.
+    engine.dispose()
+
+
+def _is_fault(error: BaseException | None) -> bool:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    kinds = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, OSError)
+    return isinstance(error, kinds)
 
 
 def _first_line(error: BaseException) -> str:
     cause = error.__cause__ or error
+    if isinstance(cause, DBAPIError) and cause.orig is not None:
+        cause = cause.orig
     return str(cause).strip().split("\n")[0]

@@ -1,18 +1,22 @@
 """A study: claim a run, report its epochs, tell its end. All that others see of Optuna.
 
-Every change that decides who runs what happens under the storage's lock: a claim hands out each
-rank once across crashes, processes and machines, and ends exactly when all are handed out.
+Every change that decides who runs what is one transaction that holds the lock of the study's row
+(on SQLite: of the database). So a claim hands out each rank once across crashes, processes and
+machines, and ends exactly when all are handed out.
 """
 
+import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
+from sqlalchemy import Connection
 
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run, RunState
@@ -25,20 +29,18 @@ from sequifier_hpo.searchspace import (
     fingerprint,
 )
 from sequifier_hpo.study import transactions
+from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.locks import Owner
-from sequifier_hpo.study.runs import (
-    DUPLICATE_OF,
-    OWNER,
-    REASON,
-    RUN,
-    RunIndex,
-    run_number,
-)
+from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, REASON, RUN, RunIndex, run_number
 from sequifier_hpo.study.samplers import RANK, distributions, make_sampler
-from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
+from sequifier_hpo.study.transactions import FinishedError, NewTrial
 
 METRIC = "validation_loss"
-_SPACE, _FINGERPRINT, _STRATEGY, _NUM_RUNS = "space", "fingerprint", "strategy", "num_runs"
+SPACE, STRATEGY, NUM_RUNS = "space", "strategy", "num_runs"
+_FINGERPRINT = "fingerprint"
+_INHERITED = ("effective_batch_size", "oom_retries")
+"""Attributes that an attempt takes over from the one it continues."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -59,10 +61,6 @@ class SpaceChangedError(InputError):
             "undo the change to go on with this study, or give the new search another "
             "hp_search_name",
         )
-
-
-class StudyMissingError(InputError):
-    """The storage holds no study of that name."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,27 @@ class Claim:
 
 
 class SearchStudy:
-    """The study of one search, as its coordinator sees it."""
+    """The study of one search, as its coordinator sees it.
 
-    def __init__(self, storage: Storage, plan: SearchPlan, owner: Owner) -> None:
+    Every method that touches the storage may raise `StorageFaultError`. It can then be called
+    again with the same arguments, whether or not the storage had carried it out.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        plan: SearchPlan,
+        owner: Owner,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Create the study, or open it if it exists.
+
+        Args:
+            storage: Where it is.
+            plan: What it is to run.
+            owner: Who we are.
+            clock: Seconds that only grow.
 
         Raises:
             SpaceChangedError: If it exists with another search space.
@@ -107,66 +122,77 @@ class SearchStudy:
         self._storage = storage
         self._plan = plan
         self._owner = owner
+        self._clock = clock
         self._index = RunIndex()
+        self._held: set[int] = set()
         self._to_retry: set[int] = set()
-        self._distributions = distributions(plan.space)
+        self._judges_from = clock()
+        parameters = distributions(plan.space)
+        self._distributions = transactions.Distributions(parameters)
         self._sampler = make_sampler(plan.space, plan.effective, plan.strategy)
-        with storage.lock():
-            self._study = self._open()
-            self._refresh()
-            self._bury_orphans()
-            for rank in list(self._index.ranks):
-                self._mirror_duplicates(rank)
+        self._study_id = storage.patiently(self._open)
+        self._reader = TrialReader(self._study_id)
+        storage.patiently(self._catch_up)
+        storage.patiently(self._mirror_missing_duplicates)
 
     # Reading
 
     def runs(self) -> list[Run]:
-        """All runs so far."""
-        self._refresh()
+        """All runs so far, those of other coordinators with their newest epochs."""
+        with self._storage.reading() as connection:
+            self._take_in_new(connection)
+            foreign = self._index.unfinished.keys() - self._held
+            for attempt in self._reader.read(connection, foreign):
+                self._index.put(attempt)
         return self._index.runs()
 
-    def num_finished(self) -> int:
-        """Runs that are complete or failed for good."""
-        return sum(
-            self._index.state(rank) in {RunState.COMPLETE, RunState.FAILED}
-            for rank in self._index.ranks
+    def is_anything_left(self) -> bool:
+        """Whether a claim may still succeed, now or when another coordinator's run is lost."""
+        with self._storage.reading() as connection:
+            self._take_in_new(connection)
+        return (
+            self._index.next_rank < self._plan.num_runs
+            or bool(self._index.unfinished)
+            or self._next_continued() is not None
         )
 
     # Changing
 
     def claim(self) -> Claim | None:
         """Take the next run: an interrupted one first, else the next rank; None = all taken."""
-        with self._storage.lock():
-            self._refresh()
-            self._bury_orphans()
-            rank = next(filter(self._is_claimable, self._index.ranks), self._index.next_rank)
-            self._to_retry.discard(rank)
-            if rank >= self._plan.num_runs and rank not in self._index.ranks:
-                return None
-            return self._start(rank)
-
-    def is_anything_left(self) -> bool:
-        """Whether a claim may still succeed, now or when another coordinator's run is lost."""
-        self._refresh()
-        return self._index.next_rank < self._plan.num_runs or any(
-            self._index.state(rank) == RunState.RUNNING or self._is_claimable(rank)
-            for rank in self._index.ranks
-        )
+        self._bury_orphans()
+        with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
+            self._take_in_new(connection)
+            # The answer to a claim may have been lost on its way while the claim took effect.
+            attempt = next(self._unknown_own(), None)
+            if attempt is None:
+                rank = self._next_rank()
+                if rank is None:
+                    return None
+                attempt = self._insert_attempt(connection, rank)
+        self._index.put(attempt)
+        self._reader.last_id = max(self._reader.last_id, attempt.trial_id)
+        self._held.add(attempt.trial_id)
+        rank = attempt.system_attrs[RANK]
+        self._to_retry.discard(rank)
+        return self._claim_of(attempt, rank)
 
     def report(
         self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
     ) -> None:
-        """Store an epoch's validation loss, and beat for the trial.
+        """Store an epoch's validation loss.
 
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
         assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
-        self._changing(
-            lambda: transactions.report(
-                self._storage.rdb, claim.trial_id, epoch, validation_loss, attributes
-            )
-        )
+        with self._changing(claim) as connection:
+            transactions.report(connection, claim.trial_id, epoch, validation_loss, attributes)
+        attempt = self._index.unfinished[claim.trial_id]
+        attempt.losses[epoch] = validation_loss
+        attempt.user_attrs.update(attributes)
+        self._index.put(attempt)
 
     def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:
         """Store attributes of a running trial.
@@ -174,12 +200,21 @@ class SearchStudy:
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
-        self._changing(lambda: transactions.annotate(self._storage.rdb, claim.trial_id, attributes))
+        with self._changing(claim) as connection:
+            transactions.annotate(connection, claim.trial_id, attributes)
+        attempt = self._index.unfinished[claim.trial_id]
+        attempt.user_attrs.update(attributes)
+        self._index.put(attempt)
 
     def beat(self, claims: Sequence[Claim]) -> None:
         """Tell other hosts that these trials are alive."""
-        for claim in claims:
-            self._storage.rdb.record_heartbeat(claim.trial_id)
+        if claims:
+            with self._storage.writing() as connection:
+                transactions.beat(connection, [claim.trial_id for claim in claims])
+
+    def judge_later(self) -> None:
+        """After an outage: let everyone beat again before anyone is taken for dead."""
+        self._judges_from = self._clock() + GRACE_SECONDS
 
     def complete(self, claim: Claim, validation_loss: float, attributes: Mapping[str, Any]) -> None:
         """Store the result of a run, and that of the grid cells which mean the same.
@@ -189,10 +224,6 @@ class SearchStudy:
         """
         assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
         self._finish(claim, TrialState.COMPLETE, validation_loss, attributes)
-        if self._plan.strategy == "grid" and self._plan.effective.num_duplicates(claim.rank):
-            with self._storage.lock():
-                self._refresh()
-                self._mirror_duplicates(claim.rank)
 
     def fail(self, claim: Claim, reason: str, attributes: Mapping[str, Any]) -> None:
         """Store that an attempt failed; the reasons `interrupted` and `lost` leave it resumable.
@@ -204,128 +235,175 @@ class SearchStudy:
 
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
-        self._refresh()
-        self._to_retry = {r for r in self._index.ranks if self._index.state(r) == RunState.FAILED}
+        self._catch_up()
+        self._to_retry = set(self._index.ranks(RunState.FAILED))
         return len(self._to_retry)
 
     def set_num_runs(self) -> None:
         """Store how many runs the study is to have now."""
-        attrs = {_NUM_RUNS: self._plan.num_runs, _STRATEGY: self._plan.strategy}
-        transactions.set_study_attrs(self._storage.rdb, self._study._study_id, attrs)
+        attrs = {NUM_RUNS: self._plan.num_runs, STRATEGY: self._plan.strategy}
+        with self._storage.writing() as connection:
+            transactions.set_study_attrs(connection, self._study_id, attrs)
 
-    # Inside
+    # Opening
 
-    def _is_claimable(self, rank: int) -> bool:
-        state = self._index.state(rank)
-        return state == RunState.INTERRUPTED or (
-            state == RunState.FAILED and rank in self._to_retry
-        )
-
-    def _open(self) -> optuna.Study:
+    def _open(self) -> int:
         name = self._plan.name
         description = describe_space(self._plan.space)
-        try:
-            study = optuna.load_study(
-                study_name=name, storage=self._storage.cached, sampler=self._sampler
-            )
-        except KeyError:
-            study = optuna.create_study(
-                study_name=name,
-                storage=self._storage.cached,
-                sampler=self._sampler,
-                direction="minimize",
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([METRIC])
-            attrs = {_SPACE: description, _FINGERPRINT: fingerprint(description)}
-            transactions.set_study_attrs(self._storage.rdb, study._study_id, attrs)
-        stored = study.user_attrs
-        if stored.get(_FINGERPRINT) != fingerprint(description):
-            raise SpaceChangedError(name, differences(stored.get(_SPACE, {}), description))
-        return study
+        with self._storage.faults(), self._storage.lock():
+            try:
+                study = optuna.load_study(
+                    study_name=name, storage=self._storage.cached, sampler=self._sampler
+                )
+            except KeyError:
+                study = optuna.create_study(
+                    study_name=name,
+                    storage=self._storage.cached,
+                    sampler=self._sampler,
+                    direction="minimize",
+                )
+            stored = study.user_attrs
+            if _FINGERPRINT not in stored:  # new, or its creator died before it was described
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    study.set_metric_names([METRIC])
+                stored = {SPACE: description, _FINGERPRINT: fingerprint(description)}
+                with self._storage.writing() as connection:
+                    transactions.set_study_attrs(connection, study._study_id, stored)
+        if stored[_FINGERPRINT] != fingerprint(description):
+            raise SpaceChangedError(name, differences(stored.get(SPACE, {}), description))
+        return study._study_id
 
-    def _refresh(self) -> None:
-        self._index.update(self._study.get_trials(deepcopy=False))
+    def _mirror_missing_duplicates(self) -> None:
+        """Make up for the duplicates of runs that were completed when the study was a sample."""
+        if self._plan.strategy != "grid":
+            return
+        with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
+            self._take_in_new(connection)
+            complete = sorted(self._index.ranks(RunState.COMPLETE))
+            for attempt in (self._index.attempts(rank)[-1] for rank in complete):
+                self._insert_duplicates(connection, attempt)
+        self._catch_up()
+
+    # What others did
+
+    def _catch_up(self) -> None:
+        with self._storage.reading() as connection:
+            self._take_in_new(connection)
+
+    def _take_in_new(self, connection: Connection) -> None:
+        """Take in what is stored now; call it before the transaction changes a trial itself."""
+        for attempt in self._reader.new(connection):
+            self._index.put(attempt)
+        unfinished = self._index.unfinished.keys()
+        if unfinished:
+            for attempt in self._reader.finished(connection, unfinished):
+                self._index.put(attempt)
 
     def _bury_orphans(self) -> None:
         """Fail the trials whose coordinator is gone, so that their runs can be continued."""
-        running = self._index.running()
-        if not running:
-            return
-        stale = set(self._storage.rdb._get_stale_trial_ids(self._study._study_id))
-        for trial in running:
-            if self._is_orphan(trial, stale):
+        foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
+        orphans = [attempt for attempt in foreign if self._is_orphan(attempt)]
+        elsewhere = [attempt.trial_id for attempt in foreign if _is_elsewhere(attempt)]
+        if elsewhere and self._clock() >= self._judges_from:
+            with self._storage.reading() as connection:
+                stale = self._reader.stale(connection, elsewhere, GRACE_SECONDS)
+            orphans += [self._index.unfinished[trial_id] for trial_id in stale]
+        for orphan in orphans:
+            with suppress(FinishedError), self._storage.writing() as connection:
                 transactions.finish_trial(
-                    self._storage.rdb,
-                    trial._trial_id,
+                    connection,
+                    orphan.trial_id,
                     TrialState.FAIL,
                     user_attrs={REASON: "lost"},
-                    system_attrs={},
+                    ended=datetime.now(UTC),
                 )
-        self._refresh()
 
-    def _is_orphan(self, trial: FrozenTrial, stale: set[int]) -> bool:
-        text = trial.user_attrs.get(OWNER)
-        if text is None:
+    def _is_orphan(self, attempt: Attempt) -> bool:
+        owner = _owner_of(attempt)
+        if owner is None:
             return True  # every trial of ours is created with its owner
-        owner = Owner.model_validate_json(text)
-        if owner.name == self._owner.name:
-            return False
-        if owner.is_on_this_host():
-            return owner.is_dead()
-        return trial._trial_id in stale
+        is_other = owner.name != self._owner.name
+        return is_other and owner.is_on_this_host() and owner.is_dead()
 
-    def _start(self, rank: int) -> Claim:
-        earlier = self._index.attempts(rank) if rank in self._index.ranks else []
-        newest = earlier[-1] if earlier else None
-        trial = self._create(
-            rank, newest, TrialState.RUNNING, {OWNER: self._owner.model_dump_json()}
-        )
-        attributes = newest.user_attrs if newest else {}
-        return Claim(
-            trial_id=trial._trial_id,
-            trial_number=trial.number,
-            run_number=run_number(trial),
-            rank=rank,
-            cell=self._plan.effective.representative(rank),
-            is_continuation=bool(earlier),
-            batch_size=attributes.get("effective_batch_size"),
-            oom_retries=attributes.get("oom_retries", 0),
-        )
+    # Claims
 
-    def _create(
-        self,
-        rank: int,
-        continued: FrozenTrial | None,
-        state: TrialState,
-        user_attrs: Mapping[str, Any],
-        *,
-        value: float | None = None,
-    ) -> FrozenTrial:
-        """Insert a trial with all its parameters in one transaction."""
+    def _unknown_own(self) -> Iterator[Attempt]:
+        for trial_id, attempt in self._index.unfinished.items():
+            owner = _owner_of(attempt)
+            if trial_id not in self._held and owner and owner.name == self._owner.name:
+                yield attempt
+
+    def _next_continued(self) -> int | None:
+        interrupted = self._index.ranks(RunState.INTERRUPTED)
+        failed = self._to_retry.intersection(self._index.ranks(RunState.FAILED))
+        return min((*interrupted, *failed), default=None)
+
+    def _next_rank(self) -> int | None:
+        rank = self._next_continued()
+        if rank is not None:
+            return rank
+        rank = self._index.next_rank
+        return rank if rank < self._plan.num_runs else None
+
+    def _insert_attempt(self, connection: Connection, rank: int) -> Attempt:
+        earlier = self._index.attempts(rank)
         system_attrs: dict[str, Any] = {RANK: rank}
         inherited: dict[str, Any] = {}
-        if continued is not None:
-            system_attrs[RUN] = run_number(continued)
-            inherited = {
-                key: continued.user_attrs[key]
-                for key in ("effective_batch_size", "oom_retries")
-                if key in continued.user_attrs
-            }
-        described = self._plan.describe(self._plan.effective.representative(rank))
-        template = create_trial(
-            state=state,
-            value=value,
+        if earlier:
+            system_attrs[RUN] = run_number(earlier[-1])
+            attrs = earlier[-1].user_attrs
+            inherited = {key: attrs[key] for key in _INHERITED if key in attrs}
+        new = NewTrial(
+            state=TrialState.RUNNING,
             params=self._sampler.propose(rank),
-            distributions=self._distributions,
-            user_attrs={**described, **inherited, **user_attrs},
+            user_attrs={
+                **self._plan.describe(self._plan.effective.representative(rank)),
+                **inherited,
+                OWNER: self._owner.model_dump_json(),
+            },
             system_attrs=system_attrs,
         )
-        trial_id = self._storage.rdb.create_new_trial(self._study._study_id, template)
-        if state == TrialState.RUNNING:
-            self._storage.rdb.record_heartbeat(trial_id)
-        return self._storage.rdb.get_trial(trial_id)
+        ((trial_id, number),) = transactions.insert_trials(
+            connection, self._study_id, self._distributions, [new]
+        )
+        return Attempt(
+            trial_id=trial_id,
+            number=number,
+            state=new.state,
+            value=None,
+            params=new.params,
+            user_attrs=dict(new.user_attrs),
+            system_attrs=new.system_attrs,
+            losses={},
+            started=new.created.astimezone(),
+            ended=None,
+        )
+
+    def _claim_of(self, attempt: Attempt, rank: int) -> Claim:
+        return Claim(
+            trial_id=attempt.trial_id,
+            trial_number=attempt.number,
+            run_number=run_number(attempt),
+            rank=rank,
+            cell=self._plan.effective.representative(rank),
+            is_continuation=len(self._index.attempts(rank)) > 1,
+            batch_size=attempt.user_attrs.get("effective_batch_size"),
+            oom_retries=attempt.user_attrs.get("oom_retries", 0),
+        )
+
+    # Results
+
+    @contextmanager
+    def _changing(self, claim: Claim) -> Iterator[Connection]:
+        """A transaction that changes a trial of ours."""
+        try:
+            with self._storage.writing() as connection:
+                yield connection
+        except FinishedError:
+            self._held.discard(claim.trial_id)
+            raise LeaseLostError from None
 
     def _finish(
         self,
@@ -334,82 +412,83 @@ class SearchStudy:
         value: float | None,
         attributes: Mapping[str, Any],
     ) -> None:
-        self._changing(
-            lambda: transactions.finish_trial(
-                self._storage.rdb,
-                claim.trial_id,
-                state,
+        ended = datetime.now(UTC)
+        attempt = self._index.unfinished.get(claim.trial_id)
+        if attempt is not None:
+            attempt = replace(
+                attempt,
+                state=state,
                 value=value,
-                user_attrs=attributes,
-                system_attrs={},
+                user_attrs={**attempt.user_attrs, **attributes},
+                ended=ended.astimezone(),
             )
-        )
-
-    def _changing(self, change: Callable[[], None]) -> None:
         try:
-            change()
-        except optuna.exceptions.UpdateFinishedTrialError as error:
-            raise LeaseLostError from error
+            with self._storage.writing() as connection:
+                transactions.finish_trial(
+                    connection,
+                    claim.trial_id,
+                    state,
+                    value=value,
+                    user_attrs=attributes,
+                    ended=ended,
+                )
+                if attempt is not None and state == TrialState.COMPLETE:
+                    self._insert_duplicates(connection, attempt)
+        except FinishedError:
+            attempt = self._stored_before(claim, state, value, attributes)
+        assert attempt is not None, "a trial that was running is known to be"
+        self._index.put(attempt)
+        self._held.discard(claim.trial_id)
 
-    def _mirror_duplicates(self, rank: int) -> None:
-        """Give the other grid cells of a complete run its result; call under the lock."""
-        if self._plan.strategy != "grid" or self._index.state(rank) != RunState.COMPLETE:
+    def _stored_before(
+        self,
+        claim: Claim,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+    ) -> Attempt:
+        """The trial, if it was we who finished it and only the answer got lost.
+
+        Raises:
+            LeaseLostError: If it was someone else.
+        """
+        with self._storage.reading() as connection:
+            stored = next(iter(self._reader.read(connection, [claim.trial_id])), None)
+        self._held.discard(claim.trial_id)
+        if stored is None:
+            raise LeaseLostError
+        self._index.put(stored)
+        found = (stored.state, stored.value, stored.user_attrs.get(REASON))
+        if found != (state, value, attributes.get(REASON)):
+            raise LeaseLostError
+        return stored
+
+    def _insert_duplicates(self, connection: Connection, original: Attempt) -> None:
+        """Give the other grid cells of a complete run its result."""
+        rank = original.system_attrs[RANK]
+        if self._plan.strategy != "grid" or not self._plan.effective.num_duplicates(rank):
             return
-        done = {
-            self._plan.space.cell_of(trial.params) for trial in self._index.duplicates.get(rank, [])
-        }
-        original = self._index.attempts(rank)[-1]
-        for cell in self._plan.effective.duplicates(rank):
-            if cell in done:
-                continue
-            template = create_trial(
+        transactions.lock_study(connection, self._study_id)
+        done = {self._plan.space.cell_of(a.params) for a in self._index.duplicates.get(rank, [])}
+        twins = [
+            NewTrial(
                 state=TrialState.COMPLETE,
                 value=original.value,
-                params=dict(self._plan.space.labels(cell)),
-                distributions=self._distributions,
+                params=self._plan.space.labels(cell),
                 user_attrs={**self._plan.describe(cell), DUPLICATE_OF: run_number(original)},
                 system_attrs={RANK: rank},
             )
-            self._storage.rdb.create_new_trial(self._study._study_id, template)
-        self._refresh()
+            for cell in self._plan.effective.duplicates(rank)
+            if cell not in done
+        ]
+        transactions.insert_trials(connection, self._study_id, self._distributions, twins)
 
 
-@dataclass(frozen=True)
-class StudySnapshot:
-    """A study as `status`, `best` and `report` see it: read only, without its search file."""
-
-    name: str
-    strategy: str
-    num_runs: int
-    space: Mapping[str, Any]
-    runs: tuple[Run, ...]
-    read_at: datetime
+def _owner_of(attempt: Attempt) -> Owner | None:
+    text = attempt.user_attrs.get(OWNER)
+    return None if text is None else Owner.model_validate_json(text)
 
 
-def read_study(storage: Storage, name: str) -> StudySnapshot:
-    """Read a study without changing anything.
-
-    Raises:
-        StudyMissingError: If there is no such study in the storage.
-    """
-    # Always a sampler: the default one would be built for nothing.
-    sampler = optuna.samplers.RandomSampler()
-    try:
-        study = optuna.load_study(study_name=name, storage=storage.cached, sampler=sampler)
-    except KeyError as error:
-        names = optuna.get_all_study_names(storage.cached)
-        known = ", ".join(names) if names else "none"
-        raise StudyMissingError(
-            f"there is no study `{name}` in {storage.shown_url}", f"studies there: {known}"
-        ) from error
-    index = RunIndex()
-    index.update(study.get_trials(deepcopy=False))
-    attrs = study.user_attrs
-    return StudySnapshot(
-        name=name,
-        strategy=attrs.get(_STRATEGY, ""),
-        num_runs=attrs.get(_NUM_RUNS, 0),
-        space=attrs.get(_SPACE, {}),
-        runs=tuple(index.runs()),
-        read_at=datetime.now().astimezone(),
-    )
+def _is_elsewhere(attempt: Attempt) -> bool:
+    owner = _owner_of(attempt)
+    return owner is not None and not owner.is_on_this_host()

@@ -1,87 +1,253 @@
-"""Several changes of one trial in one transaction.
+"""What a coordinator writes: each change of a trial in one transaction, in as few statements as it takes.
 
 Optuna's public calls commit after every attribute, which costs a disk write each and lets a crash
-leave half of them. These use the storage's own session and models (optuna is pinned to 5.0).
+leave half of them. These write the same rows into the same tables (optuna is pinned to 5.0).
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, cast
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
-from optuna.storages import RDBStorage
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import TrialState
+from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sequifier_hpo.errors import EnvironmentFaultError
+
+STUDIES: Any = models.StudyModel.__table__
+STUDY_ATTRS: Any = models.StudyUserAttributeModel.__table__
+TRIALS: Any = models.TrialModel.__table__
+PARAMS: Any = models.TrialParamModel.__table__
+VALUES: Any = models.TrialValueModel.__table__
+USER_ATTRS: Any = models.TrialUserAttributeModel.__table__
+SYSTEM_ATTRS: Any = models.TrialSystemAttributeModel.__table__
+STEPS: Any = models.TrialIntermediateValueModel.__table__
+HEARTBEATS: Any = models.TrialHeartbeatModel.__table__
+
+_FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
+_FINITE_STEP = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+
+
+class FinishedError(Exception):
+    """The trial is finished already, or was deleted."""
+
+
+class StudyDeletedError(EnvironmentFaultError):
+    """Someone has deleted the study while it was searched."""
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """A trial to be inserted."""
+
+    state: TrialState
+    params: Mapping[str, str]
+    user_attrs: Mapping[str, Any]
+    system_attrs: Mapping[str, Any]
+    value: float | None = None
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Distributions:
+    """The distributions of a study, ready to be written."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        self._distributions = distributions
+        self._json = {name: distribution_to_json(d) for name, d in distributions.items()}
+
+    def rows(self, trial_id: int, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Rows of the table of parameters."""
+        return [
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": self._distributions[name].to_internal_repr(label),
+                "distribution_json": self._json[name],
+            }
+            for name, label in params.items()
+        ]
+
+
+def lock_study(connection: Connection, study_id: int) -> None:
+    """Keep everyone else from inserting trials until the transaction ends.
+
+    On SQLite the transaction itself has the write lock already.
+
+    Raises:
+        StudyDeletedError: If there is no such study any more.
+    """
+    query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update()
+    if connection.execute(query).scalar() is None:
+        raise StudyDeletedError(
+            "the study was deleted from the storage while it ran",
+            "start the search again: it begins a new study",
+        )
+
+
+def insert_trials(
+    connection: Connection,
+    study_id: int,
+    distributions: Distributions,
+    trials: Sequence[NewTrial],
+) -> list[tuple[int, int]]:
+    """Insert trials into a locked study; returns (trial id, trial number) of each."""
+    newest = (
+        select(TRIALS.c.number)
+        .where(TRIALS.c.study_id == study_id)
+        .order_by(TRIALS.c.trial_id.desc())
+        .limit(1)
+    )
+    last_number = connection.execute(newest).scalar()
+    number = 0 if last_number is None else last_number + 1
+    inserted = []
+    params: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []
+    user_attrs: list[dict[str, Any]] = []
+    system_attrs: list[dict[str, Any]] = []
+    for trial in trials:
+        created = trial.created.replace(tzinfo=None)
+        row = {
+            "number": number,
+            "study_id": study_id,
+            "state": trial.state,
+            "datetime_start": created,
+            "datetime_complete": created if trial.state.is_finished() else None,
+        }
+        key = connection.execute(insert(TRIALS).values(row)).inserted_primary_key
+        assert key is not None, "both databases return the new key"
+        trial_id = int(key[0])
+        inserted.append((trial_id, number))
+        number += 1
+        params += distributions.rows(trial_id, trial.params)
+        user_attrs += _attr_rows("trial_id", trial_id, trial.user_attrs)
+        system_attrs += _attr_rows("trial_id", trial_id, trial.system_attrs)
+        if trial.value is not None:
+            values.append(_value_row(trial_id, trial.value))
+    heartbeats = [
+        {"trial_id": trial_id}
+        for (trial_id, _), trial in zip(inserted, trials, strict=True)
+        if trial.state == TrialState.RUNNING
+    ]
+    for table, rows in (
+        (PARAMS, params),
+        (VALUES, values),
+        (USER_ATTRS, user_attrs),
+        (SYSTEM_ATTRS, system_attrs),
+        (HEARTBEATS, heartbeats),
+    ):
+        if rows:
+            connection.execute(insert(table), rows)
+    return inserted
 
 
 def finish_trial(
-    storage: RDBStorage,
+    connection: Connection,
     trial_id: int,
     state: TrialState,
     *,
     value: float | None = None,
     user_attrs: Mapping[str, Any],
-    system_attrs: Mapping[str, Any],
+    ended: datetime,
 ) -> None:
-    """Set attributes, value and final state at once.
+    """Set attributes, value and final state of a running trial.
 
     Raises:
-        optuna.exceptions.UpdateFinishedTrialError: If the trial is finished already.
+        FinishedError: If it is finished already.
     """
-    with _create_scoped_session(storage.scoped_session) as session:
-        trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-        storage.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
-        _set_attrs(storage, session, trial_id, user_attrs, system_attrs)
-        if value is not None:
-            storage._set_trial_value_without_commit(session, trial, 0, value)
-        trial.state = state
-        trial.datetime_complete = datetime.now()  # noqa: DTZ005 - Optuna converts local time itself
+    _lock_running(connection, trial_id)
+    _put_attrs(connection, USER_ATTRS, "trial_id", trial_id, user_attrs)
+    if value is not None:
+        connection.execute(insert(VALUES), [_value_row(trial_id, value)])
+    connection.execute(
+        update(TRIALS)
+        .where(TRIALS.c.trial_id == trial_id)
+        .values(state=state, datetime_complete=ended.replace(tzinfo=None))
+    )
 
 
 def report(
-    storage: RDBStorage, trial_id: int, step: int, value: float, user_attrs: Mapping[str, Any]
+    connection: Connection, trial_id: int, step: int, value: float, user_attrs: Mapping[str, Any]
 ) -> None:
-    """Store an intermediate value and attributes at once.
+    """Store an intermediate value and attributes of a running trial; a repetition changes nothing.
 
     Raises:
-        optuna.exceptions.UpdateFinishedTrialError: If the trial is finished already.
+        FinishedError: If the trial is finished already.
     """
-    with _create_scoped_session(storage.scoped_session) as session:
-        trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-        storage.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
-        storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
-        _set_attrs(storage, session, trial_id, user_attrs, {})
+    _lock_running(connection, trial_id)
+    row = {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": value,
+        "intermediate_value_type": _FINITE_STEP,
+    }
+    _upsert(connection, STEPS, [row], ("trial_id", "step"), ("intermediate_value",))
+    _put_attrs(connection, USER_ATTRS, "trial_id", trial_id, user_attrs)
 
 
-def annotate(storage: RDBStorage, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
-    """Set user attributes at once.
+def annotate(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
+    """Set user attributes of a running trial.
 
     Raises:
-        optuna.exceptions.UpdateFinishedTrialError: If the trial is finished already.
+        FinishedError: If the trial is finished already.
     """
-    with _create_scoped_session(storage.scoped_session) as session:
-        trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-        storage.check_trial_is_updatable(trial_id, cast(TrialState, trial.state))
-        _set_attrs(storage, session, trial_id, user_attrs, {})
+    _lock_running(connection, trial_id)
+    _put_attrs(connection, USER_ATTRS, "trial_id", trial_id, user_attrs)
 
 
-def set_study_attrs(storage: RDBStorage, study_id: int, attrs: Mapping[str, Any]) -> None:
-    """Set user attributes of a study."""
-    for key, value in attrs.items():
-        storage.set_study_user_attr(study_id, key, value)
-
-
-def _set_attrs(
-    storage: RDBStorage,
-    session: Any,
-    trial_id: int,
-    user_attrs: Mapping[str, Any],
-    system_attrs: Mapping[str, Any],
-) -> None:
-    tables: Sequence[tuple[Any, Mapping[str, Any]]] = (
-        (models.TrialUserAttributeModel, user_attrs),
-        (models.TrialSystemAttributeModel, system_attrs),
+def beat(connection: Connection, trial_ids: Iterable[int]) -> None:
+    """Renew the heartbeats of trials."""
+    connection.execute(
+        update(HEARTBEATS)
+        .where(HEARTBEATS.c.trial_id.in_(list(trial_ids)))
+        .values(heartbeat=func.current_timestamp())
     )
-    for table, attrs in tables:
-        for key, value in attrs.items():
-            storage._set_trial_attr_without_commit(session, table, trial_id, key, value)
+
+
+def set_study_attrs(connection: Connection, study_id: int, attrs: Mapping[str, Any]) -> None:
+    """Set user attributes of a study."""
+    _put_attrs(connection, STUDY_ATTRS, "study_id", study_id, attrs)
+
+
+def _lock_running(connection: Connection, trial_id: int) -> None:
+    query = select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update()
+    state = connection.execute(query).scalar()
+    if state is None or state.is_finished():
+        raise FinishedError
+
+
+def _value_row(trial_id: int, value: float) -> dict[str, Any]:
+    return {"trial_id": trial_id, "objective": 0, "value": value, "value_type": _FINITE_VALUE}
+
+
+def _attr_rows(owner: str, owner_id: int, attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {owner: owner_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attrs.items()
+    ]
+
+
+def _put_attrs(
+    connection: Connection, table: Table, owner: str, owner_id: int, attrs: Mapping[str, Any]
+) -> None:
+    if attrs:
+        rows = _attr_rows(owner, owner_id, attrs)
+        _upsert(connection, table, rows, (owner, "key"), ("value_json",))
+
+
+def _upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    keys: Sequence[str],
+    changing: Sequence[str],
+) -> None:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(keys), set_={name: statement.excluded[name] for name in changing}
+    )
+    connection.execute(statement, rows)

@@ -1,0 +1,64 @@
+"""A study as `status`, `best` and `report` see it: read only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import optuna
+
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import Run
+from sequifier_hpo.study.attempts import TrialReader
+from sequifier_hpo.study.runs import RunIndex
+from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.study import NUM_RUNS, SPACE, STRATEGY
+
+
+class StudyMissingError(InputError):
+    """The storage holds no study of that name."""
+
+
+@dataclass(frozen=True)
+class StudySnapshot:
+    """A study without its search file."""
+
+    name: str
+    strategy: str
+    num_runs: int
+    space: Mapping[str, Any]
+    runs: tuple[Run, ...]
+    read_at: datetime
+
+
+def read_study(storage: Storage, name: str) -> StudySnapshot:
+    """Read a study without changing anything.
+
+    Raises:
+        StudyMissingError: If there is no such study in the storage.
+        StorageFaultError: If the storage cannot be read.
+    """
+    # Always a sampler: the default one would be built for nothing.
+    sampler = optuna.samplers.RandomSampler()
+    with storage.faults():
+        try:
+            study = optuna.load_study(study_name=name, storage=storage.cached, sampler=sampler)
+        except KeyError as error:
+            names = optuna.get_all_study_names(storage.cached)
+            known = ", ".join(names) if names else "none"
+            raise StudyMissingError(
+                f"there is no study `{name}` in {storage.shown_url}", f"studies there: {known}"
+            ) from error
+        attrs = study.user_attrs
+    index = RunIndex()
+    with storage.reading() as connection:
+        for attempt in TrialReader(study._study_id).new(connection):
+            index.put(attempt)
+    return StudySnapshot(
+        name=name,
+        strategy=attrs.get(STRATEGY, ""),
+        num_runs=attrs.get(NUM_RUNS, 0),
+        space=attrs.get(SPACE, {}),
+        runs=tuple(index.runs()),
+        read_at=datetime.now().astimezone(),
+    )
