@@ -1,18 +1,20 @@
 """A prepared search with its study: run it, read it, write its results."""
 
+import glob
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.loop import Coordinator, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.leaderboard import results_csv
+from sequifier_hpo.report.leaderboard import leaderboard, results_csv
 from sequifier_hpo.searchspace import Cell, adjustments_at, decode
 from sequifier_hpo.study import (
     Claim,
@@ -87,14 +89,27 @@ class OpenSearch:
             pool.close()
 
     def write_results(self) -> list[Run]:
-        """Rewrite the leaderboard file, atomically; returns the runs in it."""
+        """Rewrite the leaderboard file, atomically; returns the runs in it.
+
+        With `export: best` the models of all runs but the best are removed.
+        """
         runs = self.study.runs()
+        if self.prepared.loaded.config.export == "best":
+            self._remove_models_except_best(runs)
         path = self.prepared.results_path
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         temporary.write_text(results_csv(self.prepared.name, runs), encoding="utf-8")
         temporary.replace(path)
         return runs
+
+    def _remove_models_except_best(self, runs: list[Run]) -> None:
+        ranked = leaderboard(run for run in runs if run.duplicate_of is None)
+        folder = self.prepared.loaded.config.paths.models
+        for run in ranked[1:]:
+            name = run_name(self.prepared.name, run.number)
+            for path in folder.glob(f"sequifier-{glob.escape(name)}-*"):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the storage and of this coordinator's lease."""

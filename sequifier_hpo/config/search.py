@@ -50,7 +50,9 @@ from sequifier_hpo.config.train import (
     column_name_problem,
     criterion_findings,
     dimension_findings,
+    dtype_findings,
     effective_columns,
+    process_findings,
     weight_findings,
 )
 from sequifier_hpo.config.widths import allocate_widths
@@ -587,14 +589,16 @@ def _prediction_fits_window(config: SearchConfig) -> Iterator[Finding]:
             )
 
 
-@check(f"{TRAINING_SECTION}.distributed", "read_format")
-def _distributed_needs_shards(config: SearchConfig) -> Iterator[Finding]:
-    if config.training_hyperparameter_sampling.distributed and config.read_format != "pt":
-        yield Finding(
-            (TRAINING_SECTION, "distributed"),
-            "a distributed run reads tensor shards only",
-            "false, or read_format: pt",
-        )
+@check(f"{TRAINING_SECTION}.distributed", f"{TRAINING_SECTION}.world_size")
+def _runs_use_one_process(config: SearchConfig) -> Iterator[Finding]:
+    sampling = config.training_hyperparameter_sampling
+    yield from process_findings(sampling.distributed, sampling.world_size, TRAINING_SECTION)
+
+
+@check(f"{TRAINING_SECTION}.layer_type_dtypes")
+def _dtypes_can_be_trained(config: SearchConfig) -> Iterator[Finding]:
+    dtypes = config.training_hyperparameter_sampling.layer_type_dtypes
+    yield from dtype_findings(dtypes, TRAINING_SECTION)
 
 
 SEARCH_CHECKS: tuple[Check[SearchConfig], ...] = (
@@ -615,5 +619,6 @@ SEARCH_CHECKS: tuple[Check[SearchConfig], ...] = (
     _backbones_fit,
     _embedding_widths_fit,
     _prediction_fits_window,
-    _distributed_needs_shards,
+    _runs_use_one_process,
+    _dtypes_can_be_trained,
 )

@@ -49,6 +49,8 @@ REAL_CRITERIA = (
     "SoftMarginLoss",
 )
 
+_TRAINED_DTYPES = ("float32", "bfloat16", "float64")
+
 # Names that torch's module containers refuse as keys, because they are attributes of their own.
 _RESERVED_COLUMN_NAMES_TEXT = (
     "add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double "
@@ -261,7 +263,8 @@ def effective_columns(
     input_columns: list[str], column_types: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
     """(categorical, real) input columns, both in the order of the metadata's `column_types`."""
-    chosen = [(name, kind) for name, kind in column_types.items() if name in set(input_columns)]
+    # No set: raw YAML values, which may not be hashable, come through here as well.
+    chosen = [(name, kind) for name, kind in column_types.items() if name in input_columns]
     return [n for n, t in chosen if is_categorical(t)], [n for n, t in chosen if is_real(t)]
 
 
@@ -560,12 +563,37 @@ def _total_steps_match_epochs(config: TrainConfig) -> Iterator[Finding]:
         )
 
 
-@check("training_spec.distributed", "read_format")
-def _distributed_needs_shards(config: TrainConfig) -> Iterator[Finding]:
-    if config.training_spec.distributed and config.read_format != "pt":
+@check("training_spec.distributed", "training_spec.world_size")
+def _runs_use_one_process(config: TrainConfig) -> Iterator[Finding]:
+    spec = config.training_spec
+    yield from process_findings(spec.distributed, spec.world_size, "training_spec")
+
+
+def process_findings(distributed: bool, world_size: int, section: str) -> Iterator[Finding]:  # noqa: FBT001 - a field's value
+    """Refuse runs that are spread over several processes."""
+    if distributed or world_size > 1:
         yield Finding(
-            ("training_spec", "distributed"), "needs read_format: pt", "false", "write pt shards"
+            (section, "distributed" if distributed else "world_size"),
+            "a run trains in one process here; searches use several GPUs by running several "
+            "trials at the same time",
+            "distributed: false and world_size: 1",
         )
+
+
+@check("training_spec.layer_type_dtypes")
+def _dtypes_can_be_trained(config: TrainConfig) -> Iterator[Finding]:
+    yield from dtype_findings(config.training_spec.layer_type_dtypes, "training_spec")
+
+
+def dtype_findings(dtypes: Mapping[LayerType, DtypeName] | None, section: str) -> Iterator[Finding]:
+    """Refuse number types in which torch cannot train these layers."""
+    for layer, dtype in (dtypes or {}).items():
+        if dtype not in _TRAINED_DTYPES:
+            yield Finding(
+                (section, "layer_type_dtypes", layer),
+                f"layers in {dtype} cannot be trained: torch has no gradient scaling for them",
+                ", ".join(_TRAINED_DTYPES),
+            )
 
 
 TRAIN_CHECKS: tuple[Check[TrainConfig], ...] = (
@@ -580,7 +608,8 @@ TRAIN_CHECKS: tuple[Check[TrainConfig], ...] = (
     _prediction_fits_window,
     _recipes_can_be_built,
     _total_steps_match_epochs,
-    _distributed_needs_shards,
+    _runs_use_one_process,
+    _dtypes_can_be_trained,
 )
 
 

@@ -183,7 +183,7 @@ def mutate(data: dict[str, Any], path: tuple[Any, ...], action: str, junk: Any) 
     action=st.sampled_from(["replace", "remove", "rename or append"]),
     junk=JUNK,
 )
-@settings(SETTINGS, max_examples=250)
+@settings(SETTINGS, max_examples=150)
 def test_a_mutated_file_loads_as_written_or_is_refused_with_a_place_and_a_reason(
     root: Path, data: dict[str, Any], where: int, action: str, junk: Any
 ) -> None:

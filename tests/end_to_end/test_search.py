@@ -221,6 +221,45 @@ def test_a_search_without_one_success_says_why_and_exits_with_4(prepared: Projec
     assert {row["state"] for row in results(prepared, "diverging")} == {"failed"}
 
 
+def test_only_the_best_run_keeps_its_models_when_asked_for(prepared: Project) -> None:
+    file = prepared.write_search("best-only", export="best")
+
+    finished = prepared.search(file=file)
+
+    assert finished.code == 0, finished.stderr
+    best = results(prepared, "best-only")[0]["model_name"]
+    kept = {path.name for path in (prepared.root / "models").glob("sequifier-best-only-*")}
+    assert kept == {f"sequifier-{best}-best-2.onnx", f"sequifier-{best}-last-2.onnx"}
+
+
+def test_a_search_file_that_carries_its_derived_fields_needs_no_metadata(
+    searched: Searched,
+) -> None:
+    project, _ = searched
+    metadata = json.loads(
+        (project.root / "configs/metadata_configs/seattle-weather.json").read_text()
+    )
+    derived = {
+        "metadata_config_path": "not/there.json",
+        "column_types": [metadata["column_types"]] * 2,
+        "categorical_columns": [["weather", "month"], ["weather"]],
+        "real_columns": [[], ["temp_max", "wind"]],
+        "id_maps": metadata["id_maps"],
+        "n_classes": metadata["n_classes"],
+        "training_data_path": metadata["split_paths"][0],
+        "validation_data_path": metadata["split_paths"][1],
+    }
+    file = project.write_search("bare", **derived)
+
+    finished = project.search("--skip-metadata", file=file)
+    run_file = f"configs/hp_search/{results(project, 'bare')[0]['model_name']}.yaml"
+    alone = project.run("train", "--config-path", run_file, "--skip-metadata")
+
+    assert finished.code == 0, finished.stderr
+    assert losses(project, "bare") == losses(project, "tiny")
+    assert results(project, "bare")[0]["validation_loss"] in alone.stdout
+
+
 def test_init_leaves_existing_files_alone(prepared: Project) -> None:
     config = prepared.root / "configs" / "preprocess.yaml"
     config.write_text("mine: true\n" + config.read_text())

@@ -1,0 +1,132 @@
+"""Reference pages, written from the models and commands they describe: `make docs`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from sequifier_hpo.config.linked import DATA_SCHEMA, MODEL_BACKBONE, TRAINING_SCHEDULE
+from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.search import ModelSampling, SearchConfig, TrainingSampling
+
+_OURS = ("seed", "storage", "workers", "on_out_of_memory", "max_consecutive_failures", "export")
+_HEAD = """# The search file
+
+Every field of a hyperparameter-search file. Fields whose type is a list are searched over; fields
+of one *linked group* are paired by index, all others are combined freely.
+
+Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are understood; `true` and
+`false` are never numbers. Paths are relative to `project_root`.
+
+This page is generated from the models that read the file: do not edit it, run `make docs`.
+"""
+
+
+def search_file_reference() -> str:
+    """The reference page of the search file, as Markdown."""
+    parts = [
+        _HEAD,
+        _table("Root", SearchConfig, skip=_OURS),
+        _table(
+            "Ours",
+            SearchConfig,
+            only=_OURS,
+            intro="Root fields that Sequifier does not know; all of them can be left out.",
+        ),
+        _table("`model_hyperparameter_sampling`", ModelSampling),
+        _table("`training_hyperparameter_sampling`", TrainingSampling),
+        _linked_groups(),
+    ]
+    return "\n".join(parts)
+
+
+def _table(
+    title: str,
+    model: type[FrozenModel],
+    *,
+    skip: tuple[str, ...] = (),
+    only: tuple[str, ...] | None = None,
+    intro: str = "",
+) -> str:
+    lines = [f"## {title}", ""]
+    if intro:
+        lines += [intro, ""]
+    lines += ["| field | type | default | meaning |", "| :-- | :-- | :-- | :-- |"]
+    for name, info in model.model_fields.items():
+        if name in skip or (only is not None and name not in only):
+            continue
+        meaning = " ".join((info.description or "").split())
+        cells = (f"`{name}`", _type(info.annotation, info.metadata), _default(info), meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _linked_groups() -> str:
+    lines = ["## Linked groups", "", "| group | anchor | linked fields |", "| :-- | :-- | :-- |"]
+    for group in (MODEL_BACKBONE, TRAINING_SCHEDULE, DATA_SCHEMA):
+        linked = ", ".join(f"`{field}`" for field in group.linked)
+        lines.append(f"| {group.name} | `{group.anchor}` | {linked} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "**required**"
+    value = info.default
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{_yaml(value)}`"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_yaml(v)}" for k, v in value.items()) + "}"
+    return str(value)
+
+
+def _type(annotation: Any, metadata: list[Any] = []) -> str:  # noqa: B006 - never changed
+    bounds = "".join(f", {bound}" for bound in _bounds(metadata))
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(arguments[0], [*arguments[1:], *metadata])
+    if origin in {Union, UnionType}:
+        names = [_type(argument) for argument in arguments if argument is not NoneType]
+        return " or ".join([*names, *(["null"] if NoneType in arguments else [])]) + bounds
+    if origin is Literal:
+        return ", ".join(f"`{argument}`" for argument in arguments)
+    if origin is list:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"map of {_type(arguments[0])} to {_type(arguments[1])}"
+    plain = {int: "int", float: "float", str: "text", bool: "bool", Any: "anything"}
+    return plain.get(annotation, "map") + bounds
+
+
+def _bounds(metadata: list[Any]) -> Iterator[str]:
+    flat = [item for entry in metadata for item in getattr(entry, "metadata", None) or [entry]]
+    for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
+        for item in flat:
+            limit = getattr(item, name, None)
+            if limit is not None and abs(limit) < 2**31 - 1:
+                yield f"{sign} {limit:g}"
+
+
+def write_reference(folder: Path) -> list[Path]:
+    """Write all reference pages; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "search-file.md"
+    page.write_text(search_file_reference(), encoding="utf-8")
+    return [page]
+
+
+if __name__ == "__main__":
+    for path in write_reference(Path("docs/reference")):
+        print(f"wrote {path}")
