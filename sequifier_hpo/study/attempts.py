@@ -116,8 +116,8 @@ class TrialReader:
             else:
                 query = query.where(table.c.trial_id.in_(trial_ids))
             grouped: dict[int, list[Any]] = defaultdict(list)
-            for trial_id, *rest in connection.execute(query.order_by(*list(table.primary_key))):
-                grouped[trial_id].append(rest)
+            for row in connection.execute(query.order_by(*list(table.primary_key))).all():
+                grouped[row[0]].append(row[1:])
             return grouped
 
         params = parts(PARAMS, PARAMS.c.param_name, PARAMS.c.param_value)

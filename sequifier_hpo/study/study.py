@@ -276,7 +276,8 @@ class SearchStudy:
 
     def _mirror_missing_duplicates(self) -> None:
         """Make up for the duplicates of runs that were completed when the study was a sample."""
-        if self._plan.strategy != "grid":
+        has_none = self._plan.effective.num_distinct == self._plan.space.num_cells
+        if self._plan.strategy != "grid" or has_none:
             return
         with self._storage.writing() as connection:
             transactions.lock_study(connection, self._study_id)

@@ -1,0 +1,216 @@
+"""What a study keeps to when the storage, a coordinator or a whole host fails."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import OperationalError
+
+from sequifier_hpo.records import RunState
+from sequifier_hpo.study import Claim, LeaseLostError, SearchStudy, Storage, StorageFaultError
+from sequifier_hpo.study.storages import GRACE_SECONDS
+from tests.conftest import WriteSearch
+from tests.contract.conftest import Opener
+from tests.contract.test_study import MODEL, finish_all, plan_of
+from tests.postgres_server import PostgresServer
+
+
+@contextmanager
+def next_answer_lost(storage: Storage) -> Iterator[None]:
+    """Let the next commit take effect, but its acknowledgement never arrive."""
+    engine = storage.rdb.engine
+
+    def commit_and_fail(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.commit()
+        raise OperationalError("COMMIT", None, ConnectionError("the connection was cut"))
+
+    event.listen(engine, "commit", commit_and_fail)
+    with pytest.raises(StorageFaultError, match="the connection was cut"):
+        yield
+    event.remove(engine, "commit", commit_and_fail)
+
+
+def claimed(study: SearchStudy) -> Claim:
+    claim = study.claim()
+    assert claim is not None
+    return claim
+
+
+def make_heartbeats_old(storage: Storage, seconds: int) -> None:
+    shift = (
+        f"datetime('now', '-{seconds} seconds')"
+        if storage.rdb.engine.dialect.name == "sqlite"
+        else f"now() at time zone 'UTC' - interval '{seconds} seconds'"
+    )
+    with storage.writing() as connection:
+        connection.execute(text(f"UPDATE trial_heartbeats SET heartbeat = {shift}"))
+
+
+def test_a_claim_whose_answer_was_lost_is_given_again(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(plan_of(write_search))
+    with next_answer_lost(study._storage):
+        study.claim()
+
+    claim = claimed(study)
+
+    assert claim.trial_number == claim.rank == 0
+    assert claimed(study).rank == 1
+
+
+CHANGES: dict[str, Callable[[SearchStudy, Claim], None]] = {
+    "report": lambda study, claim: study.report(claim, 1, 0.5, {}),
+    "annotate": lambda study, claim: study.annotate(claim, {"oom_retries": 1}),
+    "complete": lambda study, claim: study.complete(claim, 0.5, {"best_epoch": 1}),
+    "fail": lambda study, claim: study.fail(claim, "diverged", {}),
+    "interrupt": lambda study, claim: study.fail(claim, "interrupted", {}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_change_whose_answer_was_lost_can_be_repeated_and_is_stored_once(
+    write_search: WriteSearch, opener: Opener, change: Callable[[SearchStudy, Claim], None]
+) -> None:
+    duplicated = {f"{MODEL}.n_kv_heads": [None, 2]}
+    study = opener.study(plan_of(write_search, duplicated))
+    claim = claimed(study)
+    with next_answer_lost(study._storage):
+        change(study, claim)
+    seen_elsewhere = opener.study(plan_of(write_search, duplicated)).runs()
+
+    change(study, claim)
+
+    assert study.runs() == seen_elsewhere
+
+
+def test_a_repeated_result_that_differs_is_refused(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(plan_of(write_search))
+    claim = claimed(study)
+    study.complete(claim, 0.5, {})
+
+    with pytest.raises(LeaseLostError):
+        study.complete(claim, 0.4, {})
+
+    assert study.runs()[0].validation_loss == 0.5
+
+
+def test_a_run_of_another_host_is_left_alone_while_it_beats(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    elsewhere = claimed(opener.study_elsewhere(plan))
+
+    assert claimed(opener.study(plan)).rank != elsewhere.rank
+
+
+def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    frozen = opener.study_elsewhere(plan)
+    lost = claimed(frozen)
+    make_heartbeats_old(frozen._storage, GRACE_SECONDS + 5)
+
+    taken_over = claimed(opener.study(plan))
+
+    assert taken_over.run_number == lost.run_number
+    with pytest.raises(LeaseLostError):
+        frozen.report(lost, 1, 0.5, {})
+
+
+def test_a_beat_keeps_a_run_from_being_taken_over(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    slow = opener.study_elsewhere(plan)
+    held = claimed(slow)
+    make_heartbeats_old(slow._storage, GRACE_SECONDS + 5)
+    slow.beat([held])
+
+    assert claimed(opener.study(plan)).run_number != held.run_number
+
+
+def test_after_an_outage_of_our_own_nobody_is_judged_for_a_grace_period(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    elsewhere = opener.study_elsewhere(plan)
+    lost = claimed(elsewhere)
+    now = 0.0
+    owner = opener.study(plan)._owner
+    study = SearchStudy(opener.storage, plan, owner, clock=lambda: now)
+    make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
+
+    study.judge_later()
+    during = claimed(study)
+    now = GRACE_SECONDS + 1
+    after = claimed(study)
+
+    assert during.run_number != lost.run_number
+    assert after.run_number == lost.run_number
+
+
+def test_nothing_is_left_running_when_all_is_done(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    claimed(opener.study(plan))
+    opener.die()
+    study = opener.study(plan)
+
+    finish_all(study)
+
+    assert {run.state for run in study.runs()} == {RunState.COMPLETE}
+
+
+def test_a_deleted_study_is_named_as_such(write_search: WriteSearch, opener: Opener) -> None:
+    study = opener.study(plan_of(write_search))
+    study._storage.rdb.delete_study(study._study_id)
+
+    with pytest.raises(Exception, match="was deleted"):
+        study.claim()
+
+
+@pytest.mark.slow
+def test_connections_that_were_cut_while_idle_are_replaced_unnoticed(
+    write_search: WriteSearch, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    storage = Storage(postgres.new_database("cut"))
+    opener = Opener(storage, postgres.url, tmp_path_factory.mktemp("cut"))
+    study = opener.study(plan_of(write_search))
+
+    postgres.cut_connections()
+
+    assert claimed(study).rank == 0
+    opener.die()
+    storage.close()
+
+
+@pytest.mark.slow
+def test_a_session_zone_of_the_environment_does_not_age_heartbeats(
+    write_search: WriteSearch,
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of(write_search)
+    url = postgres.new_database("zones")
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    there = Opener(Storage(url), url, tmp_path / "there")
+    held = claimed(there.study_elsewhere(plan))
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    here = Opener(Storage(url), url, tmp_path / "here")
+
+    claim = claimed(here.study(plan))
+
+    assert claim.run_number != held.run_number
+    for opener in (there, here):
+        opener.die()
+        opener.storage.close()

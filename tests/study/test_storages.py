@@ -1,0 +1,40 @@
+"""Storages that cannot be used, and what is said about them."""
+
+from pathlib import Path
+
+import pytest
+
+from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.study import Storage
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://user:secret@host/db", "not supported"),
+        ("not a url", "not a database URL"),
+        ("sqlite://", "needs a file"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused(url: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        Storage(url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_storage_in_a_file_that_is_no_database_is_an_environment_fault(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    path.write_text("this is not a database, and it is long enough to be looked at" * 100)
+
+    with pytest.raises(EnvironmentFaultError, match="cannot be opened"):
+        Storage(sqlite_url(path))
+
+
+def test_a_server_that_cannot_be_reached_is_an_environment_fault_without_the_password() -> None:
+    with pytest.raises(EnvironmentFaultError, match=r"\*\*\*.*cannot be opened") as caught:
+        Storage("postgresql://user:secret@127.0.0.1:1/studies")
+
+    assert caught.value.exit_code == 3
+    assert "secret" not in str(caught.value)
