@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo import __version__
+from sequifier_hpo.cli.best import best
+from sequifier_hpo.cli.export import export
 from sequifier_hpo.cli.init import init
 from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.preprocess import preprocess
+from sequifier_hpo.cli.report import report
 from sequifier_hpo.cli.search import hyperparameter_search
+from sequifier_hpo.cli.status import status
 from sequifier_hpo.cli.train import train
 from sequifier_hpo.errors import SequifierHpoError
 
@@ -24,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, preprocess, plan, hyperparameter_search, train):
+for command in (init, preprocess, plan, hyperparameter_search, status, best, export, report, train):
     app.command()(command)
 
 

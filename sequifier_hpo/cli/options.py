@@ -32,3 +32,18 @@ def column_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [name for name in text.replace(",", " ").split() if name]
+
+
+# A study that is looked at, by its search file or by where it is stored.
+StudyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-path", help="The search file; default: configs/hyperparameter_search.yaml."
+    ),
+]
+StorageUrl = Annotated[
+    str | None, typer.Option("--storage", help="Storage URL; default: the search file's.")
+]
+StudyName = Annotated[
+    str | None, typer.Option("--study-name", help="Name of the study; default: the search file's.")
+]

@@ -1,0 +1,99 @@
+"""Which study a command means, found without opening it and without checking its search."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+from sequifier_hpo.assembly.prepare import STORAGE_VARIABLE, PreparedSearch
+from sequifier_hpo.config.fields import ModelName, PathText
+from sequifier_hpo.config.paths import ProjectPaths, project_path
+from sequifier_hpo.config.schema import FrozenModel, load
+from sequifier_hpo.config.storage_url import redacted, sqlite_path, sqlite_url
+from sequifier_hpo.config.yaml_file import read_yaml
+
+DEFAULT_SEARCH_FILE = Path("configs/hyperparameter_search.yaml")
+
+
+class _SearchFile(FrozenModel):
+    """What looking at a study needs of its search file: a file in mid-edit will do."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    project_root: PathText
+    """Root folder of the project."""
+    hp_search_name: ModelName
+    """Name of the search."""
+    model_config_write_path: PathText
+    """Folder for the generated run files."""
+    storage: str | None = None
+    """Storage URL."""
+
+
+@dataclass(frozen=True)
+class StudySource:
+    """Where a study is, and where the files of its runs are."""
+
+    name: str
+    storage_url: str
+    search_file: Path | None
+    """None if the study was named by its storage alone."""
+    study_folder: Path
+    """Folder of the report and other files about the study."""
+    run_folder: Path | None
+    """Folder of the runs' `train.yaml`; None if the search file is not known."""
+
+    @property
+    def shown_storage(self) -> str:
+        """The storage URL without its password."""
+        return redacted(self.storage_url)
+
+    @property
+    def options(self) -> str:
+        """The command-line options that name this study again."""
+        if self.search_file is not None:
+            return f"--config-path {self.search_file}"
+        return f"--storage {self.shown_storage} --study-name {self.name}"
+
+    def run_file(self, model_name: str) -> Path | None:
+        """Where the `train.yaml` of a run is, or None if only the search file knows."""
+        return None if self.run_folder is None else self.run_folder / f"{model_name}.yaml"
+
+
+def find_study(
+    config_path: Path | None, storage: str | None, study_name: str | None
+) -> StudySource:
+    """Find a study by its search file, or by storage and name; what is given wins.
+
+    Raises:
+        ConfigError: If the search file is needed and missing, or does not name a study.
+    """
+    if config_path is None and storage is not None and study_name is not None:
+        file = sqlite_path(storage)
+        folder = file.parent if file is not None else Path()
+        return StudySource(study_name, storage, None, folder, None)
+    path = config_path or DEFAULT_SEARCH_FILE
+    config = load(_SearchFile, read_yaml(path))
+    name = study_name or config.hp_search_name
+    folder = ProjectPaths(Path(config.project_root)).study_folder(name)
+    url = storage or config.storage or os.environ.get(STORAGE_VARIABLE)
+    return StudySource(
+        name=name,
+        storage_url=url or sqlite_url(folder / "study.db"),
+        search_file=path,
+        study_folder=folder,
+        run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
+    )
+
+
+def source_of(prepared: PreparedSearch) -> StudySource:
+    """The study of a prepared search."""
+    config = prepared.loaded.config
+    return StudySource(
+        name=prepared.name,
+        storage_url=prepared.storage_url,
+        search_file=Path(prepared.loaded.document.file),
+        study_folder=config.study_folder,
+        run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
+    )

@@ -1,0 +1,113 @@
+"""The state of a study at one moment, gathered for `status`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import mean
+from types import TracebackType
+from typing import Self
+
+from sequifier_hpo.assembly.baseline import cached_baselines
+from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.assembly.view import StudyReader, train_file_of
+from sequifier_hpo.config.train import load_train_config
+from sequifier_hpo.errors import SequifierHpoError
+from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
+from sequifier_hpo.study import StudySnapshot
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """What `status` shows."""
+
+    source: StudySource
+    strategy: str
+    read_at: datetime
+    progress: Progress
+    ranked: list[Run]
+    """Complete runs, best first."""
+    running: list[Run]
+    failed: list[Run]
+    baselines: tuple[Baseline, ...]
+    seconds_left: float | None
+    """Estimate; None if nothing runs, or nothing is complete yet."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing runs and nothing is left that a running search would take up."""
+        done = self.progress
+        return not done.num_running and (
+            done.num_complete + done.num_failed + done.num_interrupted >= done.num_runs
+            or done.num_interrupted > 0
+        )
+
+
+class StatusReader:
+    """Reads a study's state again and again."""
+
+    def __init__(self, source: StudySource) -> None:
+        """Open the storage; errors as those of `StudyReader`."""
+        self._source = source
+        self._reader = StudyReader(source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reader.__exit__(kind, error, trace)
+
+    def read(self) -> StudyStatus:
+        """The state now."""
+        return _status_of(self._source, self._reader.read())
+
+
+def read_status(source: StudySource) -> StudyStatus:
+    """The state of a study now."""
+    with StatusReader(source) as reader:
+        return reader.read()
+
+
+def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:
+    own = [run for run in snapshot.runs if run.duplicate_of is None]
+    done = progress(snapshot.runs, snapshot.num_runs)
+    return StudyStatus(
+        source=source,
+        strategy=snapshot.strategy,
+        read_at=snapshot.read_at,
+        progress=done,
+        ranked=leaderboard(snapshot.runs),
+        running=[run for run in own if run.state == RunState.RUNNING],
+        failed=[run for run in own if run.state == RunState.FAILED],
+        baselines=_known_baselines(source, done.best),
+        seconds_left=_seconds_left(own, done),
+    )
+
+
+def _seconds_left(own: list[Run], done: Progress) -> float | None:
+    seconds = [
+        float(run.attributes["seconds"])
+        for run in own
+        if run.state == RunState.COMPLETE and "seconds" in run.attributes
+    ]
+    if not seconds or not done.num_running:
+        return None
+    to_come = done.num_runs - done.num_complete - done.num_failed - done.num_running
+    return (max(0, to_come) + done.num_running / 2) * mean(seconds) / done.num_running
+
+
+def _known_baselines(source: StudySource, best: Run | None) -> tuple[Baseline, ...]:
+    """The baselines that a search or a report has computed; looking must stay cheap."""
+    cache = source.study_folder / "baselines.json"
+    if best is None or not cache.exists():
+        return ()
+    try:
+        config = load_train_config(train_file_of(source, best))
+    except SequifierHpoError:
+        return ()
+    return cached_baselines(config, cache)

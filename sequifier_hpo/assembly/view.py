@@ -1,0 +1,104 @@
+"""Read a study as it stands, without changing it, also while a search runs."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.study import Owner, Storage, StudyMissingError, StudySnapshot, read_study
+
+
+class StudyReader:
+    """An open storage from which a study can be read again and again."""
+
+    def __init__(self, source: StudySource) -> None:
+        """Open the storage.
+
+        Raises:
+            InputError: If the study was never started.
+            EnvironmentFaultError: If the storage cannot be reached.
+        """
+        self._source = source
+        file = sqlite_path(source.storage_url)
+        if file is not None and not file.exists():
+            raise InputError(
+                f"the study `{source.name}` was never started: there is no {file}", self._how()
+            )
+        self._storage = Storage(source.storage_url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._storage.close()
+
+    def read(self) -> StudySnapshot:
+        """The study as it stands; runs whose coordinator died on this host count as interrupted.
+
+        Raises:
+            InputError: If the storage holds no such study.
+        """
+        try:
+            snapshot = read_study(self._storage, self._source.name)
+        except StudyMissingError as error:
+            raise InputError(error.problem, f"{error.fix}; or {self._how()}") from error
+        return replace(snapshot, runs=tuple(_as_it_stands(run) for run in snapshot.runs))
+
+    def _how(self) -> str:
+        file = self._source.search_file
+        if file is None:
+            return "check --storage and --study-name"
+        return f"start it with `sequifier-hpo hyperparameter-search --config-path {file}`"
+
+
+def read_source(source: StudySource) -> StudySnapshot:
+    """Read a study once; errors as those of `StudyReader`."""
+    with StudyReader(source) as reader:
+        return reader.read()
+
+
+def train_file_of(source: StudySource, run: Run) -> Path:
+    """The `train.yaml` of a run.
+
+    Raises:
+        InputError: If it is not known where it is, or it is not there.
+    """
+    model_name = model_name_of(source.name, run)
+    path = source.run_file(model_name)
+    if path is None:
+        raise InputError(
+            "the storage does not say where the run files are",
+            "name the search file too: add --config-path",
+        )
+    if not path.is_file():
+        raise InputError(
+            f"the file of run {run.number}, {path}, does not exist",
+            "run files are written on the machine that trains the run: look there",
+        )
+    return path
+
+
+def model_name_of(study_name: str, run: Run) -> str:
+    """Model name of a run; a duplicate cell has that of the run whose result it took."""
+    return run_name(study_name, run.number if run.duplicate_of is None else run.duplicate_of)
+
+
+def _as_it_stands(run: Run) -> Run:
+    """The run, with its state corrected if nobody works on it any more."""
+    owner = run.attributes.get("owner")
+    if run.state != RunState.RUNNING or not isinstance(owner, str):
+        return run
+    holder = Owner.model_validate_json(owner)
+    if holder.is_on_this_host() and holder.is_dead():
+        return replace(run, state=RunState.INTERRUPTED, reason="lost")
+    return run

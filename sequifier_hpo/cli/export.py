@@ -1,0 +1,54 @@
+"""`sequifier-hpo export`: all runs of a study as a table for other programs."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sequifier_hpo.assembly.atomic import write_atomically
+from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.report.leaderboard import results_csv
+from sequifier_hpo.report.tables import run_records
+
+
+class Format(StrEnum):
+    """How runs are written."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+def export(
+    config_path: StudyFile = None,
+    storage: StorageUrl = None,
+    study_name: StudyName = None,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="csv: one row per run; json: with loss curves.")
+    ] = Format.CSV,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")
+    ] = None,
+) -> None:
+    """Write all runs of a study, best first, in full precision.
+
+    Example: sequifier-hpo export --format json | jq '.[0].parameters'
+    """
+    source = find_study(config_path, storage, study_name)
+    # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.assembly.view import read_source  # noqa: PLC0415
+
+    runs = read_source(source).runs
+    if output_format == Format.CSV:
+        text = results_csv(source.name, runs)
+    else:
+        text = json.dumps(run_records(source.name, runs), indent=2) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_atomically(output, text)
+        print(f"wrote {output}: {len(runs):,} runs", file=sys.stderr)

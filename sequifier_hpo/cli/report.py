@@ -1,0 +1,39 @@
+"""`sequifier-hpo report`: a study as one HTML file."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+
+
+def report(
+    config_path: StudyFile = None,
+    storage: StorageUrl = None,
+    study_name: StudyName = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; default: report.html of the study."),
+    ] = None,
+    as_json: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--json", help="Print what was written as JSON.")
+    ] = False,
+) -> None:
+    """Write a study as one HTML file that opens anywhere, without a network.
+
+    Example: sequifier-hpo report --config-path configs/hyperparameter_search.yaml
+    """
+    source = find_study(config_path, storage, study_name)
+    # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.assembly.report import default_report_path, write_report  # noqa: PLC0415
+
+    target = output or default_report_path(source)
+    data = write_report(source, target)
+    if as_json:
+        size = target.stat().st_size
+        print(json.dumps({"study": source.name, "report": str(target), "bytes": size}))
+    else:
+        print(f"wrote {target}: {data.progress.num_complete:,} complete runs")

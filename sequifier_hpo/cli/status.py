@@ -1,0 +1,184 @@
+"""`sequifier-hpo status`: how far a study has come, from any terminal, also while it runs."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sequifier_hpo.assembly.locate import StudySource, find_study
+from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+
+if TYPE_CHECKING:
+    from sequifier_hpo.assembly.status import StatusReader, StudyStatus
+
+_DEFAULT_SECONDS = 2.0
+_IDLE_SECONDS = 30.0  # without a running run the search is taken for stopped
+
+
+def status(
+    config_path: StudyFile = None,
+    storage: StorageUrl = None,
+    study_name: StudyName = None,
+    top: Annotated[int, typer.Option(min=0, help="Lines of the leaderboard.")] = 10,
+    watch: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--watch", "-w", help="Show it again until nothing is left to run.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")
+    ] = _DEFAULT_SECONDS,
+    as_json: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--json", help="Print JSON; with --watch one line per change.")
+    ] = False,
+) -> None:
+    """Show how far a study has come, and its best runs. Changes nothing.
+
+    Example: sequifier-hpo status --config-path configs/hyperparameter_search.yaml --watch
+    """
+    source = find_study(config_path, storage, study_name)
+    if watch:
+        _watch(source, top=top, interval=interval, as_json=as_json)
+        return
+    # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.assembly.status import read_status  # noqa: PLC0415
+
+    found = read_status(source)
+    print(json.dumps(status_json(found, top), indent=2) if as_json else status_text(found, top))
+
+
+def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from sequifier_hpo.assembly.status import StatusReader as Reader  # noqa: PLC0415
+
+    console = Console()
+    try:
+        with Reader(source) as reader:
+            if as_json or not console.is_terminal:
+                _follow(_looks(reader, interval), top=top, as_json=as_json)
+                return
+            found = reader.read()
+            with Live(console=console, auto_refresh=False, screen=True) as live:
+                for found in _looks(reader, interval):
+                    live.update(Text(status_text(found, top)), refresh=True)
+            print(status_text(found, top))
+    except KeyboardInterrupt:
+        print("the search goes on by itself; this was only a look", file=sys.stderr)
+
+
+def _looks(reader: "StatusReader", interval: float) -> Iterator["StudyStatus"]:
+    """The state now and again, until nothing is left to run or nothing has run for a while."""
+    last_sign_of_life = time.monotonic()
+    while True:
+        found = reader.read()
+        yield found
+        now = time.monotonic()
+        if found.progress.num_running:
+            last_sign_of_life = now
+        if found.is_over or now - last_sign_of_life > _IDLE_SECONDS:
+            return
+        time.sleep(interval)
+
+
+def _follow(looks: Iterable["StudyStatus"], *, top: int, as_json: bool) -> None:
+    """Print one line for every change, for logs and pipes."""
+    shown = None
+    for found in looks:
+        line = json.dumps(_changing(found, top)) if as_json else headline(found)
+        if line != shown:
+            shown = line
+            print(json.dumps(status_json(found, top)) if as_json else line, flush=True)
+
+
+def _changing(found: "StudyStatus", top: int) -> dict[str, Any]:
+    content = status_json(found, top)
+    return {key: value for key, value in content.items() if key not in {"read_at", "seconds_left"}}
+
+
+def headline(found: "StudyStatus") -> str:
+    """The state of a study in one line."""
+    done = found.progress
+    parts = [f"{done.num_complete:,} of {done.num_runs:,} runs complete"]
+    for number, what in (
+        (done.num_failed, "failed"),
+        (done.num_running, "running"),
+        (done.num_interrupted, "interrupted"),
+        (done.num_duplicates, "duplicate cells with the result of another run"),
+    ):
+        if number:
+            parts.append(f"{number:,} {what}")
+    text = f"{found.source.name}: {', '.join(parts)}"
+    if done.best is not None:
+        text += f"; best {done.best.validation_loss:.6g} (run {done.best.number})"
+    return text
+
+
+def status_text(found: "StudyStatus", top: int) -> str:
+    """The state of a study as a person reads it."""
+    from sequifier_hpo.cli.tables import leaderboard_table  # noqa: PLC0415 - loads rich
+
+    lines = [headline(found), f"storage {found.source.shown_storage}"]
+    if found.seconds_left is not None:
+        lines.append(f"about {duration(found.seconds_left)} left")
+    lines += [f"trivial predictor, {b.name}: {b.loss:.6g}" for b in found.baselines]
+    for run in found.running:
+        epochs = f"epoch {max(run.losses)}" if run.losses else "first epoch"
+        loss = f", validation loss {run.losses[max(run.losses)]:.6g}" if run.losses else ""
+        lines.append(f"  run {run.number}: {epochs}{loss}")
+    if found.ranked and top:
+        lines += ["", leaderboard_table(found.ranked, top).rstrip()]
+    for run in found.failed[:top]:
+        explanation = run.attributes.get("explanation") or run.reason
+        lines.append(f"run {run.number} failed: {explanation}")
+    lines += ["", "next:", *(f"  {line}" for line in _next_commands(found))]
+    return "\n".join(lines)
+
+
+def _next_commands(found: "StudyStatus") -> list[str]:
+    options = found.source.options
+    lines = []
+    if not found.progress.num_running and found.progress.num_interrupted:
+        lines.append(f"sequifier-hpo hyperparameter-search {options}    # go on")
+    if found.progress.best is not None:
+        lines.append(f"sequifier-hpo best {options}")
+        lines.append(f"sequifier-hpo report {options}")
+    return lines or [f"sequifier-hpo status {options} --watch"]
+
+
+def status_json(found: "StudyStatus", top: int) -> dict[str, Any]:
+    """The state of a study for programs."""
+    from sequifier_hpo.report.tables import run_record  # noqa: PLC0415
+
+    done = found.progress
+    return {
+        "study": found.source.name,
+        "storage": found.source.shown_storage,
+        "strategy": found.strategy,
+        "read_at": found.read_at.isoformat(),
+        "num_runs": done.num_runs,
+        "complete": done.num_complete,
+        "failed": done.num_failed,
+        "running": done.num_running,
+        "interrupted": done.num_interrupted,
+        "duplicates": done.num_duplicates,
+        "is_over": found.is_over,
+        "seconds_left": found.seconds_left,
+        "baselines": {baseline.name: baseline.loss for baseline in found.baselines},
+        "best": done.best and run_record(found.source.name, done.best),
+        "running_runs": [run_record(found.source.name, run) for run in found.running],
+        "leaderboard": [run_record(found.source.name, run) for run in found.ranked[:top]],
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 5 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

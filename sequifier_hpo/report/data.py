@@ -1,0 +1,53 @@
+"""What a report is made of: plain values, gathered by whoever can reach them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.report.leaderboard import Progress, progress
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The validation loss of a predictor that knows next to nothing."""
+
+    name: str
+    loss: float
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A study, and what was found out about it."""
+
+    study_name: str
+    storage: str
+    """Without secrets."""
+    strategy: str
+    num_runs: int
+    """Distinct runs that the study is to have."""
+    runs: Sequence[Run]
+    read_at: datetime
+    baselines: Sequence[Baseline] = ()
+    """For the window length of the best run."""
+    importances: Mapping[str, float] = field(default_factory=dict)
+    """Parameter -> share of the differences in loss it explains; empty with too few runs."""
+    best_file: str | None = None
+    """Path of the best run's `train.yaml`."""
+    best_yaml: str | None = None
+    """Its content."""
+
+    @property
+    def progress(self) -> Progress:
+        """The study in numbers."""
+        return progress(self.runs, self.num_runs)
+
+    @property
+    def own_runs(self) -> list[Run]:
+        """The runs without the duplicate grid cells, which were never trained."""
+        return [run for run in self.runs if run.duplicate_of is None]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether more is to come at this moment."""
+        return any(run.state == RunState.RUNNING for run in self.runs)

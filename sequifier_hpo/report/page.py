@@ -1,0 +1,343 @@
+"""The report as one HTML page that needs nothing else: no network, no folder beside it."""
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sequifier_hpo.records import Run
+from sequifier_hpo.report import charts, series
+from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.tables import finite
+
+MIN_RUNS_FOR_IMPORTANCE = 20
+_MEASURED = (
+    "best_epoch",
+    "epochs_run",
+    "seconds",
+    "tokens_per_second",
+    "num_parameters",
+    "effective_batch_size",
+    "oom_retries",
+    "peak_memory_mib",
+)
+
+
+@dataclass(frozen=True)
+class PageAssets:
+    """What is built into the page: style, behaviour, and the chart library."""
+
+    css: str
+    js: str
+    plotly_js: str
+
+
+def report_page(data: ReportData, assets: PageAssets) -> str:
+    """The page; equal input gives equal text."""
+    figures: dict[str, charts.Figure] = {}
+    sections = "".join(_chart_sections(data, figures))
+    payload = {"charts": figures, "table": _table(data)}
+    title = html.escape(f"{data.study_name}: hyperparameter search")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<title>{title}</title>
+<style>
+{assets.css}
+</style>
+</head>
+<body>
+<main>
+{_head(data)}
+<noscript><p class="note">Charts and the table of runs need JavaScript.</p></noscript>
+{sections}
+{_table_section(data)}
+{_best_section(data)}
+<footer>{_footer(data)}</footer>
+</main>
+<script>{assets.plotly_js}</script>
+<script type="application/json" id="report-data">{_embedded(payload)}</script>
+<script>
+{assets.js}
+</script>
+</body>
+</html>
+"""
+
+
+def _head(data: ReportData) -> str:
+    done = data.progress
+    best = done.best
+    state = "still running" if data.is_running else "as it stands"
+    when = data.read_at.strftime("%Y-%m-%d %H:%M")
+    cards = []
+    if best is not None:
+        loss = series.loss_of(best)
+        cards.append(("best validation loss", f"{loss:.6g}", f"run {best.number}"))
+        cards += [
+            (f"trivial: {b.name}", f"{b.loss:.6g}", _compared(loss, b.loss)) for b in data.baselines
+        ]
+    cards.append(("runs complete", f"{done.num_complete:,} of {done.num_runs:,}", _others(data)))
+    bars = series.timeline(data)
+    if bars:
+        spent = sum(
+            seconds
+            for run in data.own_runs
+            if isinstance(seconds := run.attributes.get("seconds"), int | float)
+        )
+        span = max(bar.end for bar in bars)
+        cards.append(("time", _duration(span), f"{_duration(spent)} of training in all"))
+    shown = "".join(
+        f'<div class="card"><span class="label">{html.escape(label)}</span>'
+        f'<span class="value">{html.escape(value)}</span>'
+        f'<span class="detail">{html.escape(detail)}</span></div>'
+        for label, value, detail in cards
+    )
+    chosen = ""
+    if best is not None and best.labels:
+        rows = "".join(
+            f"<div><dt>{html.escape(name.replace('_', ' '))}</dt>"
+            f"<dd>{html.escape(value_of(label))}</dd></div>"
+            for name, label in best.labels.items()
+        )
+        chosen = f'<h2>Best run: {best.number}</h2>\n<dl class="chosen">{rows}</dl>'
+    elif best is None:
+        chosen = '<p class="note">No run is complete yet.</p>'
+    return f"""<header>
+<p class="kicker">hyperparameter search, {html.escape(data.strategy)}</p>
+<h1>{html.escape(data.study_name)}</h1>
+<p class="note">{state}, {html.escape(when)}</p>
+</header>
+<section class="cards">{shown}</section>
+<section>{chosen}</section>"""
+
+
+def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list[str]:
+    complete = leaderboard(data.own_runs)
+    num_curves = sum(bool(run.losses) for run in data.own_runs)
+    found = [
+        _section(
+            figures,
+            "history",
+            "How the search went",
+            _note(
+                "Each point is a run, the line the best so far.",
+                len(complete) > 1
+                and "Runs far above the others may lie outside; double-click to see all.",
+            ),
+            charts.history_chart(data),
+        ),
+        _section(
+            figures,
+            "curves",
+            "Loss curves",
+            _note(
+                "Point at a curve to pick it out.",
+                num_curves > series.MAX_CURVES
+                and f"{series.MAX_CURVES} of {num_curves:,} runs are drawn: the best, and an even choice of the others.",
+            ),
+            charts.curves_chart(data),
+        ),
+    ]
+    if len(complete) >= MIN_RUNS_FOR_IMPORTANCE:
+        found.append(
+            _section(
+                figures,
+                "importance",
+                "Which parameters matter",
+                "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
+                charts.importance_chart(data),
+            )
+        )
+    elif len(complete) > 1:
+        found.append(
+            '<section><h2>Which parameters matter</h2><p class="note">Shown from '
+            f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance decides.</p></section>"
+        )
+    found.append(_slice_section(data, figures, len(complete)))
+    found += [
+        _section(
+            figures,
+            "parallel",
+            "All parameters together",
+            _note(
+                "A line is a run. Click a group in the legend to hide or show it.",
+                len(complete) > series.MAX_LINES
+                and f"{series.MAX_LINES} of {len(complete):,} runs are drawn.",
+            ),
+            charts.parallel_chart(data),
+        ),
+        _section(
+            figures,
+            "timeline",
+            "When runs were at work",
+            "The bar of a run that was interrupted and continued spans the time in between.",
+            charts.timeline_chart(data),
+        ),
+    ]
+    return found
+
+
+def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_complete: int) -> str:
+    drawn = charts.slice_charts(data)
+    if not drawn or num_complete < 2:
+        return ""
+    parts = []
+    for i, (parameter, figure) in enumerate(drawn):
+        figures[f"slice-{i}"] = figure
+        name = html.escape(parameter.replace("_", " "))
+        parts.append(
+            f'<figure class="{_size_of(figure)}"><figcaption>{name}</figcaption>'
+            f'<div class="chart" id="slice-{i}" style="height:{figure["height"]}px"></div></figure>'
+        )
+    note = _note(
+        "Boxes: the middle half of all runs with this value, and their median; "
+        "in brackets how many they are; the star is the best run.",
+        num_complete > series.MAX_POINTS
+        and f"Points: {series.MAX_POINTS} of {num_complete:,} runs.",
+    )
+    return (
+        f'<section><h2>Losses by parameter</h2><p class="note">{html.escape(note)}</p>'
+        f'<div class="grid">{"".join(parts)}</div></section>'
+    )
+
+
+def _size_of(figure: charts.Figure) -> str:
+    """Parameters with long values need the whole width."""
+    longest = max(
+        (
+            len(line)
+            for tick in figure["layout"]["yaxis"]["ticktext"]
+            for line in tick.split("<br>")
+        ),
+        default=0,
+    )
+    return "wide" if longest > 60 else "narrow"
+
+
+def _section(
+    figures: dict[str, charts.Figure],
+    name: str,
+    title: str,
+    note: str,
+    figure: charts.Figure | None,
+) -> str:
+    if figure is None:
+        return ""
+    figures[name] = figure
+    width = f";min-width:{figure['width']}px" if "width" in figure else ""
+    return (
+        f'<section><h2>{html.escape(title)}</h2><p class="note">{html.escape(note)}</p>'
+        f'<div class="scroll"><div class="chart" id="{name}" '
+        f'style="height:{figure["height"]}px{width}"></div></div></section>\n'
+    )
+
+
+def _table_section(data: ReportData) -> str:
+    if not data.runs:
+        return ""
+    return (
+        '<section><h2>All runs</h2><div class="tools">'
+        '<input id="filter" type="search" placeholder="filter: words that a row must contain" '
+        'aria-label="filter runs"><span id="count" class="note"></span></div>'
+        '<div class="scroll"><table id="runs"></table></div>'
+        '<button id="more" type="button" hidden>show all</button></section>'
+    )
+
+
+def _best_section(data: ReportData) -> str:
+    if data.best_yaml is None:
+        return ""
+    file = f"<code>{html.escape(data.best_file)}</code>" if data.best_file else ""
+    return (
+        f'<section><h2>Configuration of the best run</h2><p class="note">{file} '
+        "Train it again with <code>sequifier-hpo train --config-path</code> and this file. "
+        '<button id="copy" type="button">copy</button></p>'
+        f'<pre id="best-yaml">{html.escape(data.best_yaml)}</pre></section>'
+    )
+
+
+def _table(data: ReportData) -> dict[str, Any]:
+    """Columns and rows for the page's own table."""
+    ranked = leaderboard(data.runs)
+    others = [run for run in data.runs if run.validation_loss is None]
+    parameters = list(dict.fromkeys(name for run in data.runs for name in run.labels))
+    measured = [m for m in _MEASURED if any(m in run.attributes for run in data.runs)]
+    has_reasons = any(_remark(run) for run in data.runs)
+    columns = ["rank", "run", "state", "validation loss", *parameters, *measured]
+    columns = [name.replace("_", " ") for name in columns] + (["remark"] if has_reasons else [])
+    rows = []
+    for place, run in enumerate([*ranked, *others], start=1):
+        row: list[Any] = [
+            place if run.validation_loss is not None else None,
+            run.number,
+            run.state.value,
+            finite(run.validation_loss),
+            *(value_of(run.labels.get(name, "")) for name in parameters),
+            *(_plain(run.attributes.get(name)) for name in measured),
+        ]
+        rows.append(row + ([_remark(run)] if has_reasons else []))
+    return {"columns": columns, "rows": rows}
+
+
+def _remark(run: Run) -> str:
+    if run.duplicate_of is not None:
+        return f"same as run {run.duplicate_of}"
+    return str(run.attributes.get("explanation") or run.reason)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return finite(value)
+    return value if value is None or isinstance(value, int | str) else str(value)
+
+
+def _embedded(payload: Mapping[str, Any]) -> str:
+    """JSON that no text of the user can break out of."""
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _compared(loss: float, baseline: float) -> str:
+    if baseline <= 0:
+        return ""
+    change = (baseline - loss) / baseline
+    return f"best run: {abs(change):.1%} {'lower' if change >= 0 else 'higher'}"
+
+
+def _others(data: ReportData) -> str:
+    done = data.progress
+    parts = [
+        f"{number:,} {what}"
+        for number, what in (
+            (done.num_failed, "failed"),
+            (done.num_running, "running"),
+            (done.num_interrupted, "interrupted"),
+            (done.num_duplicates, "duplicate cells"),
+        )
+        if number
+    ]
+    return ", ".join(parts)
+
+
+def _note(*sentences: str | bool) -> str:
+    return " ".join(sentence for sentence in sentences if isinstance(sentence, str))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def _footer(data: ReportData) -> str:
+    return f"storage {html.escape(data.storage)}"

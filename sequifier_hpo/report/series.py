@@ -1,0 +1,249 @@
+"""From runs to the series that are drawn: pure, deterministic, and capped in size."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import quantiles
+
+from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.leaderboard import leaderboard, value_of
+
+MAX_CURVES = 250
+MAX_EPOCHS = 120
+MAX_LINES = 300
+MAX_POINTS = 400
+_ALWAYS_SHOWN = 50  # the best runs are never sampled away
+
+
+@dataclass(frozen=True)
+class History:
+    """Complete runs in the order in which they ended."""
+
+    runs: list[Run]
+    best_so_far: list[float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Validation loss per epoch of one run."""
+
+    run: Run
+    epochs: list[int]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class ChoiceLosses:
+    """Losses of the complete runs that chose one value of a parameter."""
+
+    label: str
+    """As stored: with its index."""
+    losses: list[float]
+    shown: list[Run] = field(default_factory=list)
+    """The runs that are drawn as points."""
+
+    @property
+    def text(self) -> str:
+        """The readable value."""
+        return value_of(self.label)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One parameter: its values in the order of the search file."""
+
+    parameter: str
+    choices: list[ChoiceLosses]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the parallel coordinates."""
+
+    parameter: str
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """All varying parameters side by side."""
+
+    axes: list[Axis]
+    runs: list[Run]
+    """Those drawn, best first."""
+    num_complete: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One run on the timeline; times in seconds since the study's first start."""
+
+    run: Run
+    lane: int
+    start: float
+    end: float
+
+
+def history(data: ReportData) -> History:
+    """Complete runs by time, and the best loss so far after each."""
+    complete = [run for run in data.own_runs if run.validation_loss is not None]
+    ends = {run.number: _naive(run.ended) or _naive(data.read_at) for run in complete}
+    runs = sorted(complete, key=lambda run: (ends[run.number], run.number))
+    best_so_far: list[float] = []
+    for run in runs:
+        assert run.validation_loss is not None
+        best_so_far.append(min([run.validation_loss, *best_so_far[-1:]]))
+    return History(runs, best_so_far)
+
+
+def curves(data: ReportData) -> list[Curve]:
+    """Loss curves, best run first; of many runs the best and an even sample of the others."""
+    with_losses = [run for run in data.own_runs if run.losses]
+    ranked = leaderboard(with_losses)
+    others = [run for run in with_losses if run.validation_loss is None]
+    return [_curve(run) for run in sample([*ranked, *others], MAX_CURVES)]
+
+
+def slices(data: ReportData) -> list[Slice]:
+    """Per varying parameter the losses under each of its values; the most important first."""
+    ranked = leaderboard(data.own_runs)
+    shown = {run.number for run in sample(ranked, MAX_POINTS)}
+    found = []
+    for parameter in varying_parameters(data):
+        by_label: dict[str, list[Run]] = {}
+        for run in ranked:
+            if parameter in run.labels:
+                by_label.setdefault(run.labels[parameter], []).append(run)
+        choices = [
+            ChoiceLosses(
+                label=label,
+                losses=[loss_of(run) for run in by_label[label]],
+                shown=[run for run in by_label[label] if run.number in shown],
+            )
+            for label in sorted(by_label, key=index_of)
+        ]
+        if choices:
+            found.append(Slice(parameter, choices))
+    return found
+
+
+def parallel(data: ReportData) -> Parallel:
+    """Axes and lines of the parallel coordinates."""
+    ranked = leaderboard(data.own_runs)
+    axes = []
+    for parameter in varying_parameters(data):
+        labels = {run.labels[parameter] for run in ranked if parameter in run.labels}
+        if len(labels) > 1:
+            axes.append(Axis(parameter, sorted(labels, key=index_of)))
+    return Parallel(axes, sample(ranked, MAX_LINES), len(ranked))
+
+
+def timeline(data: ReportData) -> list[Bar]:
+    """Every run on a lane of its own time: as few lanes as there were runs at once."""
+    timed = [run for run in data.own_runs if run.started is not None]
+    timed.sort(key=lambda run: (_naive(run.started), run.number))
+    if not timed:
+        return []
+    origin = _naive(timed[0].started)
+    now = _naive(data.read_at)
+    assert origin is not None
+    assert now is not None
+    lanes: list[float] = []
+    bars = []
+    for run in timed:
+        started = _naive(run.started)
+        assert started is not None
+        start = (started - origin).total_seconds()
+        end = max(start, ((_naive(run.ended) or now) - origin).total_seconds())
+        lane = next((i for i, free_at in enumerate(lanes) if free_at <= start), len(lanes))
+        lanes[lane : lane + 1] = [end]
+        bars.append(Bar(run, lane, start, end))
+    return bars
+
+
+def varying_parameters(data: ReportData) -> list[str]:
+    """Parameters with more than one value among the runs, the most important first."""
+    values: dict[str, set[str]] = {}
+    for run in data.own_runs:
+        for parameter, label in run.labels.items():
+            values.setdefault(parameter, set()).add(label)
+    names = [name for name, labels in values.items() if len(labels) > 1]
+    return sorted(names, key=lambda name: -data.importances.get(name, 0.0))
+
+
+def sample(ranked: Sequence[Run], limit: int) -> list[Run]:
+    """At most `limit` of some runs, best first: the best ones, and an even choice of the rest."""
+    if len(ranked) <= limit:
+        return list(ranked)
+    rest = ranked[_ALWAYS_SHOWN:]
+    wanted = limit - _ALWAYS_SHOWN
+    return [*ranked[:_ALWAYS_SHOWN], *(rest[i * len(rest) // wanted] for i in range(wanted))]
+
+
+def loss_range(values: Sequence[float], usual: float = 0.9) -> tuple[float, float] | None:
+    """A range of losses that a few hopeless ones do not stretch; None without values.
+
+    Args:
+        values: Losses; those that are not finite do not count.
+        usual: Share of the values that is surely inside.
+    """
+    finite = sorted(value for value in values if math.isfinite(value))
+    if not finite:
+        return None
+    low, high = finite[0], finite[-1]
+    if len(finite) >= 4:
+        bulk = finite[int(usual * (len(finite) - 1))] - low
+        if high - low > 2 * bulk > 0:
+            high = low + 1.5 * bulk
+    margin = (high - low) * 0.06 or abs(low) * 0.05 or 0.1
+    return low - margin, high + margin
+
+
+def five_numbers(values: Sequence[float]) -> tuple[float, float, float, float, float]:
+    """Minimum, quartiles and maximum."""
+    ordered = sorted(values)
+    if len(ordered) == 1:
+        return (ordered[0],) * 5
+    first, median, third = quantiles(ordered, n=4, method="inclusive")
+    return ordered[0], first, median, third, ordered[-1]
+
+
+def spread(run_number: int, salt: int = 0) -> float:
+    """A number in [0, 1) that scatters neighbouring runs: the same in every report."""
+    return (run_number * 0.6180339887 + salt * 0.7548776662) % 1.0
+
+
+def index_of(label: str) -> tuple[int, str]:
+    """Sort key of labels: the place of the value in the search file."""
+    head = label.partition(":")[0]
+    return (int(head) if head.isdecimal() else 0, label)
+
+
+def loss_of(run: Run) -> float:
+    """The loss of a complete run."""
+    assert run.validation_loss is not None, "only complete runs have a loss"
+    return run.validation_loss
+
+
+def is_open(run: Run) -> bool:
+    """Whether more of this run is to come."""
+    return run.state in {RunState.RUNNING, RunState.INTERRUPTED}
+
+
+def _curve(run: Run) -> Curve:
+    points = [(epoch, loss) for epoch, loss in sorted(run.losses.items()) if math.isfinite(loss)]
+    if len(points) > MAX_EPOCHS:
+        best = min(points, key=lambda point: point[1])
+        step = len(points) / (MAX_EPOCHS - 2)
+        kept = {points[int(i * step)] for i in range(MAX_EPOCHS - 2)} | {best, points[-1]}
+        points = sorted(kept)
+    return Curve(run, [epoch for epoch, _ in points], [loss for _, loss in points])
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+    """Local time without its zone: storages give it so."""
+    if moment is None or moment.tzinfo is None:
+        return moment
+    return moment.astimezone().replace(tzinfo=None)

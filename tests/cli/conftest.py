@@ -1,0 +1,82 @@
+"""A study in a project, made without training, and commands run in this process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sequifier_hpo.cli.main import app, exit_code_of
+from sequifier_hpo.config.search import load_search
+from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.searchspace import EffectiveSpace, compile_space
+from sequifier_hpo.study import Lease, SearchPlan, SearchStudy, Storage
+from tests.conftest import WriteSearch
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process."""
+
+    def call(*arguments: str) -> Finished:
+        capsys.readouterr()
+        code = exit_code_of(lambda: app(list(arguments)))
+        captured = capsys.readouterr()
+        return Finished(code, captured.out, captured.err)
+
+    return call
+
+
+class Study:
+    """The study `shop` of the search file `configs/search.yaml`, in its usual place."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = str(file)
+        config = load_search(file).config
+        space = compile_space(config)
+        effective = EffectiveSpace(space, config.seed)
+        plan = SearchPlan("shop", space, effective, "grid", effective.num_distinct, lambda _: {})
+        self.url = sqlite_url(config.study_folder / "study.db")
+        self.storage = Storage(self.url)
+        self._lease = Lease.acquire(config.study_folder / "coordinators")
+        self.study = SearchStudy(self.storage, plan, self._lease.owner)
+        self.study.set_num_runs()
+
+    def complete(self, *losses: float) -> None:
+        """Let the next runs end with these losses."""
+        for loss in losses:
+            claim = self.study.claim()
+            assert claim is not None
+            self.study.report(claim, 1, loss + 1, {})
+            self.study.report(claim, 2, loss, {})
+            attributes: dict[str, Any] = {"best_epoch": 2, "seconds": 3.5, "num_parameters": 1234}
+            self.study.complete(claim, loss, attributes)
+            run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
+            run_file.parent.mkdir(exist_ok=True)
+            run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
+
+    def die(self) -> None:
+        """Let go of everything, as the kernel does for a killed process."""
+        self._lease.release()
+        self.storage.close()
+
+
+@pytest.fixture
+def study(write_search: WriteSearch) -> Any:
+    """A grid of 8 runs, none of them begun."""
+    study = Study(write_search())
+    yield study
+    study.storage.close()

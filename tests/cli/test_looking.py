@@ -1,0 +1,188 @@
+"""`status`, `best`, `export` and `report`: a study looked at while and after it runs."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, Study
+
+FILE = ("--config-path", "configs/search.yaml")
+COMMANDS = ("status", "best", "export", "report")
+
+
+def test_status_shows_progress_running_runs_and_the_leaderboard(run: Run, study: Study) -> None:
+    study.complete(0.75, 0.5)
+    claim = study.study.claim()
+    assert claim is not None
+    study.study.report(claim, 1, 1.25, {})
+
+    shown = run("status", *FILE)
+
+    assert shown.code == 0
+    assert "shop: 2 of 8 runs complete, 1 running; best 0.5 (run 1)" in shown.stdout
+    assert "run 2: epoch 1, validation loss 1.25" in shown.stdout
+    assert re.search(r"1\s+1\s+0\.500000.*\n.*2\s+0\s+0\.750000", shown.stdout)
+    assert "left" in shown.stdout
+
+
+def test_status_as_json_is_complete(run: Run, study: Study) -> None:
+    study.complete(0.75, 0.5)
+
+    found = json.loads(run("status", *FILE, "--json", "--top", "1").stdout)
+
+    assert (found["complete"], found["num_runs"], found["is_over"]) == (2, 8, False)
+    assert found["best"]["run"] == 1
+    assert [record["run"] for record in found["leaderboard"]] == [1]
+
+
+def test_a_run_whose_coordinator_died_counts_as_interrupted(run: Run, study: Study) -> None:
+    assert study.study.claim() is not None
+    study.die()
+
+    shown = run("status", *FILE)
+
+    assert "0 of 8 runs complete, 1 interrupted" in shown.stdout
+    assert "sequifier-hpo hyperparameter-search --config-path configs/search.yaml" in shown.stdout
+
+
+def test_status_names_the_reasons_of_failures(run: Run, study: Study) -> None:
+    claim = study.study.claim()
+    assert claim is not None
+    study.study.fail(claim, "crashed", {"explanation": "ValueError: no such thing"})
+
+    assert "run 0 failed: ValueError: no such thing" in run("status", *FILE).stdout
+
+
+def test_watch_ends_when_nothing_is_left_to_run(run: Run, study: Study) -> None:
+    study.complete(*(1.0 + i for i in range(8)))
+
+    shown = run("status", *FILE, "--watch", "--json")
+
+    assert shown.code == 0
+    assert json.loads(shown.stdout)["is_over"] is True
+
+
+def test_a_study_is_found_by_storage_and_name_alone(run: Run, study: Study) -> None:
+    study.complete(0.5)
+
+    shown = run("status", "--storage", study.url, "--study-name", "shop", "--json")
+
+    assert json.loads(shown.stdout)["complete"] == 1
+
+
+def test_a_search_file_in_mid_edit_does_not_hide_the_study(run: Run, study: Study) -> None:
+    study.complete(0.5)
+    file = Path("configs/search.yaml")
+    file.write_text(file.read_text().replace("dim_model", "dim_modell"))
+
+    assert run("status", *FILE).code == 0
+
+
+def test_best_shows_the_run_and_where_its_file_is(run: Run, study: Study) -> None:
+    study.complete(0.75, 0.5)
+
+    shown = run("best", *FILE)
+
+    assert "run 1, validation loss 0.5" in shown.stdout
+    assert "configs/hp_search/shop-run-1.yaml" in shown.stdout
+
+
+def test_best_write_copies_the_train_file(run: Run, study: Study) -> None:
+    study.complete(0.75, 0.5)
+
+    shown = run("best", *FILE, "--write", "configs/train.yaml")
+
+    assert shown.code == 0
+    assert Path("configs/train.yaml").read_text() == "model_name: shop-run-1\n"
+    assert "sequifier-hpo train --config-path configs/train.yaml" in shown.stderr
+
+
+def test_best_write_does_not_replace_other_content_unasked(run: Run, study: Study) -> None:
+    study.complete(0.5)
+    Path("configs/train.yaml").write_text("mine: true\n")
+
+    refused = run("best", *FILE, "--write", "configs/train.yaml")
+    kept = Path("configs/train.yaml").read_text()
+    forced = run("best", *FILE, "--write", "configs/train.yaml", "--force")
+
+    assert (refused.code, kept, forced.code) == (2, "mine: true\n", 0)
+    assert "--force" in refused.stderr
+    assert Path("configs/train.yaml").read_text() == "model_name: shop-run-0\n"
+
+
+def test_best_write_asks_for_the_search_file_where_only_it_knows(run: Run, study: Study) -> None:
+    study.complete(0.5)
+
+    shown = run("best", "--storage", study.url, "--study-name", "shop", "--write", "x.yaml")
+
+    assert shown.code == 2
+    assert "add --config-path" in shown.stderr
+
+
+def test_best_of_nothing_exits_with_4(run: Run, study: Study) -> None:
+    shown = run("best", *FILE)
+
+    assert (shown.code, shown.stdout) == (4, "")
+    assert "no run of the study shop is complete yet" in shown.stderr
+
+
+def test_export_gives_rows_or_records_to_other_programs(run: Run, study: Study) -> None:
+    study.complete(0.75, 1 / 3)
+
+    rows = list(csv.DictReader(io.StringIO(run("export", *FILE).stdout)))
+    records = json.loads(run("export", *FILE, "--format", "json").stdout)
+
+    assert [float(row["validation_loss"]) for row in rows] == [1 / 3, 0.75]
+    assert [record["validation_loss"] for record in records] == [1 / 3, 0.75]
+    assert records[0]["validation_loss_by_epoch"] == {"1": 1 / 3 + 1, "2": 1 / 3}
+
+
+def test_export_writes_a_file(run: Run, study: Study) -> None:
+    study.complete(0.5)
+
+    shown = run("export", *FILE, "-o", "out/runs.csv")
+
+    assert (shown.code, shown.stdout) == (0, "")
+    assert Path("out/runs.csv").read_text().startswith("rank,run,state,validation_loss")
+
+
+def test_report_writes_one_file_into_the_folder_of_the_study(run: Run, study: Study) -> None:
+    study.complete(0.75, 0.5)
+
+    shown = run("report", *FILE)
+
+    page = Path("studies/shop/report.html").read_text()
+    assert "wrote studies/shop/report.html: 2 complete runs" in shown.stdout
+    assert "model_name: shop-run-1" in page
+    assert not list(Path("studies/shop").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_study_that_was_never_started_is_said_to_be_so(
+    run: Run, study: Study, command: str
+) -> None:
+    shown = run(command, *FILE, "--study-name", "nope")
+
+    assert shown.code == 2
+    assert "the study `nope` was never started" in shown.stderr
+    assert "sequifier-hpo hyperparameter-search --config-path configs/search.yaml" in shown.stderr
+    assert not Path("studies/nope").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_study_in_a_storage_is_named_with_those_that_exist(
+    run: Run, study: Study, command: str
+) -> None:
+    shown = run(command, "--storage", study.url, "--study-name", "nope")
+
+    assert shown.code == 2
+    assert "studies there: shop" in shown.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_search_file_is_an_input_error(run: Run, project: Path, command: str) -> None:
+    assert run(command, *FILE).code == 2

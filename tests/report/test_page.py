@@ -1,0 +1,209 @@
+"""The report: one file, sound at every size, safe with any text, the same for the same study."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+import pytest
+
+from sequifier_hpo.assembly.report import read_assets
+from sequifier_hpo.records import RunState
+from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.page import PageAssets, report_page
+from tests.report.conftest import MakeData, MakeRun
+
+ASSETS = PageAssets(css="/* css */", js="/* js */", plotly_js="/* plotly */")
+EVIL = "</script><img src=x onerror=alert(1)>\"'&<b>"
+
+
+class Reader(HTMLParser):
+    """What a browser makes of the tags: their attributes, and whether they are closed in order."""
+
+    VOID = frozenset({"meta", "input", "link", "img", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: dict[str, str] = {}
+        self._id: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._id = dict(attrs).get("id")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self._id = None
+
+    def handle_data(self, data: str) -> None:
+        if self._id:
+            self.text[self._id] = self.text.get(self._id, "") + data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def payload(data: ReportData) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(read(report_page(data, ASSETS)).text["report-data"])
+    return content
+
+
+def in_colours(value: Any) -> Any:
+    """A figure as the page's script completes it: tokens replaced by colours."""
+    if isinstance(value, str):
+        return "#123456" if re.fullmatch(r"@\w+", value) else value
+    if isinstance(value, list):
+        return [in_colours(part) for part in value]
+    if isinstance(value, dict):
+        return {key: in_colours(part) for key, part in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("num_runs", [0, 1, 2, 8, 2000])
+def test_every_figure_is_one_that_plotly_accepts(make_data: MakeData, num_runs: int) -> None:
+    data = make_data(num_runs, importances={"dropout": 0.7} if num_runs > 20 else {})
+
+    figures = in_colours(payload(data)["charts"])
+
+    for figure in figures.values():
+        go.Figure(data=figure["data"], layout=figure["layout"])
+    assert ("history" in figures) == (num_runs > 0)
+    assert ("importance" in figures) == (num_runs > 20)
+    assert ("parallel" in figures) == (num_runs > 1)
+
+
+def test_every_chart_has_its_place_in_the_page(make_data: MakeData) -> None:
+    page = report_page(make_data(30, importances={"dropout": 1.0}), ASSETS)
+    reader = read(page)
+
+    ids = [attributes.get("id") for _, attributes in reader.tags]
+
+    assert set(json.loads(reader.text["report-data"])["charts"]) <= set(ids)
+    assert len([i for i in ids if i]) == len({i for i in ids if i})
+
+
+def test_the_page_needs_no_network(make_data: MakeData) -> None:
+    reader = read(report_page(make_data(), read_assets()))
+
+    for tag, attributes in reader.tags:
+        assert not {"src", "href", "srcset"} & set(attributes), tag
+    policy = next(a["content"] for _, a in reader.tags if "http-equiv" in a)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_text_of_the_user_stays_text(make_data: MakeData, make_run: MakeRun) -> None:
+    runs = [
+        make_run(i, 1.0 + i, labels={EVIL: f"{i}: {EVIL}"}, attributes={"explanation": EVIL})
+        for i in range(3)
+    ]
+    data = make_data(runs=[*runs, make_run(3, reason=EVIL)], study_name=EVIL, best_yaml=EVIL)
+
+    reader = read(report_page(data, ASSETS))
+
+    assert not any(tag in {"img", "b"} for tag, _ in reader.tags)
+    assert reader.text["best-yaml"] == EVIL
+    content = json.loads(reader.text["report-data"])
+    assert content["table"]["columns"][4] == EVIL
+    drawn = json.dumps(content["charts"])
+    assert "<img" not in drawn
+
+
+def test_the_page_shows_what_was_won_over_a_trivial_predictor(make_data: MakeData) -> None:
+    page = report_page(make_data(), ASSETS)
+
+    assert "trivial: class frequencies" in page
+    assert "60.0% lower" in page  # 1.0 against 2.5
+
+
+def test_importances_are_not_shown_for_a_handful_of_runs(make_data: MakeData) -> None:
+    page = report_page(make_data(8), ASSETS)
+
+    assert "from 20 complete runs on" in page
+
+
+def test_equal_studies_give_equal_pages(make_data: MakeData) -> None:
+    assert report_page(make_data(300), ASSETS) == report_page(make_data(300), ASSETS)
+
+
+def test_the_table_holds_every_run_in_full_precision(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    runs = [make_run(0, 1 / 3), make_run(1), make_run(2, 0.1), make_run(3, 1 / 3, duplicate_of=0)]
+
+    table = payload(make_data(runs=runs))["table"]
+
+    assert [row[1] for row in table["rows"]] == [2, 0, 3, 1]
+    assert table["rows"][1][3] == 1 / 3
+    assert [row[-1] for row in table["rows"]] == ["", "", "same as run 0", "diverged"]
+
+
+def test_bookkeeping_and_owners_stay_out_of_the_page(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    run = make_run(0, 1.0, attributes={"owner": '{"host": "my-machine"}', "seconds": 1.0})
+
+    assert "my-machine" not in report_page(make_data(runs=[run]), ASSETS)
+
+
+def test_a_loss_that_is_no_number_does_not_break_the_data(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    run = make_run(0, 1.0, attributes={"tokens_per_second": float("nan")})
+
+    rows = payload(make_data(runs=[run]))["table"]["rows"]
+
+    assert rows[0][-1] is None
+
+
+def test_a_study_of_2000_runs_adds_less_than_four_megabytes(make_data: MakeData) -> None:
+    assert len(report_page(make_data(2000), ASSETS)) < 4_000_000
+
+
+def test_a_running_study_says_so(make_data: MakeData, make_run: MakeRun) -> None:
+    running = replace(make_run(0), state=RunState.RUNNING, ended=None)
+
+    assert "still running" in report_page(make_data(runs=[running]), ASSETS)
+
+
+@pytest.mark.slow
+def test_a_browser_draws_all_charts_and_the_table_without_a_complaint(
+    make_data: MakeData, tmp_path: Path
+) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    page = tmp_path / "report.html"
+    page.write_text(report_page(make_data(30, importances={"dropout": 1.0}), read_assets()))
+
+    done = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+            *("--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile"),
+            *("--virtual-time-budget=15000", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
+
+    assert 'data-ready="yes"' in done.stdout
+    assert done.stdout.count('class="main-svg"') >= 5
+    assert done.stdout.count("<tr") == 31
+    assert "CONSOLE" not in done.stderr
