@@ -348,7 +348,7 @@ def _filled(data: dict[str, Any], metadata: DataMetadata | None) -> dict[str, An
     for key, position in (("training_data_path", 0), ("validation_data_path", 1)):
         if data.get(key) is None and splits:
             data[key] = splits[min(position, len(splits) - 1)]
-        if isinstance(data.get(key), str):
+        if isinstance(data.get(key), str) and data[key].strip():
             data[key] = project_path(data[key], root)
     if data.get("column_types") is None:
         sets = data.get("input_columns")

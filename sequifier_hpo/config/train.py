@@ -286,7 +286,7 @@ def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> d
         data.setdefault("training_data_path", splits[0])
         data.setdefault("validation_data_path", splits[min(1, len(splits) - 1)])
     for key in ("training_data_path", "validation_data_path"):
-        if isinstance(data.get(key), str):
+        if isinstance(data.get(key), str) and data[key].strip():
             data[key] = project_path(data[key], project_root)
     data.setdefault("column_types", dict(metadata.column_types))
     data["n_classes"] = data.get("n_classes") or dict(metadata.n_classes)

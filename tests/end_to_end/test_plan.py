@@ -1,0 +1,49 @@
+"""`plan` tells what a search would run, and spends nothing."""
+
+import json
+
+import pytest
+
+from tests.end_to_end.conftest import Finished, Project
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_plan_of_a_new_search_counts_combinations_and_distinct_runs(prepared: Project) -> None:
+    file = prepared.write_search("planned")
+
+    plan = json.loads(prepared.run("plan", "--json", "--config-path", file).stdout)
+
+    assert (plan["num_combinations"], plan["num_distinct"], plan["num_to_come"]) == (8, 4, 4)
+    assert plan["parameters"]["data_schema"]["choices"][1]["values"]["input_columns"] == [
+        "weather",
+        "temp_max",
+        "wind",
+    ]
+    assert any("n_kv_heads is null" in a["adjustment"] for a in plan["adjustments"])
+    assert plan["model_parameters"]["minimum"] > 0
+    assert not (prepared.root / "studies" / "planned").exists()
+
+
+def test_the_plan_of_a_finished_search_has_nothing_to_come(
+    searched: tuple[Project, Finished],
+) -> None:
+    project, _ = searched
+
+    finished = project.run("plan", "--config-path", "configs/tiny.yaml")
+
+    assert "so far: 4 complete" in finished.stdout
+    assert "to come: 0 runs" in finished.stdout
+
+
+def test_the_plan_warns_of_a_schedule_that_does_not_end_with_the_epochs(
+    prepared: Project,
+) -> None:
+    scheduler = [{"name": "CosineAnnealingLR", "T_max": 9}]
+    file = prepared.write_search("warned", training__scheduler=scheduler)
+
+    finished = prepared.run("plan", "--config-path", file)
+
+    assert finished.code == 0
+    assert "warning: configs/warned.yaml:" in finished.stdout
+    assert "T_max: 2" in finished.stdout
