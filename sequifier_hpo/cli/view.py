@@ -147,6 +147,14 @@ class LineView:
         self._progress.is_stopping = True
         self._say("stopping: running trials write their checkpoints; once more to stop at once")
 
+    def storage_lost(self, reason: str) -> None:
+        """Say that nothing is lost yet."""
+        self._say(f"{reason}; training goes on, and results are kept until it is back")
+
+    def storage_returned(self, seconds: float) -> None:
+        """Say that all is well."""
+        self._say(f"the storage is back after {_clock(seconds)}")
+
     def ticked(self) -> None:
         """Say something now and then."""
         if time.monotonic() - self._last_line < _LINE_SECONDS:
@@ -216,7 +224,8 @@ class LiveView(LineView):
             bar = ProgressBar(total=1.0, completed=row.fraction, width=16)
             cells = (f"run {number}", f"epoch {row.epoch}/{row.epochs}", bar, loss, best_here)
             table.add_row(*cells, speed)
-        overall = ProgressBar(total=max(1, progress.num_runs), completed=done, width=60)
+        overall = Table.grid()  # a bar alone would not end its line
+        overall.add_row(ProgressBar(total=max(1, progress.num_runs), completed=done, width=60))
         return Group(head, overall, table)
 
 
