@@ -47,3 +47,11 @@ def test_the_plan_warns_of_a_schedule_that_does_not_end_with_the_epochs(
     assert finished.code == 0
     assert "warning: configs/warned.yaml:" in finished.stdout
     assert "T_max: 2" in finished.stdout
+
+
+@pytest.mark.parametrize("name", ["hyperparameter_search.yaml", "hyperparameter_search_grid.yaml"])
+def test_every_search_file_that_comes_with_the_package_loads(prepared: Project, name: str) -> None:
+    finished = prepared.run("plan", "--config-path", f"configs/{name}")
+
+    assert finished.code == 0, finished.stderr
+    assert "warning" not in finished.stdout
