@@ -20,6 +20,11 @@ MetadataConfigPath = Annotated[
     str | None,
     typer.Option("--metadata-config-path", "-mc", help="Replaces metadata_config_path."),
 ]
+OneInputSet = Annotated[
+    list[str] | None,
+    typer.Option("--input-columns", "-ic", help="Search this one input set; repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def given(**overrides: Any) -> dict[str, Any]:
@@ -27,11 +32,14 @@ def given(**overrides: Any) -> dict[str, Any]:
     return {key: value for key, value in overrides.items() if value is not None}
 
 
-def column_list(text: str | None) -> list[str] | None:
-    """Columns from `A,B,C` or `A B C`; None stays None."""
-    if text is None:
-        return None
-    return [name for name in text.replace(",", " ").split() if name]
+def search_overrides(
+    input_columns: list[str] | None, metadata_config_path: str | None
+) -> dict[str, Any]:
+    """What the options of Sequifier's search replace in the search file."""
+    return given(
+        input_columns=[input_columns] if input_columns else None,
+        metadata_config_path=metadata_config_path,
+    )
 
 
 # A study that is looked at, by its search file or by where it is stored.

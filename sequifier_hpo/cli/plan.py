@@ -3,12 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
-from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
+from sequifier_hpo.cli.options import (
+    AsJson,
+    ConfigPath,
+    MetadataConfigPath,
+    OneInputSet,
+    SkipMetadata,
+    StorageUrl,
+    search_overrides,
+)
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
@@ -44,28 +50,19 @@ class _Plan:
 
 def plan(
     config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
-    storage: Annotated[str | None, typer.Option(help="Storage URL; default: the file's.")] = None,
-    input_columns: Annotated[
-        list[str] | None,
-        typer.Option("--input-columns", "-ic", help="Search this one input set; repeatable."),
-    ] = None,
+    storage: StorageUrl = None,
+    input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
-    as_json: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--json", help="Print the plan as JSON.")
-    ] = False,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what a search would run, without running anything.
 
     Example: sequifier-hpo plan --config-path configs/hyperparameter_search.yaml
     """
-    overrides = given(
-        input_columns=[input_columns] if input_columns else None,
-        metadata_config_path=metadata_config_path,
-    )
     prepared = prepare_search(
         config_path,
-        overrides=overrides,
+        overrides=search_overrides(input_columns, metadata_config_path),
         skip_metadata=skip_metadata,
         storage=storage,
         workers=None,
