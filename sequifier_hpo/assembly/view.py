@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sequifier_hpo.assembly.locate import StudySource
 from sequifier_hpo.config.paths import run_name
@@ -53,6 +53,16 @@ class StudyReader:
         except StudyMissingError as error:
             raise InputError(error.problem, f"{error.fix}; or {self._how()}") from error
         return replace(snapshot, runs=tuple(_as_it_stands(run) for run in snapshot.runs))
+
+    @property
+    def cached_storage(self) -> Any:
+        """The storage as Optuna's own programs take it."""
+        return self._storage.cached
+
+    @property
+    def study_id(self) -> int:
+        """The study's number in the storage."""
+        return int(self._storage.cached.get_study_id_from_name(self._source.name))
 
     def _how(self) -> str:
         file = self._source.search_file

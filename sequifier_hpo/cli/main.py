@@ -9,6 +9,8 @@ import typer
 
 from sequifier_hpo import __version__
 from sequifier_hpo.cli.best import best
+from sequifier_hpo.cli.dashboard import dashboard
+from sequifier_hpo.cli.doctor import doctor
 from sequifier_hpo.cli.export import export
 from sequifier_hpo.cli.init import init
 from sequifier_hpo.cli.plan import plan
@@ -28,7 +30,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, preprocess, plan, hyperparameter_search, status, best, export, report, train):
+for command in (
+    init,
+    preprocess,
+    plan,
+    hyperparameter_search,
+    status,
+    best,
+    export,
+    report,
+    dashboard,
+    train,
+    doctor,
+):
     app.command()(command)
 
 

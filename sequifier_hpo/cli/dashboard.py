@@ -1,0 +1,39 @@
+"""`sequifier-hpo dashboard`: a study in the browser, while it runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+
+
+def dashboard(
+    config_path: StudyFile = None,
+    storage: StorageUrl = None,
+    study_name: StudyName = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. It asks for no password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 8080,
+    allow_changes: Annotated[  # noqa: FBT002 - a flag
+        bool,
+        typer.Option("--allow-changes", help="Let it write notes, and delete or rename studies."),
+    ] = False,
+) -> None:
+    """Open optuna-dashboard on a study, read only. Ctrl-C ends it.
+
+    Example: sequifier-hpo dashboard --config-path configs/hyperparameter_search.yaml
+    """
+    source = find_study(config_path, storage, study_name)
+    # Optuna and what it brings take half a second: only when a study is really opened.
+    from sequifier_hpo.assembly.dashboard import open_dashboard  # noqa: PLC0415
+
+    with open_dashboard(source, host=host, port=port, allow_changes=allow_changes) as opened:
+        print(opened.url, flush=True)
+        print("Ctrl-C ends the dashboard; a search goes on by itself", file=sys.stderr, flush=True)
+        try:
+            opened.serve_forever()
+        except KeyboardInterrupt:
+            return

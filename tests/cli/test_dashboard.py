@@ -1,0 +1,99 @@
+"""The dashboard: what it lets in, and that it shows the study."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sequifier_hpo.assembly.dashboard import guarded, open_dashboard
+from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.errors import EnvironmentFaultError
+from tests.cli.conftest import Run, Study
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def ask(path: str, *, method: str = "GET", host: str = "127.0.0.1:8080", changes: bool = False) -> str:  # fmt: skip
+    """What a guarded application that always answers 200 answers."""
+    answers: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b""]
+
+    guard = guarded(application, hosts=LOOPBACK, allow_changes=changes)
+    environ = {"PATH_INFO": path, "REQUEST_METHOD": method, "HTTP_HOST": host}
+    guard(environ, lambda status, headers: answers.append(status))
+    return answers[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080", "LOCALHOST:1"])
+def test_a_reader_on_this_machine_is_let_in(host: str) -> None:
+    assert ask("/api/studies", host=host) == "200 OK"
+
+
+@pytest.mark.parametrize("host", ["evil.example:8080", "", "127.0.0.1.evil.example"])
+def test_a_page_from_elsewhere_is_kept_out(host: str) -> None:
+    assert ask("/api/studies", host=host) == "403 Forbidden"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_changes_need_to_be_allowed(method: str) -> None:
+    assert ask("/api/studies/1", method=method) == "403 Forbidden"
+    assert ask("/api/studies/1", method=method, changes=True) == "200 OK"
+
+
+@pytest.mark.parametrize("plot", ["contour", "rank"])
+def test_plots_that_never_end_are_not_begun(plot: str) -> None:
+    assert ask(f"/api/studies/1/plot/{plot}") == "403 Forbidden"
+
+
+@pytest.fixture
+def address(study: Study) -> Iterator[str]:
+    """Where the real dashboard of a study with one result listens."""
+    pytest.importorskip("optuna_dashboard")
+    study.complete(0.5)
+    source = find_study(None, study.url, "shop")
+    with open_dashboard(source, host="127.0.0.1", port=0, allow_changes=False) as opened:
+        thread = threading.Thread(target=opened.serve_forever)
+        thread.start()
+        yield opened.url
+        opened.stop()
+        thread.join()
+
+
+# The dashboard's framework uses what Python 3.13 removes.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_real_dashboard_shows_the_study_and_cannot_delete_it(address: str) -> None:
+    base, _, study_id = address.rpartition("/dashboard/studies/")
+
+    with urllib.request.urlopen(f"{base}/api/studies/{study_id}?after=0") as answer:
+        detail = json.load(answer)
+    request = urllib.request.Request(f"{base}/api/studies/{study_id}", method="DELETE")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)
+
+    assert detail["name"] == "shop"
+    assert detail["trials"][0]["values"] == [0.5]
+
+
+def test_a_port_that_is_taken_is_an_environment_fault(address: str, study: Study) -> None:
+    port = int(address.rpartition("/dashboard")[0].rpartition(":")[2])
+    source = find_study(None, study.url, "shop")
+
+    with (
+        pytest.raises(EnvironmentFaultError, match="cannot listen"),
+        open_dashboard(source, host="127.0.0.1", port=port, allow_changes=False),
+    ):
+        pass
+
+
+def test_a_dashboard_of_no_study_is_refused(run: Run, study: Study) -> None:
+    shown = run("dashboard", "--storage", study.url, "--study-name", "nope")
+
+    assert shown.code == 2
+    assert "studies there: shop" in shown.stderr
