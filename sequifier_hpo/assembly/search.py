@@ -1,11 +1,11 @@
 """A prepared search with its study: run it, read it, write its results."""
 
 import glob
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.train import TrainConfig
@@ -96,11 +96,7 @@ class OpenSearch:
         runs = self.study.runs()
         if self.prepared.loaded.config.export == "best":
             self._remove_models_except_best(runs)
-        path = self.prepared.results_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(results_csv(self.prepared.name, runs), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(self.prepared.results_path, results_csv(self.prepared.name, runs))
         return runs
 
     def _remove_models_except_best(self, runs: list[Run]) -> None:

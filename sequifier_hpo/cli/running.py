@@ -1,9 +1,11 @@
 """A search in the terminal: what is said before, while and after it runs."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ from sequifier_hpo.cli.tables import leaderboard_table
 from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.loop import SearchEnd
+from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress, value_of
 
 NO_SUCCESS = 4
 _RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
+_RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
 
 
 def run_search(
@@ -47,7 +51,13 @@ def _run(search: OpenSearch, before: Progress) -> SearchEnd:
         best_loss=best.validation_loss if best else None,
         best_run=best.number if best else None,
     )
-    write = _at_most_every(_RESULTS_SECONDS, search.write_results)
+
+    def write_results() -> None:
+        # What cannot be written now is written at the end at the latest.
+        with suppress(EnvironmentFaultError):
+            search.write_results()
+
+    write = _at_most_every(_RESULTS_SECONDS, write_results)
     with make_view(shown, write, search.prepared.name) as view:
         return search.run(view)
 
@@ -159,14 +169,15 @@ def _counts(of: Progress) -> str:
 
 
 def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:
-    last = -seconds
+    earliest = -math.inf
 
     def throttled() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= seconds:
-            last = now
+        nonlocal earliest
+        began = time.monotonic()
+        if began >= earliest:
             call()
+            ended = time.monotonic()
+            earliest = ended + max(seconds, (ended - began) / _RESULTS_SHARE)
 
     return throttled
 

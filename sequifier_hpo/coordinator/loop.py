@@ -11,10 +11,16 @@ from typing import Any, Protocol
 from sequifier_hpo import messages
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator import reducer
+from sequifier_hpo.coordinator.outbox import Outbox
 from sequifier_hpo.coordinator.pool import PoolEvent, WorkerGone, WorkerPool
 from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.study import HEARTBEAT_SECONDS, Claim, LeaseLostError, SearchStudy
+from sequifier_hpo.study import (
+    HEARTBEAT_SECONDS,
+    Claim,
+    LeaseLostError,
+    SearchStudy,
+)
 
 _POLL_SECONDS = 1.0
 _IDLE_CLAIM_SECONDS = 10.0
@@ -45,6 +51,12 @@ class Observer(Protocol):
     def stopping(self) -> None:
         """A stop was requested; trials write their checkpoints."""
 
+    def storage_lost(self, reason: str) -> None:
+        """The storage cannot be used; results are kept here until it can."""
+
+    def storage_returned(self, seconds: float) -> None:
+        """The storage can be used again, after so many seconds."""
+
     def ticked(self) -> None:
         """About a second has passed."""
 
@@ -69,6 +81,14 @@ class SearchEnd:
     gave_up_after: tuple[str, ...]
     """Reasons of the failures in a row that made the search give up."""
 
+
+StorageAction = (
+    reducer.Claim
+    | reducer.StoreEpoch
+    | reducer.StoreResult
+    | reducer.StoreFailure
+    | reducer.AnnounceRetry
+)
 
 Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
 """Claim -> the run's configuration, and notes for its log."""
@@ -104,18 +124,28 @@ class Coordinator:
         self._config_path = config_path
         self._state = State(policy, free_slots=frozenset(pool.slots))
         self._runs: dict[int, ActiveRun] = {}
+        self._outbox: Outbox[StorageAction] = Outbox(
+            self._tell_storage,
+            on_outage=lambda error: observer.storage_lost(error.problem),
+            on_return=self._return_to_storage,
+        )
         self._signals: list[signal.Signals] = []
         self._last_beat = self._last_idle_claim = time.monotonic()
         self._stop_deadline: float | None = None
 
     def run(self) -> SearchEnd:
-        """Work until every run is done, the user stops, or too many runs fail in a row."""
+        """Work until every run is done, the user stops, or too many runs fail in a row.
+
+        Raises:
+            StorageFaultError: If results could not be stored before a stop.
+        """
         with self._listening(), self._releasing():
             self._feed(reducer.Started())
             while not self._is_over():
                 for event in self._pool.poll(_POLL_SECONDS):
                     self._take(event)
                 self._look_at_clock()
+                self._outbox.flush()
         return SearchEnd(
             stopped_by=self._signals[0] if self._signals else None,
             gave_up_after=self._state.recent_failures if self._state.gave_up else (),
@@ -139,11 +169,23 @@ class Coordinator:
             self._observer.stopping()
             self._stop_deadline = now + _STOP_SECONDS
             self._feed(reducer.StopRequested())
-        stop_at_once = len(self._signals) > 1 or (self._stop_deadline or now) < now
-        if stop_at_once:
+            for claim in self._outbox.remove(lambda action: isinstance(action, reducer.Claim)):
+                assert isinstance(claim, reducer.Claim)
+                self._feed(reducer.NothingToClaim(claim.slot))
+        if self._is_out_of_patience(now):
             for trial_number in list(self._state.trials):
                 self._pool.kill_trial(trial_number)
                 self._feed(reducer.WorkerLost(trial_number))
+        if self._outbox.outage is None:
+            with self._outbox.minding_outages():
+                self._visit_storage(now)
+        self._observer.ticked()
+
+    def _is_out_of_patience(self, now: float) -> bool:
+        return len(self._signals) > 1 or (self._stop_deadline or now) < now
+
+    def _visit_storage(self, now: float) -> None:
+        """Beat, and look for work that another coordinator has lost, when it is time to."""
         if now - self._last_beat > HEARTBEAT_SECONDS:
             self._last_beat = now
             self._study.beat([run.claim for run in self._runs.values()])
@@ -151,15 +193,31 @@ class Coordinator:
             self._last_idle_claim = now
             if self._study.is_anything_left():
                 self._feed(reducer.WorkLeft())
-        self._observer.ticked()
+
+    def _return_to_storage(self, seconds: float) -> None:
+        """Beat before anything else: the others may have waited for us longer than they should."""
+        self._study.beat([run.claim for run in self._runs.values()])
+        self._study.is_anything_left()  # there may have been nothing to beat for
+        if seconds > HEARTBEAT_SECONDS:
+            self._study.judge_later()
+        self._observer.storage_returned(seconds)
 
     def _is_over(self) -> bool:
         if not reducer.is_over(self._state):
             return False
+        outage = self._outbox.outage
+        if self._state.is_stopping and outage and self._is_out_of_patience(time.monotonic()):
+            raise outage.error
+        if len(self._outbox):
+            return False
         if self._state.is_stopping or self._state.gave_up:
             return True
         # Another coordinator may still lose the run it works on; someone must be there.
-        return not self._study.is_anything_left()
+        is_left = True
+        if outage is None:
+            with self._outbox.minding_outages():
+                is_left = self._study.is_anything_left()
+        return not is_left
 
     @contextmanager
     def _releasing(self) -> Iterator[None]:
@@ -167,7 +225,9 @@ class Coordinator:
         try:
             yield
         except BaseException:
-            for run in self._runs.values():
+            # Without a storage the next start finds the runs abandoned, and continues them.
+            runs = self._runs.values() if self._outbox.outage is None else ()
+            for run in runs:
                 with suppress(Exception):  # the first error is the one to be told
                     self._study.fail(run.claim, OutcomeKind.INTERRUPTED.value, {})
             raise
@@ -200,22 +260,43 @@ class Coordinator:
             self._perform(action)
 
     def _perform(self, action: reducer.Action) -> None:
-        if isinstance(action, reducer.Claim):
-            self._claim(action.slot)
-        elif isinstance(action, reducer.Train):
+        if isinstance(action, reducer.Train):
             self._train(action)
         elif isinstance(action, reducer.StopTrials):
             self._pool.stop_trials()
         elif isinstance(action, reducer.Abandon):
             self._pool.kill_trial(action.trial_number)
-            self._runs.pop(action.trial_number, None)
-        elif isinstance(action, reducer.AnnounceRetry):
-            self._retry(action)
+            self._forget(action.trial_number)
         else:
-            self._store(action)
+            if isinstance(action, reducer.AnnounceRetry):
+                self._runs[action.trial.trial_number].notes.append(f"retried: {action.why}")
+            self._outbox.put(action)
+
+    def _tell_storage(self, action: StorageAction) -> None:
+        """Carry out an action that needs the storage; repeated as it is after a fault."""
+        if isinstance(action, reducer.Claim):
+            self._claim(action.slot)
+            return
+        run = self._runs.get(_trial_number(action))
+        if run is None:
+            return  # its lease was lost while the action waited
+        try:
+            if isinstance(action, reducer.AnnounceRetry):
+                self._retry(run, action)
+            elif isinstance(action, reducer.StoreEpoch):
+                self._store_epoch(run, action.report)
+            else:
+                self._store_end(run, action)
+        except LeaseLostError:
+            self._forget(run.claim.trial_number)
+            self._feed(reducer.LeaseLost(run.claim.trial_number))
+
+    def _forget(self, trial_number: int) -> None:
+        self._runs.pop(trial_number, None)
 
     def _claim(self, slot: int) -> None:
-        claim = self._study.claim()
+        is_ending = self._state.is_stopping or self._state.gave_up
+        claim = None if is_ending else self._study.claim()
         if claim is None:
             self._feed(reducer.NothingToClaim(slot))
             return
@@ -230,20 +311,14 @@ class Coordinator:
         )
         self._feed(reducer.Claimed(trial, claim.is_continuation))
 
-    def _retry(self, action: reducer.AnnounceRetry) -> None:
-        """Remember what a retry changed before it starts: a crash must not forget it."""
+    def _retry(self, run: ActiveRun, action: reducer.AnnounceRetry) -> None:
+        """Remember what a retry changed, before it starts if possible: a crash must not forget."""
         trial = action.trial
-        run = self._runs[trial.trial_number]
         attributes = {
             "effective_batch_size": trial.batch_size,
             "oom_retries": trial.oom_retries,
         }
-        try:
-            self._study.annotate(run.claim, attributes)
-        except LeaseLostError:
-            self._feed(reducer.LeaseLost(trial.trial_number))
-            return
-        run.notes.append(f"retried: {action.why}")
+        self._study.annotate(run.claim, attributes)
         self._observer.trial_retried(run, action.why)
 
     def _train(self, action: reducer.Train) -> None:
@@ -266,35 +341,34 @@ class Coordinator:
         )
         self._observer.trial_started(run)
 
-    def _store(
-        self, action: reducer.StoreEpoch | reducer.StoreResult | reducer.StoreFailure
+    def _store_epoch(self, run: ActiveRun, report: EpochReport) -> None:
+        self._study.report(run.claim, report.epoch, report.validation_loss, {})
+        self._observer.epoch_ended(run, report)
+
+    def _store_end(
+        self, run: ActiveRun, action: reducer.StoreResult | reducer.StoreFailure
     ) -> None:
-        number = (
-            action.trial_number
-            if isinstance(action, reducer.StoreEpoch)
-            else action.trial.trial_number
-        )
-        run = self._runs[number]
-        try:
-            if isinstance(action, reducer.StoreEpoch):
-                report = action.report
-                self._study.report(run.claim, report.epoch, report.validation_loss, {})
-                self._observer.epoch_ended(run, report)
-                return
-            attributes = _attributes(run, action.trial, action.result)
-            if isinstance(action, reducer.StoreResult):
-                loss = action.result.best_validation_loss
-                assert loss is not None, "a completed run has a loss"
-                self._study.complete(run.claim, loss, attributes)
-                self._observer.trial_completed(run, action.result)
-            else:
-                explained = {**attributes, "explanation": action.result.reason}
-                self._study.fail(run.claim, action.reason, explained)
-                self._observer.trial_failed(run, action.reason, action.result)
-            del self._runs[number]
-        except LeaseLostError:
-            self._runs.pop(number, None)
-            self._feed(reducer.LeaseLost(number))
+        attributes = _attributes(run, action.trial, action.result)
+        if isinstance(action, reducer.StoreResult):
+            loss = action.result.best_validation_loss
+            assert loss is not None, "a completed run has a loss"
+            self._study.complete(run.claim, loss, attributes)
+        else:
+            explained = {**attributes, "explanation": action.result.reason}
+            self._study.fail(run.claim, action.reason, explained)
+        self._forget(run.claim.trial_number)
+        if isinstance(action, reducer.StoreResult):
+            self._observer.trial_completed(run, action.result)
+        else:
+            self._observer.trial_failed(run, action.reason, action.result)
+
+
+def _trial_number(
+    action: reducer.StoreEpoch | reducer.StoreResult | reducer.StoreFailure | reducer.AnnounceRetry,
+) -> int:
+    if isinstance(action, reducer.StoreEpoch):
+        return action.trial_number
+    return action.trial.trial_number
 
 
 def _with_batch(config: TrainConfig, trial: ActiveTrial) -> TrainConfig:

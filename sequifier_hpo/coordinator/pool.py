@@ -145,10 +145,11 @@ class WorkerPool:
     # Inside
 
     def _start(self, worker: "_Worker") -> None:
-        command = [sys.executable, "-m", "sequifier_hpo.worker"]
+        command = [sys.executable, "-m", "sequifier_hpo.worker", "--parent", str(os.getpid())]
         if worker.spec.is_resident:
             command.append("--resident")
         environment = {**os.environ, **worker.spec.environment}
+        environment.pop("SEQUIFIER_HPO_STORAGE", None)  # no worker needs its secrets
         if not worker.spec.is_resident:
             # Before torch is imported: its thread pools are sized then.
             environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = "1"
@@ -204,7 +205,7 @@ class WorkerPool:
         chunk = os.read(worker.output, _CHUNK_BYTES)
         if not chunk:
             exit_code = self._discard(worker)
-            if not worker.is_ready:
+            if not worker.is_ready and exit_code >= 0:  # a killed one may be replaced
                 raise EnvironmentFaultError(
                     f"a worker process could not start (exit code {exit_code}):\n"
                     f"{_tail(self._stderr_path)}",

@@ -249,8 +249,11 @@ def _(event: NothingToClaim, state: State) -> Step:
 
 @_reduce.register
 def _(event: EpochEnded, state: State) -> Step:
-    if event.trial_number not in state.trials:
+    trial = state.trials.get(event.trial_number)
+    if trial is None:
         return state, []
+    # A trial that gets on is not what takes its worker down.
+    state = _with(state, replace(trial, num_lost_workers=0))
     return state, [StoreEpoch(event.trial_number, event.report)]
 
 

@@ -21,8 +21,9 @@ REASON = "reason"
 """User attribute: why a trial failed."""
 OWNER = "owner"
 """User attribute: the coordinator that runs the trial, as JSON."""
-MAX_LOST_ATTEMPTS = 3
-"""A run that took its machine down this often is not tried again."""
+MAX_LOST_ATTEMPTS = 5
+"""A run whose coordinator died this often before an epoch of it ended is not tried again: it may be
+what takes the machine down."""
 
 
 RESUMABLE_REASONS = frozenset({"interrupted", "lost"})
@@ -102,7 +103,7 @@ def state_of(attempts: list[Attempt]) -> RunState:
     if not newest.state.is_finished():
         return RunState.RUNNING
     reason = newest.user_attrs.get(REASON)
-    num_lost = sum(attempt.user_attrs.get(REASON) == "lost" for attempt in attempts)
+    num_lost = sum(a.user_attrs.get(REASON) == "lost" and not a.losses for a in attempts)
     if reason in RESUMABLE_REASONS and num_lost < MAX_LOST_ATTEMPTS:
         return RunState.INTERRUPTED
     return RunState.FAILED

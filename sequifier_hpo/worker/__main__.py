@@ -5,6 +5,7 @@ import os
 import sys
 
 from sequifier_hpo.training.process import prepare_process
+from sequifier_hpo.worker.orphans import die_with_parent
 from sequifier_hpo.worker.server import WorkerServer
 
 
@@ -16,7 +17,10 @@ def main() -> None:
         action="store_true",
         help="run trials in this process instead of forking one per trial (for GPUs)",
     )
+    parser.add_argument("--parent", type=int, help="pid of the coordinator, to end when it does")
     arguments = parser.parse_args()
+    if arguments.parent is not None:
+        die_with_parent(arguments.parent)
     commands = os.dup(0)
     events = os.dup(1)
     # Whatever a library prints must not end up between our messages.

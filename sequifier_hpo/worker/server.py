@@ -26,6 +26,7 @@ from sequifier_hpo.messages import (
 from sequifier_hpo.records import OutcomeKind, TrainingResult
 from sequifier_hpo.training.data.open import data_key, open_training_data
 from sequifier_hpo.training.data.windows import TrainingData
+from sequifier_hpo.worker.orphans import die_with_parent
 from sequifier_hpo.worker.trial import run_trial
 
 _POLL_SECONDS = 0.2  # only for a child that closed its pipe but has not ended yet
@@ -122,19 +123,21 @@ class WorkerServer:
         reading, writing = os.pipe()
         # A stop that arrives before the child can handle it must wait, not kill.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        server = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            self._be_child(order, writing)
+            self._be_child(order, writing, server)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(writing)
         self._children[order.trial_number] = _Child(pid, order, reading)
         self._send(TrialStarted(trial_number=order.trial_number, pid=pid))
 
-    def _be_child(self, order: RunTrial, events: int) -> None:
+    def _be_child(self, order: RunTrial, events: int, server: int) -> None:
         """Run the trial in a forked process; never returns."""
         exit_code = 1
         try:
+            die_with_parent(server)
             os.close(self._commands)
             os.close(self._events)
             for sibling in self._children.values():
@@ -143,7 +146,6 @@ class WorkerServer:
             self._events = events
             self._listen_for_stop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            server = os.getppid()
 
             def should_stop() -> bool:
                 if os.getppid() != server:

@@ -1,11 +1,13 @@
 """What a study promises, on every storage: claims, results, duplicates, orphans and identity."""
 
 import multiprocessing
+import warnings
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.errors import InputError
@@ -200,19 +202,35 @@ def test_an_interrupted_run_comes_before_new_ones(
     assert (again.batch_size, again.oom_retries) == (4, 1)
 
 
-def test_a_run_that_is_lost_three_times_is_given_up(
+def test_a_run_that_is_lost_five_times_before_an_epoch_is_given_up(
     write_search: WriteSearch, opener: Opener
 ) -> None:
     plan = plan_of(write_search)
     ranks = []
-    for _ in range(4):
+    for _ in range(6):
         claim = opener.study(plan).claim()
         assert claim is not None
         ranks.append(claim.rank)
         opener.die()
 
-    assert ranks[:3] == [ranks[0]] * 3
-    assert ranks[3] != ranks[0]
+    assert ranks[:5] == [ranks[0]] * 5
+    assert ranks[5] != ranks[0]
+
+
+def test_a_run_that_gets_on_is_continued_however_often_it_is_lost(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    numbers = set()
+    for epoch in range(1, 8):
+        study = opener.study(plan)
+        claim = study.claim()
+        assert claim is not None
+        study.report(claim, epoch, 0.5, {})
+        numbers.add(claim.run_number)
+        opener.die()
+
+    assert numbers == {0}
 
 
 def test_a_failed_run_is_final_until_asked_for(write_search: WriteSearch, opener: Opener) -> None:
@@ -277,16 +295,20 @@ def test_reordered_rows_of_a_linked_group_are_refused(
 def test_the_study_is_an_ordinary_optuna_study(write_search: WriteSearch, opener: Opener) -> None:
     finish_all(opener.study(plan_of(write_search)))
 
-    study = optuna.load_study(
-        study_name="shop", storage=opener.url.replace("postgresql:", "postgresql+psycopg:")
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        plain = RDBStorage(opener.url.replace("postgresql:", "postgresql+psycopg:"))
+    study = optuna.load_study(study_name="shop", storage=plain)
+    trials, best = study.trials, study.best_trial
+    plain.remove_session()
+    plain.engine.dispose()
 
-    assert study.best_value == 0.5
-    assert study.best_params["model_backbone"] in {
+    assert best.value == 0.5
+    assert best.params["model_backbone"] in {
         "0: dim_model=64 n_head=4",
         "1: dim_model=128 n_head=8",
     }
-    assert all(trial.intermediate_values == {1: 0.5} for trial in study.trials)
+    assert all(trial.intermediate_values == {1: 0.5} for trial in trials)
 
 
 def test_a_missing_study_is_named_with_those_that_exist(
