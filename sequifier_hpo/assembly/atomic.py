@@ -1,6 +1,7 @@
 """Files that are either the old or the new one, never half of one."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sequifier_hpo.errors import EnvironmentFaultError
@@ -20,4 +21,5 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         raise EnvironmentFaultError(f"cannot write {path}: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,8 +1,10 @@
 """Gather what a report shows, and write it; cheap enough to do while a search runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +18,6 @@ from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
-from sequifier_hpo.study import StudySnapshot
 from sequifier_hpo.study.importance import parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs
@@ -35,21 +36,24 @@ def write_report(source: StudySource, target: Path) -> ReportData:
         InputError: If there is no such study.
         EnvironmentFaultError: If the storage cannot be reached, or the file not be written.
     """
-    data = report_data(source, read_source(source))
+    snapshot = read_source(source)
+    data = _gathered(
+        source,
+        ReportData(
+            study_name=source.name,
+            storage=source.shown_storage,
+            strategy=snapshot.strategy,
+            num_runs=snapshot.num_runs,
+            runs=snapshot.runs,
+            read_at=snapshot.read_at,
+        ),
+    )
     write_atomically(target, report_page(data, read_assets()))
     return data
 
 
-def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
-    """Everything that a report shows."""
-    data = ReportData(
-        study_name=source.name,
-        storage=source.shown_storage,
-        strategy=snapshot.strategy,
-        num_runs=snapshot.num_runs,
-        runs=snapshot.runs,
-        read_at=snapshot.read_at,
-    )
+def _gathered(source: StudySource, data: ReportData) -> ReportData:
+    """Add what takes a computation or a file: importances, the best run's file, baselines."""
     done = data.progress
     if done.num_complete >= MIN_RUNS_FOR_IMPORTANCE:
         data = replace(data, importances=parameter_importances(data.runs))
@@ -85,24 +89,34 @@ class SearchReport:
         self, prepared: PreparedSearch, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Name the search; nothing is written yet."""
+        self._prepared = prepared
         self._source = source_of(prepared)
         self._clock = clock
         self._not_before = clock() + _MIN_SECONDS
         self.path = default_report_path(self._source)
 
-    def refresh(self) -> None:
-        """Rewrite the report if that is due; a disk that is full does not stop the search."""
-        started = self._clock()
-        if started < self._not_before:
+    def refresh(self, runs: Sequence[Run]) -> None:
+        """Rewrite the report if that is due, and what cannot be written now is left for later."""
+        began = self._clock()
+        if began < self._not_before:
             return
-        self.write()
-        cost = self._clock() - started
-        self._not_before = started + max(_MIN_SECONDS, cost / _MAX_SHARE)
+        with suppress(EnvironmentFaultError):
+            self.write(runs)
+        cost = self._clock() - began
+        self._not_before = began + max(_MIN_SECONDS, cost / _MAX_SHARE)
 
-    def write(self) -> bool:
-        """Rewrite the report now; returns whether that was possible."""
-        try:
-            write_report(self._source, self.path)
-        except EnvironmentFaultError:
-            return False
-        return True
+    def write(self, runs: Sequence[Run]) -> None:
+        """Rewrite the report now.
+
+        Raises:
+            EnvironmentFaultError: If the file cannot be written.
+        """
+        data = ReportData(
+            study_name=self._source.name,
+            storage=self._source.shown_storage,
+            strategy=self._prepared.loaded.config.search_strategy,
+            num_runs=self._prepared.num_runs,
+            runs=runs,
+            read_at=datetime.now().astimezone(),
+        )
+        write_atomically(self.path, report_page(_gathered(self._source, data), read_assets()))
