@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.assembly.report import SearchReport
 from sequifier_hpo.assembly.search import OpenSearch, open_search
 from sequifier_hpo.cli.tables import leaderboard_table
 from sequifier_hpo.cli.view import SearchProgress, make_view
@@ -28,13 +29,15 @@ def run_search(
     prepared: PreparedSearch, config_path: Path, *, retry_failed: bool, as_json: bool
 ) -> int:
     """Run what is left of a search and show its result; returns the exit code."""
+    report = SearchReport(prepared)
     with open_search(prepared) as search:
         if retry_failed:
             _say(f"{search.study.retry_failed()} failed runs are run again")
         before = progress(search.study.runs(), prepared.num_runs)
         _announce(prepared, before, is_complete=not search.study.is_anything_left())
-        end = _run(search, before)
+        end = _run(search, report, before)
         runs = search.write_results()
+    _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
         print(json.dumps(_summary(prepared, after), indent=2))
@@ -43,7 +46,7 @@ def run_search(
     return _exit_code(end, after, config_path)
 
 
-def _run(search: OpenSearch, before: Progress) -> SearchEnd:
+def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEnd:
     best = before.best
     shown = SearchProgress(
         num_runs=before.num_runs,
@@ -55,11 +58,19 @@ def _run(search: OpenSearch, before: Progress) -> SearchEnd:
     def write_results() -> None:
         # What cannot be written now is written at the end at the latest.
         with suppress(EnvironmentFaultError):
-            search.write_results()
+            report.refresh(search.write_results())
 
     write = _at_most_every(_RESULTS_SECONDS, write_results)
     with make_view(shown, write, search.prepared.name) as view:
         return search.run(view)
+
+
+def _write_report(report: SearchReport, runs: Sequence[Run]) -> None:
+    """Write the report; its absence is no reason to lose sight of the result."""
+    try:
+        report.write(runs)
+    except EnvironmentFaultError as error:
+        _say(f"warning: there is no report: {error}")
 
 
 def _announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
@@ -102,9 +113,10 @@ def _show_result(
         f"  run file     {run_file}\n"
         f"  models       {models}/sequifier-{name}-*\n"
         f"  leaderboard  {prepared.results_path}\n"
+        f"  report       {prepared.results_path.with_name('report.html')}\n"
         "\nnext:\n"
         f"  sequifier-hpo train --config-path {run_file}    # train the best run again\n"
-        f"  optuna-dashboard {prepared.shown_storage}    # look at the study\n"
+        f"  sequifier-hpo dashboard --config-path {config_path}    # look at the study\n"
         f"  sequifier-hpo hyperparameter-search --config-path {config_path}"
         "    # go on, with a larger n_samples for example"
     )
