@@ -10,7 +10,7 @@ import typer
 from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.locate import StudySource, find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
-from sequifier_hpo.errors import InputError
+from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.tables import run_record
@@ -95,9 +95,13 @@ def _run_file(source: StudySource, run: Run) -> Path | None:
 
 
 def _copy(file: Path, target: Path, *, force: bool) -> None:
-    text = file.read_text(encoding="utf-8")
     if target.is_dir():
         raise InputError(f"{target} is a folder", "name a file, such as configs/train.yaml")
-    if target.exists() and not force and target.read_text(encoding="utf-8") != text:
+    try:
+        content = file.read_bytes()
+        is_other = target.exists() and target.read_bytes() != content
+    except OSError as error:
+        raise EnvironmentFaultError(f"cannot read {error.filename}: {error.strerror}") from error
+    if is_other and not force:
         raise InputError(f"{target} exists, with other content", "add --force to replace it")
-    write_atomically(target, text)
+    write_atomically(target, content.decode("utf-8"))

@@ -64,7 +64,7 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
             found = reader.read()
             with Live(console=console, auto_refresh=False, screen=True) as live:
                 for found in _looks(reader, interval):
-                    live.update(Text(status_text(found, top)), refresh=True)
+                    live.update(Text.from_ansi(status_text(found, top)), refresh=True)
             print(status_text(found, top))
     except KeyboardInterrupt:
         print("the search goes on by itself; this was only a look", file=sys.stderr)

@@ -240,10 +240,11 @@ def parallel_chart(data: ReportData) -> Figure | None:
     found = series.parallel(data)
     if len(found.axes) < 2 or len(found.runs) < 2:
         return None
+    thin = 1.0 if len(found.runs) > 40 else 1.6
     cut = [max(1, len(found.runs) // 10), max(2, len(found.runs) // 2)]
     groups = [
-        ("worse half", found.runs[cut[1] :], "@rank3", 1.0),
-        ("better half", found.runs[cut[0] : cut[1]], "@rank2", 1.0),
+        ("worse half", found.runs[cut[1] :], "@rank3", thin),
+        ("better half", found.runs[cut[0] : cut[1]], "@rank2", thin),
         ("best tenth", found.runs[1 : cut[0]], "@rank1", 1.6),
         (f"best: run {found.runs[0].number}", found.runs[:1], "@accent", 3.0),
     ]

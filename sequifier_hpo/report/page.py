@@ -128,8 +128,8 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
             "How the search went",
             _note(
                 "Each point is a run, the line the best so far.",
-                len(complete) > 1
-                and "Runs far above the others may lie outside; double-click to see all.",
+                _is_any_outside(complete)
+                and "Runs far above the others lie outside; double-click to see them.",
             ),
             charts.history_chart(data),
         ),
@@ -182,6 +182,13 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
         ),
     ]
     return found
+
+
+def _is_any_outside(complete: list[Run]) -> bool:
+    """Whether the axis of the history leaves a run out."""
+    losses = [series.loss_of(run) for run in complete]
+    shown = series.loss_range(losses)
+    return shown is not None and max(losses) > shown[1]
 
 
 def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_complete: int) -> str:

@@ -114,6 +114,14 @@ def test_best_write_does_not_replace_other_content_unasked(run: Run, study: Stud
     assert Path("configs/train.yaml").read_text() == "model_name: shop-run-0\n"
 
 
+def test_best_write_spares_a_file_that_is_no_text(run: Run, study: Study) -> None:
+    study.complete(0.5)
+    Path("picture.png").write_bytes(b"\x89PNG\xff")
+
+    assert run("best", *FILE, "--write", "picture.png").code == 2
+    assert run("best", *FILE, "--write", "configs").code == 2
+
+
 def test_best_write_asks_for_the_search_file_where_only_it_knows(run: Run, study: Study) -> None:
     study.complete(0.5)
 

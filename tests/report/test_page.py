@@ -136,6 +136,15 @@ def test_importances_are_not_shown_for_a_handful_of_runs(make_data: MakeData) ->
     assert "from 20 complete runs on" in page
 
 
+def test_the_page_says_when_a_run_lies_outside_its_chart(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    usual = [make_run(i, 1.0 + i / 100) for i in range(20)]
+
+    assert "lie outside" not in report_page(make_data(runs=usual), ASSETS)
+    assert "lie outside" in report_page(make_data(runs=[*usual, make_run(20, 99.0)]), ASSETS)
+
+
 def test_equal_studies_give_equal_pages(make_data: MakeData) -> None:
     assert report_page(make_data(300), ASSETS) == report_page(make_data(300), ASSETS)
 
