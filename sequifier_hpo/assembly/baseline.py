@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sequifier_hpo.assembly.atomic import write_atomically
+from sequifier_hpo.assembly.shards import shard_windows
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
@@ -44,8 +45,8 @@ def baselines(config: TrainConfig, cache: Path) -> tuple[Baseline, ...]:
         cache: JSON file in which results are kept.
 
     Returns:
-        Nothing if a criterion or the format of the data is one that these predictors do not serve,
-        or the data are too large to read in passing.
+        Nothing if a criterion is one that these predictors do not serve, or the data are too large
+        to read in passing.
     """
     known = _read_cache(cache)
     try:
@@ -74,9 +75,7 @@ def compute_baselines(config: TrainConfig) -> dict[str, float]:
         InputError: If a split cannot be read.
     """
     spec = config.training_spec
-    if config.read_format == "pt" or any(
-        spec.criterion[target] not in _SERVED for target in config.target_columns
-    ):
+    if any(spec.criterion[target] not in _SERVED for target in config.target_columns):
         return {}
     training = _Split(config, config.training_data_path)
     validation = _Split(config, config.validation_data_path)
@@ -233,6 +232,10 @@ class _Split:
     def chunks(self) -> Iterator[Chunk]:
         """All windows in order, some at a time."""
         targets = self._config.target_columns
+        if self._config.read_format == "pt":
+            for windows in shard_windows(self._path, targets):
+                yield {target: windows[target][:, -len(self._items) :] for target in targets}
+            return
         num_columns = len(self._described.columns)
         num_windows = max(1, _VALUES_AT_ONCE // (len(self._items) * len(targets)))
         table = self._scan()
@@ -266,7 +269,9 @@ def _key(config: TrainConfig) -> str:
     spec = config.training_spec
     files = []
     for path in (config.training_data_path, config.validation_data_path):
-        stat = Path(path).stat()
+        # A folder of shards is replaced as a whole; its listing stands for it.
+        listing = Path(path) / "metadata.json"
+        stat = (listing if Path(path).is_dir() else Path(path)).stat()
         files.append([path, stat.st_mtime_ns, stat.st_size])
     content = [
         files,

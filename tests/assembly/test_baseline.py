@@ -1,5 +1,6 @@
 """Trivial predictors: the losses that the trainer itself would give them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,32 @@ def write(path: Path, values: Windows) -> None:
         for name in values
     ]
     path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".pt":
+        write_shards(path, values)
+        return
     table = pl.DataFrame(rows)
     table.write_csv(path) if path.suffix == ".csv" else table.write_parquet(path)
+
+
+def write_shards(folder: Path, values: Windows) -> None:
+    """Two shards as preprocess writes them: inputs and targets are views of the same windows."""
+    folder.mkdir()
+    num_windows = len(values["cat1"])
+    listing = []
+    for i, rows in enumerate((slice(0, 7), slice(7, num_windows))):
+        windows = {
+            name: torch.tensor(
+                array[rows], dtype=torch.int64 if name.startswith("cat") else torch.float32
+            )
+            for name, array in values.items()
+        }
+        inputs = {name: tensor[:, :-1] for name, tensor in windows.items()}
+        targets = {name: tensor[:, 1:] for name, tensor in windows.items()}
+        numbers = torch.arange(len(windows["cat1"]))
+        torch.save((inputs, targets, numbers, numbers, numbers), folder / f"shard-{i}.pt")
+        listing.append({"path": f"shard-{i}.pt", "samples": len(numbers)})
+    content = {"total_samples": num_windows, "batch_files": listing}
+    (folder / "metadata.json").write_text(json.dumps(content))
 
 
 def prepared(root: Path, suffix: str = "parquet", **changes: Any) -> tuple[TrainConfig, Windows]:
@@ -71,7 +96,7 @@ def loss_of(config: TrainConfig, windows: Windows, outputs: dict[str, torch.Tens
     return losses.weighted([s / float(mask.sum()) for s in sums.tolist()])
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "pt"])
 def test_class_frequencies_have_the_loss_that_the_trainer_gives_them(
     tmp_path: Path, suffix: str
 ) -> None:
@@ -164,6 +189,18 @@ def test_a_criterion_without_a_trivial_predictor_gives_none(tmp_path: Path) -> N
     config, _ = prepared(tmp_path, criterion={"cat1": "MultiMarginLoss"})
 
     assert compute_baselines(config) == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_a_damaged_shard_costs_no_report(tmp_path: Path, damage: bytes | None) -> None:
+    config, _ = prepared(tmp_path, "pt")
+    shard = Path(config.training_data_path) / "shard-1.pt"
+    if damage is None:
+        torch.save((Path("x"), {}, 1, 2, 3), shard)  # a class that has no place in a shard
+    else:
+        shard.write_bytes(damage)
+
+    assert baselines(config, tmp_path / "baselines.json") == ()
 
 
 def test_missing_data_cost_no_report(tmp_path: Path) -> None:
