@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, fingerprint_of
 from sequifier_hpo.training.data.batching import WindowBatches
@@ -58,11 +57,6 @@ def train(
         InputError: If the data or a recipe do not fit the configuration.
         EnvironmentFaultError: If the device is missing, or a file cannot be written.
     """
-    if config.training_spec.distributed or config.training_spec.world_size > 1:
-        raise InputError(
-            "one run over several processes (distributed, world_size > 1) is not supported",
-            "set distributed: false and world_size: 1; the search runs several trials at once",
-        )
     data.check(config)
     hooks = Hooks(on_epoch, on_batch, on_message, should_stop)
     store = CheckpointStore(config.paths, config.model_name, on_message)

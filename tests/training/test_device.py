@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.training import device as device_module
 from sequifier_hpo.training.device import (
     choose_precision,
@@ -61,14 +61,6 @@ def test_autocast_follows_the_type_of_the_linear_layers(
     precision = choose_precision(make_config(layer_type_dtypes=dtypes, layer_autocast=autocast))
 
     assert precision.autocast_dtype is expected
-
-
-@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float16"])
-def test_types_without_usable_gradients_are_refused(make_config: Config, dtype: str) -> None:
-    config = make_config(layer_type_dtypes={"linear": dtype})
-
-    with pytest.raises(InputError, match=f"linear layers cannot be trained in {dtype}"):
-        choose_precision(config)
 
 
 def test_fast_products_are_used_only_where_they_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,14 +277,6 @@ def test_a_training_split_of_padding_is_refused(
         run(make_config(), data)
 
 
-@pytest.mark.parametrize("changes", [{"world_size": 2}, {"distributed": True}])
-def test_one_run_over_several_processes_is_refused(
-    make_config: Config, make_data: Data, run: Run, changes: dict[str, Any]
-) -> None:
-    with pytest.raises(InputError, match="over several processes"):
-        run(make_config(read_format="pt", **changes), make_data())
-
-
 def test_predicted_class_shares_are_told(make_config: Config, make_data: Data, run: Run) -> None:
     run(make_config(epochs=1, class_share_log_columns=["cat1"]), make_data())
 
