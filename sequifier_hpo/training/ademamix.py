@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_AVERAGES = ("exp_avg", "exp_avg_sq", "exp_avg_slow")
+
 
 class AdEMAMix(torch.optim.Optimizer):
     """AdEMAMix with Sequifier's update rule, so that optimizer states can be exchanged.
@@ -67,34 +69,48 @@ class AdEMAMix(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
+            for step, parameters in self._by_step(group["params"]).items():
+                self._update(parameters, group, step)
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        gradient = parameter.grad
-        assert gradient is not None
-        if gradient.is_sparse:
-            raise RuntimeError("AdEMAMix does not support sparse gradients")
-        state = self.state[parameter]
-        if not state:
-            state["step"] = 0
-            for name in ("exp_avg", "exp_avg_sq", "exp_avg_slow"):
-                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        state["step"] += 1
-        step: int = state["step"]
+    def _by_step(self, parameters: Sequence[Tensor]) -> dict[int, list[Tensor]]:
+        """Count a step for each parameter that has a gradient: number of the step -> parameters."""
+        by_step: dict[int, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse:
+                raise RuntimeError("AdEMAMix does not support sparse gradients")
+            state = self.state[parameter]
+            if not state:
+                state["step"] = 0
+                for name in _AVERAGES:
+                    state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            state["step"] += 1
+            by_step.setdefault(state["step"], []).append(parameter)
+        return by_step
+
+    def _update(self, parameters: list[Tensor], group: dict[str, Any], step: int) -> None:
+        """Step number `step` of these parameters; one call per operation, not per parameter."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        fast, square, slow = (
+            [self.state[parameter][name] for parameter in parameters] for name in _AVERAGES
+        )
         beta1, beta2, _ = group["betas"]
         alpha, beta3 = warmed_up(group["alpha"], group["betas"], group["T_alpha_beta3"], step)
 
-        state["exp_avg"].lerp_(gradient, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        state["exp_avg_slow"].lerp_(gradient, 1 - beta3)
-        denominator = state["exp_avg_sq"].sqrt().div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-        direction = torch.add(state["exp_avg"], state["exp_avg_slow"], alpha=alpha)
+        torch._foreach_lerp_(fast, gradients, 1 - beta1)
+        torch._foreach_mul_(square, beta2)
+        torch._foreach_addcmul_(square, gradients, gradients, 1 - beta2)
+        torch._foreach_lerp_(slow, gradients, 1 - beta3)
+        denominators = torch._foreach_sqrt(square)  # noqa: SLF001 - torch documents it
+        torch._foreach_div_(denominators, math.sqrt(1 - beta2**step))
+        torch._foreach_add_(denominators, group["eps"])
+        directions = torch._foreach_add(fast, slow, alpha=alpha)  # noqa: SLF001 - the same
         if group["weight_decay"] != 0:
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.addcdiv_(direction, denominator, value=-group["lr"] / (1 - beta1**step))
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        size = -group["lr"] / (1 - beta1**step)
+        torch._foreach_addcdiv_(parameters, directions, denominators, size)
 
 
 def warmed_up(

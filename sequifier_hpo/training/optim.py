@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.ademamix import AdEMAMix
+from sequifier_hpo.training.eager_optimizers import eager_class
 
 _TORCH_OPTIMIZER_NAMES = frozenset(
     [
@@ -94,8 +95,9 @@ def build_optimizer(
     _check_arguments("optimizer", name, optimizer_class, arguments, _OPTIMIZER_OWN)
     if _can_be_fused(optimizer_class, arguments, parameters):
         arguments["fused"] = True
+    built_class = eager_class(optimizer_class, is_fused=arguments.get("fused") is True)
     try:
-        optimizer: Optimizer = optimizer_class(parameters, lr=learning_rate, **arguments)
+        optimizer: Optimizer = built_class(parameters, lr=learning_rate, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"the optimizer {name} cannot be built: {error}") from error
     return optimizer
@@ -205,8 +207,8 @@ def _optimizer_class(name: str) -> type[Any]:
         raise InputError(
             f"the optimizer {name} cannot be used here: it {_UNUSABLE_OPTIMIZERS[name]}"
         )
-    package = _torch_optimizer()
-    if package is not None and name in _TORCH_OPTIMIZER_NAMES:
+    package = _torch_optimizer() if name in _TORCH_OPTIMIZER_NAMES else None
+    if package is not None:
         found: type[Any] = getattr(package, name)
         return found
     known = {
@@ -247,7 +249,7 @@ def _unknown(kind: str, name: str, usable: Sequence[str]) -> str:
 
 
 def _torch_optimizer() -> ModuleType | None:
-    """The optional package, imported when an optimizer is first built."""
+    """The optional package, imported when an optimizer of it is first built."""
     try:
         return importlib.import_module("torch_optimizer")
     except ImportError:

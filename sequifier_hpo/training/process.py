@@ -1,7 +1,6 @@
 """Settings of a process that trains."""
 
 import torch
-import torch._dynamo
 
 
 def prepare_process(*, is_forking: bool) -> None:

@@ -73,7 +73,7 @@ def test_without_the_package_torch_is_used_and_the_extra_is_named(
 
     radam = build_optimizer({"name": "RAdam"}, parameters(), 0.1)
 
-    assert type(radam) is torch.optim.RAdam
+    assert isinstance(radam, torch.optim.RAdam)
     with pytest.raises(InputError, match=r'pip install "sequifier-hpo\[optimizers\]"'):
         build_optimizer({"name": "Lamb"}, parameters(), 0.1)
 
