@@ -5,8 +5,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import typer
 from pydantic.fields import FieldInfo
 
+from sequifier_hpo.cli.main import app
 from sequifier_hpo.config.linked import DATA_SCHEMA, MODEL_BACKBONE, TRAINING_SCHEDULE
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.search import ModelSampling, SearchConfig, TrainingSampling
@@ -21,6 +23,16 @@ Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are understo
 `false` are never numbers. Paths are relative to `project_root`.
 
 This page is generated from the models that read the file: do not edit it, run `make docs`.
+"""
+
+
+_COMMANDS_HEAD = """# The command line
+
+What each command says to `--help`. Results go to the standard output, progress and messages to the
+standard error. Exit codes: 0 done, 1 a bug, 2 your input, 3 the environment, 4 no successful run;
+130 and 143 after Ctrl-C and SIGTERM.
+
+This page is generated from the commands: do not edit it, run `make docs`.
 """
 
 
@@ -119,12 +131,30 @@ def _bounds(metadata: list[Any]) -> Iterator[str]:
                 yield f"{sign} {limit:g}"
 
 
+def command_reference() -> str:
+    """The reference page of the command line, as Markdown: what `--help` says."""
+    program = typer.main.get_command(app)
+    assert isinstance(program, typer.core.TyperGroup)
+    parts = [_COMMANDS_HEAD]
+    parent = program.context_class(program, info_name="sequifier-hpo")
+    for name, command in program.commands.items():
+        context = command.context_class(
+            command, info_name=name, parent=parent, terminal_width=96, max_content_width=96
+        )
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
 def write_reference(folder: Path) -> list[Path]:
     """Write all reference pages; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = folder / "search-file.md"
-    page.write_text(search_file_reference(), encoding="utf-8")
-    return [page]
+    pages = {
+        folder / "search-file.md": search_file_reference(),
+        folder / "command-line.md": command_reference(),
+    }
+    for page, text in pages.items():
+        page.write_text(text, encoding="utf-8")
+    return list(pages)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def test_every_valid_file_compiles_and_every_run_of_it_is_valid_and_keeps_its_li
         assert load_train_config(path) == config
 
 
-JUNK = st.sampled_from(
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [None, "", "x", -1, 0, 1.5, True, [], {}, [None], [[]], [{}], ["x"], [-1], [0.5], [True],
      {"name": "Nope"}, [{"name": "Nope"}], "1e-3", "\x00", "a/b", 10**30, float("inf"), [1, 2, 3, 4]]
 )  # fmt: skip
@@ -184,10 +184,10 @@ def mutate(data: dict[str, Any], path: tuple[Any, ...], action: str, junk: Any) 
     junk=JUNK,
 )
 @settings(SETTINGS, max_examples=150)
+@pytest.mark.usefixtures("root")
 def test_a_mutated_file_loads_as_written_or_is_refused_with_a_place_and_a_reason(
-    root: Path, data: dict[str, Any], where: int, action: str, junk: Any
+    data: dict[str, Any], where: int, action: str, junk: Any
 ) -> None:
-    assert root
     original = load(data)
     all_places = places(data)
     path = all_places[where % len(all_places)]

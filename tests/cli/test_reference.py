@@ -1,0 +1,27 @@
+"""The reference pages are written from models and commands, so they cannot drift."""
+
+from pathlib import Path
+
+import pytest
+
+from sequifier_hpo.cli.main import app
+from sequifier_hpo.cli.reference import command_reference, search_file_reference
+
+PAGES = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def test_the_page_of_the_search_file_is_what_the_models_say() -> None:
+    page = (PAGES / "search-file.md").read_text()
+
+    assert page == search_file_reference(), "run `make docs`"
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
+    page = (PAGES / "command-line.md").read_text()
+
+    assert page == command_reference(), "run `make docs`"
+
+
+@pytest.mark.parametrize("command", [c.callback for c in app.registered_commands])
+def test_every_command_has_help_with_an_example(command: object) -> None:
+    assert "Example: sequifier-hpo " in (command.__doc__ or "")
