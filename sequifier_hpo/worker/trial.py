@@ -47,7 +47,8 @@ def run_trial(
 def write_atomically(path: Path, text: str) -> None:
     """Write a file under a temporary name, then give it its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Always the same name: what a killed attempt leaves is overwritten by the next one.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)

@@ -1,0 +1,275 @@
+"""Searches as real processes that are killed at random moments and at chosen points."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.end_to_end.conftest import Project
+
+EPOCHS = 4
+NUM_RUNS = 8
+_DEADLINE_SECONDS = 120.0
+_POLL_SECONDS = 0.005
+
+
+def write_search(project: Project, name: str) -> str:
+    """A grid of eight short runs; returns its file."""
+    return project.write_search(
+        name,
+        training__epochs=[EPOCHS],
+        model__dim_feedforward=[8, 16],
+        model__attention_type=["mha"],
+    )
+
+
+def write_pair(project: Project, name: str) -> str:
+    """A grid of two runs; returns its file."""
+    return project.write_search(
+        name,
+        training__epochs=[EPOCHS],
+        training__batch_size=[64],
+        model__dim_feedforward=[8, 16],
+        model__attention_type=["mha"],
+        input_columns=[["weather", "month"]],
+    )
+
+
+class StoredTrials:
+    """What the storage holds, read past all of our own code."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._server: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._server is not None:
+            self._server.close()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query; none while there are no tables yet."""
+        try:
+            if self._url.startswith("sqlite:///"):
+                return self._sqlite_rows(query)
+            return self._postgres_rows(query)
+        except (sqlite3.OperationalError, psycopg.errors.UndefinedTable):
+            return []
+
+    def _sqlite_rows(self, query: str) -> list[tuple[Any, ...]]:
+        path = self._url.removeprefix("sqlite:///")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def _postgres_rows(self, query: str) -> list[tuple[Any, ...]]:
+        if self._server is None:
+            self._server = psycopg.connect(self._url, autocommit=True)
+        return self._server.execute(query.encode()).fetchall()
+
+    def states(self) -> list[str]:
+        """The state of every trial."""
+        return [str(state) for (state,) in self.rows("SELECT state FROM trials")]
+
+    def num(self, state: str) -> int:
+        """How many trials are in a state."""
+        return self.states().count(state)
+
+    def losses(self) -> dict[str, float]:
+        """Chosen values of each complete trial -> its exact result."""
+        params: dict[int, list[str]] = {}
+        for trial_id, name, value in self.rows(
+            "SELECT trial_id, param_name, param_value FROM trial_params ORDER BY param_name"
+        ):
+            params.setdefault(trial_id, []).append(f"{name}={value:g}")
+        found: dict[str, float] = {}
+        for trial_id, value in self.rows(
+            "SELECT v.trial_id, v.value FROM trial_values v JOIN trials t "
+            "ON t.trial_id = v.trial_id WHERE t.state = 'COMPLETE'"
+        ):
+            key = " ".join(params[trial_id])
+            assert key not in found, f"{key} has two results"
+            found[key] = value
+        return found
+
+    def most_losses(self) -> int:
+        """Attempts of one run, at most, that were lost before they had an epoch."""
+        counts = self.rows(
+            "SELECT count(*) FROM trials t JOIN trial_system_attributes a "
+            "ON a.trial_id = t.trial_id AND a.key = 'sequifier_hpo:rank' "
+            "WHERE t.state <> 'COMPLETE' AND NOT EXISTS (SELECT 1 FROM trial_intermediate_values i "
+            "WHERE i.trial_id = t.trial_id) GROUP BY a.value_json"
+        )
+        return max((int(count) for (count,) in counts), default=0)
+
+
+@dataclass
+class Coordinator:
+    """One started search command."""
+
+    process: subprocess.Popen[str]
+
+    def workers(self) -> list[int]:
+        """Pids of its worker servers."""
+        return children_of(self.process.pid)
+
+    def kill_all(self) -> None:
+        """End it and all below it at once, as a power cut does."""
+        for pid in self.freeze():  # none of them may see another one die
+            send(pid, signal.SIGKILL)
+        self.process.communicate(timeout=30)
+
+    def freeze(self) -> list[int]:
+        """Stop it and all below it, as a machine that hangs does; returns their pids."""
+        everyone = [self.process.pid]
+        for pid in everyone:
+            send(pid, signal.SIGSTOP)
+            everyone += children_of(pid)
+        return everyone
+
+
+def children_of(pid: int) -> list[int]:
+    """Pids of the direct children of a process."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may be gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+@dataclass
+class Chaos:
+    """A search, and what kills it."""
+
+    project: Project
+    name: str
+    url: str
+    num_coordinators: int
+    random: random.Random
+    kills: list[str] = field(default_factory=list)
+    """What was killed, and when."""
+
+    def __post_init__(self) -> None:
+        self.stored = StoredTrials(self.url)
+        self._file = write_search(self.project, self.name)
+        self._coordinators: list[Coordinator] = []
+        self._points: dict[str, Callable[[], bool]] = {
+            "claimed": lambda: self.stored.num("RUNNING") > 0,
+            "file written": self._grows(self._run_files),
+            "mid-epoch": self._grows(self._batches),
+            "checkpoint renamed": self._grows(self._checkpoints),
+            "before tell": self._grows(self._ends),
+            "after tell": self._grows(lambda: self.stored.num("COMPLETE")),
+        }
+
+    def run(self, num_kills: int) -> None:
+        """Kill again and again, starting again what was killed; then let it come to its end."""
+        while len(self.kills) < num_kills and self.stored.num("COMPLETE") < NUM_RUNS:
+            self._start_missing()
+            self._strike()
+        self._end()
+
+    def _start_missing(self) -> None:
+        self._coordinators = [c for c in self._coordinators if c.process.poll() is None]
+        while len(self._coordinators) < self.num_coordinators:
+            arguments = ("--config-path", self._file, "--storage", self.url, "--workers", "2")
+            process = self.project.start("hyperparameter-search", *arguments)
+            self._coordinators.append(Coordinator(process))
+
+    def _strike(self) -> None:
+        """Wait for a moment, and kill someone."""
+        where = self.random.choice([*self._points, "any moment"])
+        if where == "any moment":
+            self._wait(lambda: False, self.random.uniform(0.0, 6.0))
+        else:
+            point = self._points[where]
+            point()  # from now on
+            self._wait(point, _DEADLINE_SECONDS)
+            self._wait(lambda: False, self.random.choice([0.0, 0.0, self.random.uniform(0, 0.2)]))
+        if self.stored.most_losses() >= 4:
+            return  # once more, and the run would rightly be given up
+        victim = self.random.choice(self._coordinators)
+        who = self.random.choice(["coordinator", "worker", "everything"])
+        if victim.process.poll() is not None:
+            return
+        if who == "coordinator":
+            send(victim.process.pid, signal.SIGKILL)
+            victim.process.communicate(timeout=30)
+        elif who == "worker":
+            for pid in victim.workers():
+                send(pid, signal.SIGKILL)
+        else:
+            victim.kill_all()
+        self.kills.append(f"{who} at {where}")
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Until a condition holds, the time is over, or a coordinator has ended by itself."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            if any(c.process.poll() is not None for c in self._coordinators):
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _end(self) -> None:
+        self._start_missing()
+        for coordinator in self._coordinators:
+            _, stderr = coordinator.process.communicate(timeout=_DEADLINE_SECONDS)
+            assert coordinator.process.returncode == 0, stderr
+
+    def _grows(self, count: Callable[[], int]) -> Callable[[], bool]:
+        seen = 0
+        is_armed = False
+
+        def has_grown() -> bool:
+            nonlocal seen, is_armed
+            before, seen = seen, count()
+            was_armed, is_armed = is_armed, True
+            return was_armed and seen > before
+
+        return has_grown
+
+    # What can be seen from outside of a trial's life
+
+    def _run_files(self) -> int:
+        return len(list(self.project.root.glob(f"configs/hp_search/{self.name}-run-*.yaml")))
+
+    def _checkpoints(self) -> int:
+        folder = self.project.root / "checkpoints"
+        return sum(
+            int(path.stem.rsplit("-", 1)[1])
+            for path in folder.glob(f"{self.name}-run-*-epoch-*.pt")
+        )
+
+    def _batches(self) -> int:
+        return sum(1 for event in self._events() if event["event"] in {"start", "epoch"})
+
+    def _ends(self) -> int:
+        return sum(1 for event in self._events() if event["event"] == "end")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        logs = self.project.root / "logs"
+        for path in logs.glob(f"sequifier-{self.name}-run-*-metrics.jsonl"):
+            for line in path.read_text().splitlines():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # cut off by a kill

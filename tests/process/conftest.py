@@ -1,0 +1,55 @@
+"""A project in which searches are killed, and what they must come to all the same."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sequifier_hpo.config.storage_url import sqlite_url
+from tests.end_to_end.conftest import Project
+from tests.postgres_server import PostgresServer
+from tests.process.chaos import StoredTrials, write_search
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project made by `init` and `preprocess`."""
+    project = Project(tmp_path_factory.mktemp("killed"))
+    assert project.run("init", ".").code == 0
+    done = project.run("preprocess", "--config-path", "configs/preprocess.yaml")
+    assert done.code == 0, done.stderr
+    return project
+
+
+@pytest.fixture(scope="session")
+def undisturbed(project: Project) -> dict[str, float]:
+    """The losses of a search that nobody kills."""
+    done = project.search("--workers", "2", file=write_search(project, "undisturbed"))
+    assert done.code == 0, done.stderr
+    url = sqlite_url(project.root / "studies/undisturbed/study.db")
+    return StoredTrials(url).losses()
+
+
+@pytest.fixture(scope="session")
+def make_server() -> Iterator[Callable[[], PostgresServer]]:
+    """Starts servers that a test may stop."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)  # a server may run as another user
+    servers: list[PostgresServer] = []
+
+    def make() -> PostgresServer:
+        servers.append(PostgresServer(folder / str(len(servers))))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def server(make_server: Callable[[], PostgresServer]) -> PostgresServer:
+    """One server for all tests that do not stop it for good."""
+    return make_server()

@@ -1,0 +1,206 @@
+"""Processes that die: trials, workers, coordinators."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sequifier_hpo.config.storage_url import sqlite_url
+from tests.end_to_end.conftest import Project
+from tests.postgres_server import PostgresServer
+from tests.process.chaos import (
+    Coordinator,
+    StoredTrials,
+    children_of,
+    send,
+    write_pair,
+    write_search,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def start(project: Project, name: str, *more: str) -> "subprocess.Popen[str]":
+    return start_file(project, write_pair(project, name), *more)
+
+
+def start_file(project: Project, file: str, *more: str) -> "subprocess.Popen[str]":
+    return project.start("hyperparameter-search", "--config-path", file, *more)
+
+
+def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.005)
+
+
+def trials_below(process: "subprocess.Popen[str]") -> list[int]:
+    return [trial for worker in children_of(process.pid) for trial in children_of(worker)]
+
+
+def wait_for_training(project: Project, name: str, process: "subprocess.Popen[str]") -> None:
+    """Until a trial trains; a worker that starts has other short-lived children."""
+    logs = project.root / "logs"
+    wait_for(lambda: list(logs.glob(f"sequifier-{name}-run-*-metrics.jsonl")), process)
+    wait_for(lambda: trials_below(process), process)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def attributes(project: Project, name: str, key: str) -> list[Any]:
+    trials = StoredTrials(sqlite_url(project.root / f"studies/{name}/study.db"))
+    rows = trials.rows(f"SELECT value_json FROM trial_user_attributes WHERE key = '{key}'")
+    return [value for (value,) in rows]
+
+
+def test_no_process_outlives_a_killed_coordinator(project: Project) -> None:
+    process = start(project, "orphans")
+    wait_for_training(project, "orphans", process)
+    below = [*children_of(process.pid), *trials_below(process)]
+
+    process.kill()
+    process.communicate(timeout=30)
+
+    deadline = time.monotonic() + 3
+    while any(map(is_alive, below)):
+        assert time.monotonic() < deadline, "an orphan lives on"
+        time.sleep(0.02)
+    assert len(below) >= 2
+
+
+def test_a_trial_that_is_killed_counts_as_out_of_memory_and_is_repeated_halved(
+    project: Project,
+) -> None:
+    process = start(project, "killed-trial", "--workers", "1")
+    wait_for_training(project, "killed-trial", process)
+
+    send(trials_below(process)[0], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+
+    assert process.returncode == 0, stderr
+    assert "out of memory at batch size" in stderr
+    assert sorted(attributes(project, "killed-trial", "oom_retries")) == ["0", "1"]
+    assert sorted(attributes(project, "killed-trial", "effective_batch_size")) == ["32", "64"]
+
+
+def test_a_trial_that_crashes_fails_with_its_reason_until_its_repetition_is_asked_for(
+    project: Project,
+) -> None:
+    process = start(project, "crash", "--workers", "1")
+    wait_for_training(project, "crash", process)
+    trials = StoredTrials(sqlite_url(project.root / "studies/crash/study.db"))
+
+    send(trials_below(process)[0], signal.SIGSEGV)
+    _, stderr = process.communicate(timeout=120)
+    reasons = attributes(project, "crash", "reason")
+    num_failed, num_complete = trials.num("FAIL"), trials.num("COMPLETE")
+    again = project.search("--retry-failed", file="configs/crash.yaml")
+
+    assert process.returncode == 0, stderr
+    assert "ended by SIGSEGV" in stderr
+    assert (num_failed, num_complete, reasons) == (1, 1, ['"crashed"'])
+    assert "1 failed runs are run again" in again.stderr
+    assert trials.num("COMPLETE") == 2
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_trials_go_on(
+    project: Project, undisturbed: dict[str, float]
+) -> None:
+    process = start_file(project, write_search(project, "killed-worker"), "--workers", "2")
+    wait_for_training(project, "killed-worker", process)
+
+    for worker in children_of(process.pid):
+        send(worker, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+
+    trials = StoredTrials(sqlite_url(project.root / "studies/killed-worker/study.db"))
+    assert process.returncode == 0, stderr
+    assert "its worker process was lost" in stderr
+    assert trials.losses() == undisturbed
+
+
+def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does(project: Project) -> None:
+    file = project.write_search(
+        "too-large",
+        training__epochs=[1],
+        training__batch_size=[2048],
+        model__dim_feedforward=[4096],
+        model__attention_type=["mha"],
+        model__num_layers=[2],
+        input_columns=[["weather", "month"]],
+    )
+    limit = 1_500 * 2**20
+
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}));"
+            "from sequifier_hpo.cli.main import run; run()",
+            *("hyperparameter-search", "--config-path", file, "--workers", "1"),
+        ],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stderr
+    assert "out of memory at batch size 2048; again with 1024" in process.stderr
+    (size,) = attributes(project, "too-large", "effective_batch_size")
+    (retries,) = attributes(project, "too-large", "oom_retries")
+    assert int(size) == 2048 >> int(retries)
+    run_file = project.root / "configs/hp_search/too-large-run-0.yaml"
+    assert f"batch_size: {size}" in run_file.read_text()
+
+
+def test_a_machine_that_hangs_and_wakes_up_late_does_not_overwrite_anything(
+    project: Project, undisturbed: dict[str, float], server: PostgresServer
+) -> None:
+    enter = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("another host name cannot be had here: that takes the rights of root")
+    url = server.new_database("hanging")
+    file = write_search(project, "hanging")
+    search = "from sequifier_hpo.cli.main import run; run()"
+    arguments = ("hyperparameter-search", "--config-path", file, "--storage", url)
+    process = subprocess.Popen(
+        [*enter, sys.executable, "-c", search, *arguments, "--workers", "2"],
+        cwd=project.root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_for_training(project, "hanging", process)
+    frozen = Coordinator(process).freeze()
+    with server.connect("hanging") as connection:
+        connection.execute(
+            "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '10 minutes'"
+        )
+
+    other = project.search("--storage", url, "--workers", "2", file=file)
+    for pid in frozen:
+        send(pid, signal.SIGCONT)
+    _, stderr = process.communicate(timeout=120)
+
+    trials = StoredTrials(url)
+    losses, states = trials.losses(), trials.states()
+    trials.close()
+    assert other.code == 0, other.stderr
+    assert process.returncode == 0, stderr
+    assert losses == undisturbed
+    assert sorted(set(states)) == ["COMPLETE", "FAIL"]
