@@ -18,7 +18,7 @@ from sequifier_hpo.errors import ConfigError, ConfigIssue
 Loc = tuple[str | int, ...]
 
 _MAX_FILE_BYTES = 64 * 2**20
-_MAX_NODES = 2_000_000  # what aliases may expand to, so that a "billion laughs" file ends early
+_MAX_REPEATED = 100_000  # values that aliases may repeat: a "billion laughs" file ends early
 _STANDARD_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value")
@@ -158,13 +158,16 @@ class _Builder:
         self.texts: dict[Loc, str] = {}
         self.issues: list[ConfigIssue] = []
         self._open: set[int] = set()
-        self._num_nodes = 0
+        self._seen: set[int] = set()
+        self._num_repeated = 0
         self._scalars = yaml.constructor.SafeConstructor()
 
     def build(self, node: yaml.Node, loc: Loc) -> Any:
-        self._num_nodes += 1
-        if self._num_nodes > _MAX_NODES:
-            raise ConfigError([self._issue(loc, node, "aliases expand to too many values")])
+        if id(node) in self._seen:
+            self._num_repeated += 1
+            if self._num_repeated > _MAX_REPEATED:
+                raise ConfigError([self._issue(loc, node, "aliases expand to too many values")])
+        self._seen.add(id(node))
         self.lines.setdefault(loc, node.start_mark.line + 1)
         if node.tag not in _STANDARD_TAGS:
             shown = node.tag.replace("tag:yaml.org,2002:", "!!")

@@ -18,7 +18,7 @@ from sequifier_hpo.searchspace import EffectiveSpace, compile_space, decode
 from tests.conftest import METADATA
 
 SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 MODEL = "model_hyperparameter_sampling"
 TRAINING = "training_hyperparameter_sampling"
@@ -183,7 +183,7 @@ def mutate(data: dict[str, Any], path: tuple[Any, ...], action: str, junk: Any) 
     action=st.sampled_from(["replace", "remove", "rename or append"]),
     junk=JUNK,
 )
-@settings(SETTINGS, max_examples=150)
+@settings(SETTINGS, max_examples=100)
 @pytest.mark.usefixtures("root")
 def test_a_mutated_file_loads_as_written_or_is_refused_with_a_place_and_a_reason(
     data: dict[str, Any], where: int, action: str, junk: Any
@@ -223,7 +223,7 @@ def is_spelling_of(path: tuple[Any, ...], data: Any, junk: Any) -> bool:
     character=st.sampled_from([*"\t\n\"'[]{}:#&*!|>%@`- ,x0", "\x00", "\ud7ff", "\x85"]),
     num_replaced=st.integers(0, 1),
 )
-@settings(SETTINGS, max_examples=150)
+@settings(SETTINGS, max_examples=100)
 def test_a_file_with_a_wrong_character_loads_or_is_refused_but_never_crashes(
     root: Path, data: dict[str, Any], at: float, character: str, num_replaced: int
 ) -> None:
