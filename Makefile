@@ -32,10 +32,10 @@ demo-grid: $(INSTALLED) ## The same data, every combination of a small space
 	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search_grid.yaml
 
 test: $(INSTALLED) ## All tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-quick: $(INSTALLED) ## The tests that take less than a minute
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
 
 check: lint types test ## Everything that must be green: format, lint, layers, types, tests
 
