@@ -88,8 +88,9 @@ def test_connections_that_are_cut_again_and_again_cost_nothing(
 ) -> None:
     url = server.new_database("cut-connections")
     process = start(project, "cut-connections", url)
+    trials = stored(url)
+    wait_for(lambda: trials.num("RUNNING") > 0, process)
 
-    wait_for(lambda: stored(url).num("RUNNING") > 0, process)
     while process.poll() is None:
         server.cut_connections()
         time.sleep(0.3)
@@ -105,7 +106,8 @@ def test_a_database_file_that_someone_else_keeps_locked_costs_nothing(
     path = project.root / "studies/locked-file/study.db"
     url = sqlite_url(path)
     process = start(project, "locked-file", url)
-    wait_for(lambda: stored(url).num("RUNNING") > 0, process)
+    trials = stored(url)
+    wait_for(lambda: trials.num("RUNNING") > 0, process)
 
     other = sqlite3.connect(path, isolation_level=None, timeout=30)
     other.execute("BEGIN IMMEDIATE")

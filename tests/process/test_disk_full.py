@@ -1,0 +1,58 @@
+"""A disk that fills up in the middle of a search."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sequifier_hpo.config.storage_url import sqlite_url
+from tests.end_to_end.conftest import Project
+from tests.process.chaos import StoredTrials, write_pair
+
+pytestmark = pytest.mark.slow
+
+_DISK_BYTES = 8 * 2**20
+_LEFT_BYTES = 400_000  # enough for the database, not for the checkpoints of two runs
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of a few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small disk cannot be had here: that takes the rights of root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def losses(project: Project, name: str) -> dict[str, float]:
+    return StoredTrials(sqlite_url(project.root / f"studies/{name}/study.db")).losses()
+
+
+def test_a_full_disk_is_named_and_the_search_goes_on_when_there_is_space(
+    project: Project, small_disk: Path
+) -> None:
+    for folder in ("configs", "data"):
+        shutil.copytree(project.root / folder, small_disk / folder)
+    small = Project(small_disk)
+    file = write_pair(small, "full")
+    expected_file = write_pair(project, "not-full")
+    assert project.search(file=expected_file).code == 0
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * (shutil.disk_usage(small_disk).free - _LEFT_BYTES))
+
+    refused = small.search(file=file)
+    left_over = [path.name for path in small_disk.rglob("*.tmp")]
+    ballast.unlink()
+    resumed = small.search("--retry-failed", file=file)
+
+    assert refused.code in {3, 4}
+    assert "No space left on device" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert left_over == []
+    assert resumed.code == 0, resumed.stderr
+    assert losses(small, "full") == losses(project, "not-full")
