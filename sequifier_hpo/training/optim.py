@@ -8,7 +8,6 @@ An optimizer's name is looked up as in Sequifier: AdEMAMix, then the package `to
 import importlib
 import inspect
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from sequifier_hpo.config.recipes import UNUSABLE
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.ademamix import AdEMAMix
@@ -56,21 +56,6 @@ _TORCH_OPTIMIZER_NAMES = frozenset(
         "Yogi",
     ]
 )
-_UNUSABLE_OPTIMIZERS = {
-    "Adahessian": "needs second derivatives",
-    "LBFGS": "needs to evaluate the loss several times a step",
-    "Lookahead": "wraps another optimizer",
-    "Muon": "accepts matrices only, and a model has vectors too",
-    "Optimizer": "is the base class",
-    "SparseAdam": "accepts sparse gradients only",
-}
-_UNUSABLE_SCHEDULERS = {
-    "ChainedScheduler": "is made of other schedulers",
-    "LRScheduler": "is the base class",
-    "LambdaLR": "needs a Python function",
-    "MultiplicativeLR": "needs a Python function",
-    "SequentialLR": "is made of other schedulers",
-}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What the caller fills in, so that it is neither asked of the user nor listed for them.
 _OPTIMIZER_OWN = frozenset({"self", "params", "lr"})
@@ -133,57 +118,6 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     optimizer.load_state_dict(state)
 
 
-def check_recipes(optimizers: Sequence[Recipe], schedulers: Sequence[Recipe]) -> list[str]:
-    """What is wrong with recipes: every optimizer and every pair is built and makes one step.
-
-    Returns:
-        One sentence per problem, each once; empty if any optimizer works with any scheduler.
-    """
-    problems: dict[str, None] = {}
-    working = []
-    for optimizer in optimizers:
-        try:
-            _try_out(optimizer, None)
-        except InputError as error:
-            problems[str(error)] = None
-        else:
-            working.append(optimizer)
-    for scheduler in schedulers:
-        # A scheduler is judged even if no optimizer of the file works.
-        partners = working or [{"name": "AdamW"}]
-        found = []
-        for optimizer in partners:
-            try:
-                _try_out(optimizer, scheduler)
-            except InputError as error:
-                found.append(str(error))
-        # What fails with every optimizer is the scheduler's own fault, and said once.
-        problems |= dict.fromkeys(found[:1] if len(found) == len(partners) else found)
-    return list(problems)
-
-
-def _try_out(optimizer_recipe: Recipe, scheduler_recipe: Recipe | None) -> None:
-    """Build the pair on a matrix and a vector and make one step.
-
-    Raises:
-        InputError: If anything refuses.
-    """
-    generator = torch.Generator().manual_seed(0)
-    parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 2), (2,))]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        optimizer = build_optimizer(optimizer_recipe, parameters, 0.01)
-        for parameter in parameters:
-            parameter.grad = torch.ones_like(parameter)
-        try:
-            optimizer.step()
-        except Exception as error:  # whatever a foreign optimizer raises
-            name = optimizer_recipe.get("name")
-            raise InputError(f"the optimizer {name} cannot make a step: {error}") from error
-        if scheduler_recipe is not None:
-            build_scheduler(scheduler_recipe, optimizer)
-
-
 def numbers_from_text(value: Any) -> Any:
     """Turn numbers that YAML read as text (`1e-5`) into numbers, inside lists and maps too."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
@@ -203,9 +137,9 @@ def _split(recipe: Recipe) -> tuple[str, dict[str, Any]]:
 def _optimizer_class(name: str) -> type[Any]:
     if name == "AdEMAMix":
         return AdEMAMix
-    if name in _UNUSABLE_OPTIMIZERS:
+    if name in UNUSABLE["optimizer"]:
         raise InputError(
-            f"the optimizer {name} cannot be used here: it {_UNUSABLE_OPTIMIZERS[name]}"
+            f"the optimizer {name} cannot be used here: it {UNUSABLE['optimizer'][name]}"
         )
     package = _torch_optimizer() if name in _TORCH_OPTIMIZER_NAMES else None
     if package is not None:
@@ -223,14 +157,14 @@ def _optimizer_class(name: str) -> type[Any]:
             f"the optimizer {name} is in the package torch_optimizer, which is not installed",
             'pip install "sequifier-hpo[optimizers]"',
         )
-    usable = sorted({"AdEMAMix", *known, *_TORCH_OPTIMIZER_NAMES} - set(_UNUSABLE_OPTIMIZERS))
+    usable = sorted({"AdEMAMix", *known, *_TORCH_OPTIMIZER_NAMES} - set(UNUSABLE["optimizer"]))
     raise InputError(_unknown("optimizer", name, usable), f"use one of {', '.join(usable)}")
 
 
 def _scheduler_class(name: str) -> type[Any]:
-    if name in _UNUSABLE_SCHEDULERS:
+    if name in UNUSABLE["scheduler"]:
         raise InputError(
-            f"the scheduler {name} cannot be used here: it {_UNUSABLE_SCHEDULERS[name]}"
+            f"the scheduler {name} cannot be used here: it {UNUSABLE['scheduler'][name]}"
         )
     known = {
         key: value
@@ -238,7 +172,7 @@ def _scheduler_class(name: str) -> type[Any]:
         if isinstance(value, type) and issubclass(value, LRScheduler) and not key.startswith("_")
     }
     if name not in known:
-        usable = sorted(set(known) - set(_UNUSABLE_SCHEDULERS))
+        usable = sorted(set(known) - set(UNUSABLE["scheduler"]))
         raise InputError(_unknown("scheduler", name, usable), f"use one of {', '.join(usable)}")
     return known[name]
 
