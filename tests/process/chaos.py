@@ -156,6 +156,12 @@ def send(pid: int, number: signal.Signals) -> None:
         return
 
 
+def _assert_well_ended(coordinator: Coordinator) -> None:
+    """One that nobody killed has ended, or ends now, because nothing was left to do."""
+    _, stderr = coordinator.process.communicate(timeout=_DEADLINE_SECONDS)
+    assert coordinator.process.returncode in {0, -signal.SIGKILL}, stderr
+
+
 @dataclass
 class Chaos:
     """A search, and what kills it."""
@@ -189,7 +195,10 @@ class Chaos:
         self._end()
 
     def _start_missing(self) -> None:
-        self._coordinators = [c for c in self._coordinators if c.process.poll() is None]
+        for coordinator in list(self._coordinators):
+            if coordinator.process.poll() is not None:
+                self._coordinators.remove(coordinator)
+                _assert_well_ended(coordinator)
         while len(self._coordinators) < self.num_coordinators:
             arguments = ("--config-path", self._file, "--storage", self.url, "--workers", "2")
             process = self.project.start("hyperparameter-search", *arguments)
@@ -232,8 +241,7 @@ class Chaos:
     def _end(self) -> None:
         self._start_missing()
         for coordinator in self._coordinators:
-            _, stderr = coordinator.process.communicate(timeout=_DEADLINE_SECONDS)
-            assert coordinator.process.returncode == 0, stderr
+            _assert_well_ended(coordinator)
 
     def _grows(self, count: Callable[[], int]) -> Callable[[], bool]:
         seen = 0
