@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-grid test test-quick check conformance fmt lint types docs clean
+.PHONY: help setup demo demo-grid test test-quick check conformance fmt lint types chaos docs clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ conformance: $(INSTALLED) ## Let Sequifier 1.0.0.6, in an environment of its own
 	  && .venv-reference/bin/pip install --quiet -r tests/conformance/requirements.txt \
 	  && .venv-reference/bin/pip install --quiet --no-deps sequifier==1.0.0.6; }
 	SEQUIFIER_REFERENCE=$(CURDIR)/.venv-reference $(BIN)/python -m pytest tests/conformance
+
+chaos: $(INSTALLED) ## Kill searches at least 200 times in all, on SQLite and Postgres (an hour or so)
+	SEQUIFIER_HPO_KILLS=50 $(BIN)/python -m pytest -s tests/process/test_chaos.py
 
 docs: $(INSTALLED) ## Write the generated reference pages
 	$(BIN)/python -m sequifier_hpo.cli.reference
