@@ -190,7 +190,7 @@ def test_a_stopped_search_goes_on_where_it_was_and_ends_with_the_same_losses(
     process.communicate(timeout=30)
 
     assert process.returncode == code
-    assert time.monotonic() - stopped_at < 10
+    assert time.monotonic() - stopped_at < 20
     states = {row["state"] for row in results(prepared, name)}
     assert "running" not in states
     assert prepared.search(file=file).code == 0

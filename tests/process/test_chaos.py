@@ -49,7 +49,7 @@ def test_a_search_that_is_killed_again_and_again_ends_with_the_same_results(
         assert chaos.stored.losses() == undisturbed
         assert chaos.stored.num("COMPLETE") == NUM_RUNS
         assert chaos.stored.num("RUNNING") == 0
-        assert [p for p in project.root.rglob("*") if p.name.endswith(".tmp")] == []
+        assert [p for p in project.root.rglob("*.tmp") if name in str(p)] == []
         chaos.stored.close()
         num_kills, seed = num_kills + len(chaos.kills), seed + 1
     print(f"{kind}, {num_coordinators} coordinators: {num_kills} kills in {seed} searches")

@@ -30,6 +30,12 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
         time.sleep(0.02)
 
 
+def read_until(words: str, process: "subprocess.Popen[str]") -> None:
+    assert process.stderr is not None
+    while words not in (line := process.stderr.readline()):
+        assert line, f"ended without saying {words!r}"
+
+
 def end(process: "subprocess.Popen[str]") -> str:
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -69,12 +75,11 @@ def test_a_server_that_crashes_and_returns_costs_nothing(
     server.kill()
     before = num_epochs(project, "crashed-server")
     wait_for(lambda: num_epochs(project, "crashed-server") > before, process)
-    time.sleep(3)
+    read_until("training goes on", process)
     server.start()
 
-    stderr = end(process)
-    assert "training goes on" in stderr
-    assert "the storage is back" in stderr
+    read_until("the storage is back", process)
+    end(process)
     assert stored(server.url).losses() == undisturbed
     assert stored(server.url).num("RUNNING") == 0
     assert len(stored(server.url).states()) == len(undisturbed)
@@ -111,11 +116,11 @@ def test_a_database_file_that_someone_else_keeps_locked_costs_nothing(
 
     other = sqlite3.connect(path, isolation_level=None, timeout=30)
     other.execute("BEGIN IMMEDIATE")
-    time.sleep(14)  # longer than the search waits for a lock in one go
+    read_until("training goes on", process)
     other.execute("ROLLBACK")
     other.close()
 
-    assert "training goes on" in end(process)
+    end(process)
     assert stored(url).losses() == undisturbed
     assert len(stored(url).states()) == len(undisturbed)
 
