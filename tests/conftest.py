@@ -2,12 +2,17 @@
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+# Before torch is imported: tests run in parallel, and threads that wait for each other's processors
+# make small models many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 METADATA: dict[str, Any] = {
     "n_classes": {"product": 10, "weekday": 8},
