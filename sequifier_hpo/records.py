@@ -1,5 +1,6 @@
 """Values handed between rooms: what happened in a run, without any library's types."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +71,26 @@ class TrainingResult(FrozenModel):
     tokens_per_second: float = 0.0
     peak_memory_bytes: int = 0
     model_files: list[str] = Field(default=[])
+
+
+def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
+    """The outcome of a trial whose process ended without saying how.
+
+    Args:
+        exit_code: As Python gives it: negative for the signal that ended the process.
+        batch_size: The trial's.
+    """
+    if exit_code == -signal.SIGKILL:
+        return TrainingResult(
+            kind=OutcomeKind.OUT_OF_MEMORY,
+            reason="killed with SIGKILL, as the kernel does when memory runs out",
+            batch_size=batch_size,
+        )
+    if exit_code < 0:
+        reason = f"the trial's process was ended by {signal.Signals(-exit_code).name}"
+    else:
+        reason = f"the trial's process ended with exit code {exit_code} before it was done"
+    return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)
 
 
 class RunState(StrEnum):

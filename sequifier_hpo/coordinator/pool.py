@@ -21,10 +21,12 @@ from sequifier_hpo.messages import (
     decode_from_worker,
     encode,
 )
-from sequifier_hpo.records import OutcomeKind
+from sequifier_hpo.records import OutcomeKind, result_of_exit
 
 _CHUNK_BYTES = 65536
 _CLOSE_SECONDS = 5.0
+_REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""Signals by which someone ends a process; it did nothing wrong."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class WorkerPool:
         worker = self._worker_of_slot[slot]
         if worker.process is None:
             self._start(worker)
-        worker.trials[order.trial_number] = None
+        worker.trials[order.trial_number] = _Trial(order.config.training_spec.batch_size)
         self._send(worker, encode(order))
 
     def poll(self, timeout_seconds: float) -> list[PoolEvent]:
@@ -114,9 +116,9 @@ class WorkerPool:
     def kill_trial(self, trial_number: int) -> None:
         """End the process of one trial at once."""
         for worker in self._workers:
-            pid = worker.trials.pop(trial_number, None)
-            if pid is not None:
-                _kill(pid)
+            trial = worker.trials.pop(trial_number, None)
+            if trial is not None and trial.pid is not None:
+                _kill(trial.pid)
 
     def close(self) -> None:
         """End all workers, at once if they do not end by themselves."""
@@ -136,9 +138,9 @@ class WorkerPool:
     def kill(self) -> None:
         """End all processes at once; `close` still tidies up."""
         for worker in self._workers:
-            for pid in worker.trials.values():
-                if pid is not None:
-                    _kill(pid)
+            for trial in worker.trials.values():
+                if trial.pid is not None:
+                    _kill(trial.pid)
             if worker.process is not None:
                 worker.process.kill()
 
@@ -212,7 +214,10 @@ class WorkerPool:
                     f"see {self._stderr_path}; `python -c 'import torch'` must work here",
                 )
             trials, worker.trials = worker.trials, {}
-            return [WorkerGone(trial_number, exit_code) for trial_number in trials]
+            return [
+                _end_of(worker.spec, trial_number, trial, exit_code)
+                for trial_number, trial in trials.items()
+            ]
         *lines, worker.unread = (worker.unread + chunk).split(b"\n")
         events: list[PoolEvent] = []
         for line in lines:
@@ -221,7 +226,7 @@ class WorkerPool:
             if isinstance(message, WorkerReady):
                 worker.is_ready = True
             elif isinstance(message, TrialStarted) and message.trial_number in worker.trials:
-                worker.trials[message.trial_number] = message.pid
+                worker.trials[message.trial_number].pid = message.pid
             elif isinstance(message, TrialEnded):
                 worker.trials.pop(message.trial_number, None)
                 self._replace_after_failure(worker, message)
@@ -248,6 +253,27 @@ class WorkerPool:
 
 
 @dataclass
+class _Trial:
+    """A trial that was handed to a worker."""
+
+    batch_size: int
+    pid: int | None = None
+    """Of its process, once known."""
+
+
+def _end_of(spec: WorkerSpec, trial_number: int, trial: _Trial, exit_code: int) -> PoolEvent:
+    """What the end of a worker means for a trial of it.
+
+    A resident worker is the trial's own process: how it ended is how the trial ended. A worker
+    that forks trials is not, and neither is one that was asked to end.
+    """
+    if not spec.is_resident or trial.pid is None or -exit_code in _REQUESTS:
+        return WorkerGone(trial_number, exit_code)
+    result = result_of_exit(exit_code, trial.batch_size)
+    return TrialEnded(trial_number=trial_number, result=result)
+
+
+@dataclass
 class _Worker:
     """One worker process, or none while it is not running."""
 
@@ -262,8 +288,8 @@ class _Worker:
     is_ready: bool = False
     """Whether the process has come up."""
     is_waiting_to_write: bool = False
-    trials: dict[int, int | None] = field(default_factory=dict)
-    """Trial number -> pid of its process, once known."""
+    trials: dict[int, _Trial] = field(default_factory=dict)
+    """By trial number."""
 
 
 def _tail(path: Path, num_lines: int = 5) -> str:

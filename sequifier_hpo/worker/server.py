@@ -23,7 +23,7 @@ from sequifier_hpo.messages import (
     decode_to_worker,
     encode,
 )
-from sequifier_hpo.records import OutcomeKind, TrainingResult
+from sequifier_hpo.records import result_of_exit
 from sequifier_hpo.training.data.open import data_key, open_training_data
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.worker.orphans import die_with_parent
@@ -173,7 +173,8 @@ class WorkerServer:
             return
         del self._children[child.order.trial_number]
         if not child.has_ended:
-            result = _result_of_exit(os.waitstatus_to_exitcode(status), child.order)
+            exit_code = os.waitstatus_to_exitcode(status)
+            result = result_of_exit(exit_code, child.order.config.training_spec.batch_size)
             self._send(TrialEnded(trial_number=child.order.trial_number, result=result))
 
     # Trials in this process
@@ -216,19 +217,3 @@ class WorkerServer:
                 data = data[os.write(self._events, data) :]
         except BrokenPipeError:
             os._exit(1)  # nobody listens any more
-
-
-def _result_of_exit(exit_code: int, order: RunTrial) -> TrainingResult:
-    """The outcome of a trial whose process ended without saying how."""
-    batch_size = order.config.training_spec.batch_size
-    if exit_code == -signal.SIGKILL:
-        return TrainingResult(
-            kind=OutcomeKind.OUT_OF_MEMORY,
-            reason="killed with SIGKILL, as the kernel does when memory runs out",
-            batch_size=batch_size,
-        )
-    if exit_code < 0:
-        reason = f"the trial's process was ended by {signal.Signals(-exit_code).name}"
-    else:
-        reason = f"the trial's process ended with exit code {exit_code} before it was done"
-    return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)

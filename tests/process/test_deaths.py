@@ -6,11 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.config.train import load_train_config
+from sequifier_hpo.coordinator.pool import PoolEvent, WorkerPool, WorkerSpec
+from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded, TrialStarted
+from sequifier_hpo.records import OutcomeKind
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PostgresServer
 from tests.process.chaos import (
@@ -50,6 +54,18 @@ def wait_for_training(project: Project, name: str, process: "subprocess.Popen[st
     logs = project.root / "logs"
     wait_for(lambda: list(logs.glob(f"sequifier-{name}-run-*-metrics.jsonl")), process)
     wait_for(lambda: trials_below(process), process)
+
+
+E = TypeVar("E", bound=PoolEvent)
+
+
+def next_of(kind: type[E], pool: WorkerPool) -> E:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for event in pool.poll(1.0):
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"no {kind.__name__}")
 
 
 def is_alive(pid: int) -> bool:
@@ -130,6 +146,35 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trials_go_on(
     assert process.returncode == 0, stderr
     assert "its worker process was lost" in stderr
     assert trials.losses() == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(signal.SIGKILL, OutcomeKind.OUT_OF_MEMORY), (signal.SIGSEGV, OutcomeKind.CRASHED)],
+)
+def test_a_worker_that_trains_by_itself_as_on_gpus_ends_its_trial_with_its_own_end(
+    project: Project,
+    undisturbed: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    kind: OutcomeKind,
+) -> None:
+    monkeypatch.chdir(project.root)
+    config = load_train_config(Path("configs/hp_search/undisturbed-run-0.yaml"))
+    endless = config.training_spec.model_copy(update={"epochs": 10**6})
+    config = config.model_copy(update={"model_name": "resident", "training_spec": endless})
+    pool = WorkerPool([WorkerSpec(1, is_resident=True)], project.root / "logs/resident.log")
+    order = RunTrial(trial_number=0, attempt=1, config=config, config_path=None, resume=False)
+
+    pool.run(0, order)
+    started = next_of(TrialStarted, pool)
+    next_of(EpochDone, pool)
+    send(started.pid, number)
+    ended = next_of(TrialEnded, pool)
+
+    pool.close()
+    assert ended.result.kind == kind
+    assert number.name in ended.result.reason
 
 
 def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does(project: Project) -> None:
