@@ -57,7 +57,7 @@ def open_dashboard(
         )
     from optuna_dashboard import wsgi  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
 
-    with StudyReader(source) as reader:
+    with StudyReader(source, allow_changes=allow_changes) as reader:
         reader.read()
         application = guarded(
             wsgi(reader.cached_storage),

@@ -33,7 +33,7 @@ def existing_runs(prepared: PreparedSearch) -> list[Run] | None:
     Raises:
         EnvironmentFaultError: If the storage cannot be reached.
     """
-    storage = Storage(prepared.storage_url)
+    storage = Storage(prepared.storage_url, is_for_reading=True)
     try:
         return list(read_study(storage, prepared.name).runs)
     except StudyMissingError:

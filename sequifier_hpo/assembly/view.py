@@ -16,8 +16,12 @@ from sequifier_hpo.study import Owner, Storage, StudyMissingError, StudySnapshot
 class StudyReader:
     """An open storage from which a study can be read again and again."""
 
-    def __init__(self, source: StudySource) -> None:
+    def __init__(self, source: StudySource, *, allow_changes: bool = False) -> None:
         """Open the storage.
+
+        Args:
+            source: The study.
+            allow_changes: Whether `cached_storage` may be written to.
 
         Raises:
             InputError: If the study was never started.
@@ -29,7 +33,7 @@ class StudyReader:
             raise InputError(
                 f"the study `{source.name}` was never started: there is no {file}", self._how()
             )
-        self._storage = Storage(source.storage_url)
+        self._storage = Storage(source.storage_url, is_for_reading=not allow_changes)
 
     def __enter__(self) -> Self:
         return self

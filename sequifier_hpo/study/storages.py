@@ -43,14 +43,20 @@ class StorageFaultError(EnvironmentFaultError):
 class Storage:
     """A connected RDB storage, and the transactions in it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, is_for_reading: bool = False) -> None:
         """Connect, and create the tables if there are none.
+
+        Args:
+            url: Where it is.
+            is_for_reading: On SQLite, whether no transaction takes the write lock: readers and
+                writers, Optuna's own included, then never wait for each other.
 
         Raises:
             InputError: If the URL is not one of a supported database.
             EnvironmentFaultError: If the database cannot be reached.
         """
         self._url = _parsed(url)
+        self._is_for_reading = is_for_reading
         self.shown_url = redacted(url)
         self._lock_engine: Engine | None = None
         try:
@@ -164,7 +170,7 @@ class Storage:
                 grace_period=GRACE_SECONDS,
             )
         if is_sqlite:
-            _make_sqlite_transactions_immediate(storage.engine)
+            _prepare_sqlite(storage.engine, is_for_reading=self._is_for_reading)
         else:
             event.listen(storage.engine, "connect", _prepare_postgres_session)
             storage.engine.dispose()
@@ -193,10 +199,10 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _make_sqlite_transactions_immediate(engine: Engine) -> None:
-    """Take the write lock when a transaction begins, and use the write-ahead log.
+def _prepare_sqlite(engine: Engine, *, is_for_reading: bool) -> None:
+    """Use the write-ahead log, and take the write lock when a transaction begins that may write.
 
-    Without it SQLite has no row locks, and two processes may both win the same trial. Attached
+    SQLite has no row locks: without the lock two processes may both win the same trial. Attached
     after the storage was built: Alembic's nested connections would deadlock.
     """
 
@@ -209,7 +215,7 @@ def _make_sqlite_transactions_immediate(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        is_reading = connection.get_execution_options().get(_READ_ONLY, False)
+        is_reading = is_for_reading or connection.get_execution_options().get(_READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
     engine.dispose()

@@ -1,6 +1,8 @@
 """A study in a project, made without training, and commands run in this process."""
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,15 @@ class Study:
             run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
             run_file.parent.mkdir(exist_ok=True)
             run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Someone else writes to the database all the while."""
+        path = self.url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
 
     def die(self) -> None:
         """Let go of everything, as the kernel does for a killed process."""

@@ -81,6 +81,19 @@ def test_the_real_dashboard_shows_the_study_and_cannot_delete_it(address: str) -
     assert detail["trials"][0]["values"] == [0.5]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_real_dashboard_does_not_wait_for_who_writes(address: str, study: Study) -> None:
+    base, _, study_id = address.rpartition("/dashboard/studies/")
+
+    with (
+        study.locked(),
+        urllib.request.urlopen(f"{base}/api/studies/{study_id}?after=0") as answer,
+    ):
+        detail = json.load(answer)
+
+    assert detail["name"] == "shop"
+
+
 def test_a_port_that_is_taken_is_an_environment_fault(address: str, study: Study) -> None:
     port = int(address.rpartition("/dashboard")[0].rpartition(":")[2])
     source = find_study(None, study.url, "shop")

@@ -82,6 +82,16 @@ def test_a_search_file_in_mid_edit_does_not_hide_the_study(run: Run, study: Stud
     assert run("status", *FILE).code == 0
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_looking_does_not_wait_for_who_writes(run: Run, study: Study, command: str) -> None:
+    study.complete(0.5)
+
+    with study.locked():
+        shown = run(command, *FILE)
+
+    assert shown.code == 0, shown.stderr
+
+
 def test_best_shows_the_run_and_where_its_file_is(run: Run, study: Study) -> None:
     study.complete(0.75, 0.5)
 
