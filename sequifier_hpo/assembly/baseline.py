@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.shards import shard_windows
+from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split

@@ -8,11 +8,11 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.baseline import baselines
 from sequifier_hpo.assembly.locate import StudySource, source_of
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.view import read_source, train_file_of
+from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 from sequifier_hpo.records import Run

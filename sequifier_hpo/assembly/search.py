@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.locate import StudySource, find_study
+from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run

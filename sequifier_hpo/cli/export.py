@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.atomic import write_atomically
 from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.report.leaderboard import results_csv
 from sequifier_hpo.report.tables import run_records

@@ -75,6 +75,12 @@ class ProjectPaths:
         return self.models / f"sequifier-{model_name}-{middle}-{epoch}.{suffix}"
 
 
+def is_model_of(model_name: str, file_name: str) -> bool:
+    """Whether a file name is one that `ProjectPaths.model` gives to a model of that name."""
+    kinds = r"-(best|last)(-embedding)?-\d+\.(onnx|pt)"
+    return re.fullmatch(re.escape(f"sequifier-{model_name}") + kinds, file_name) is not None
+
+
 def run_name(study_name: str, run_number: int) -> str:
     """Model name of a run: `{study}-run-{k}`."""
     return f"{study_name}-run-{run_number}"

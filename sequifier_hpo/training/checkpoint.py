@@ -6,12 +6,8 @@ damaged file leaves one to fall back to, and only the last when it has finished.
 every one.) A run that was stopped in the middle of an epoch leaves one more, hidden file.
 """
 
-import contextlib
-import errno
-import glob
 import hashlib
 import json
-import os
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sequifier_hpo.atomic import StagedFiles, remove_unfinished
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError
@@ -101,12 +98,15 @@ class CheckpointStore:
             EnvironmentFaultError: If the file cannot be written.
         """
         self._write(self._paths.checkpoint(self._model_name, epoch), content)
-        self._paths.interrupted_checkpoint(self._model_name).unlink(missing_ok=True)
         if is_final:
-            self._remove_unfinished()
-        kept = 1 if is_final else _KEPT_WHILE_TRAINING
-        for old_epoch in self._epochs()[kept:]:
-            self._paths.checkpoint(self._model_name, old_epoch).unlink(missing_ok=True)
+            self.tidy()
+        else:
+            self._keep(_KEPT_WHILE_TRAINING)
+
+    def tidy(self) -> None:
+        """Leave of a run that is complete the newest epoch's checkpoint and nothing else."""
+        self._keep(1)
+        self._remove_unfinished()
 
     def save_interrupted(self, content: dict[str, Any]) -> None:
         """Write the state between two epochs' checkpoints.
@@ -147,11 +147,21 @@ class CheckpointStore:
             path.unlink(missing_ok=True)
         self._remove_unfinished()
 
+    def _keep(self, num_epochs: int) -> None:
+        """Remove what the newest epochs' checkpoints make superfluous."""
+        self._paths.interrupted_checkpoint(self._model_name).unlink(missing_ok=True)
+        for old_epoch in self._epochs()[num_epochs:]:
+            self._paths.checkpoint(self._model_name, old_epoch).unlink(missing_ok=True)
+
     def _remove_unfinished(self) -> None:
-        """Remove what processes that were killed while writing left behind."""
-        pattern = f".{glob.escape(self._model_name)}-epoch-*.pt.*.tmp"
-        for path in self._paths.checkpoints.glob(pattern):
-            path.unlink(missing_ok=True)
+        """Remove what processes that were killed while writing left behind, on any host."""
+        interrupted = self._paths.interrupted_checkpoint(self._model_name).name
+
+        def is_own(name: str) -> bool:
+            epoch = self._paths.epoch_of_checkpoint(self._model_name, name)
+            return epoch is not None or name == interrupted
+
+        remove_unfinished(self._paths.checkpoints, is_own)
 
     def _epochs(self) -> list[int]:
         """Epochs of this model name that have a checkpoint, newest first."""
@@ -179,26 +189,15 @@ class CheckpointStore:
         return FoundCheckpoint(path, content)
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
-        """Write to a temporary name, flush to the disk, rename."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with StagedFiles() as files, files.open(path) as file:
                 torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except (OSError, RuntimeError) as error:
+        except RuntimeError as error:  # torch's word for a write that failed
             if is_out_of_memory(error):
                 raise
-            is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise EnvironmentFaultError(
-                f"the checkpoint {path} cannot be written: {error}",
-                "free some disk space" if is_full else "check that the folder can be written to",
+                f"cannot write {path}: {error}", "make room, then run the same command again"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
 
 class DamagedCheckpointError(Exception):

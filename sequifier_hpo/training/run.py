@@ -82,6 +82,8 @@ def _ready(
         if found is not None:
             training = Training(build_apparatus(config, data, hooks), store, fingerprint, hooks)
             if _restored(training, found, hooks):
+                if training.is_over:
+                    store.tidy()  # an attempt was killed between its last checkpoint and this
                 return training, None if found.is_own else training.judge_restored()
     store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.

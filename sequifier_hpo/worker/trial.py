@@ -1,10 +1,10 @@
 """One attempt at one trial: write its `train.yaml`, train, export, and say how it ended."""
 
-import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from sequifier_hpo.atomic import remove_unfinished, write_atomically
 from sequifier_hpo.config.train import train_yaml
 from sequifier_hpo.errors import SequifierHpoError
 from sequifier_hpo.messages import BatchDone, EpochDone, FromWorker, RunTrial, TrialEnded
@@ -30,7 +30,9 @@ def run_trial(
     log: RunLog | None = None
     try:
         if order.config_path is not None:
-            write_atomically(Path(order.config_path), train_yaml(order.config))
+            path = Path(order.config_path)
+            remove_unfinished(path.parent, path.name.__eq__)  # of an attempt that was killed
+            write_atomically(path, train_yaml(order.config))
         log = RunLog(order.config)
         result = _train(order, open_data, send, should_stop, log)
     except Exception as error:  # noqa: BLE001 - the edge of the process: an outcome, not a crash
@@ -42,21 +44,6 @@ def run_trial(
         log.close()
     send(TrialEnded(trial_number=order.trial_number, result=result))
     return result
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then give it its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Always the same name: what a killed attempt leaves is overwritten by the next one.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _train(

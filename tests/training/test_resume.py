@@ -351,15 +351,40 @@ def test_checkpoints_have_the_keys_of_sequifier(
 def test_what_a_killed_writer_left_behind_is_removed_at_the_end(
     make_config: Config, make_data: Data, run: Run
 ) -> None:
-    config = make_config(epochs=1)
-    config.paths.checkpoints.mkdir(parents=True)
-    (config.paths.checkpoints / ".small-epoch-7.pt.999.tmp").write_bytes(b"half")
-    (config.paths.checkpoints / ".small-1-epoch-7.pt.999.tmp").write_bytes(b"another run's")
+    config = make_config(epochs=1, export_generative_model=True, export_onnx=True)
+    left = {
+        config.paths.checkpoints: ["small-epoch-7.pt", ".small-interrupted.pt"],
+        config.paths.models: ["sequifier-small-best-7.onnx"],
+    }
+    others = [
+        config.paths.checkpoints / ".small-1-epoch-7.pt~elsewhere~999.tmp",
+        config.paths.models / ".sequifier-small-1-best-7.onnx~elsewhere~999.tmp",
+    ]
+    for folder, names in left.items():
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f".{name}~elsewhere~999.tmp").write_bytes(b"half")
+    for path in others:
+        path.write_bytes(b"another run's")
 
     run(config, make_data())
 
-    names = sorted(path.name for path in config.paths.checkpoints.iterdir())
-    assert names == [".small-1-epoch-7.pt.999.tmp", "small-epoch-1.pt"]
+    hidden = [path for folder in left for path in folder.iterdir() if path.name.startswith(".")]
+    assert sorted(hidden) == sorted(others)
+
+
+def test_a_run_that_was_killed_after_its_last_checkpoint_leaves_no_more_than_others(
+    make_config: Config, make_data: Data, run: Run
+) -> None:
+    config, data = make_config(epochs=3), make_data()
+    run(config, data)
+    checkpoints = config.paths.checkpoints
+    (checkpoints / "small-epoch-2.pt").write_bytes(b"superfluous")
+    (checkpoints / ".small-interrupted.pt").write_bytes(b"superfluous")
+
+    run(config, data, resume=True)
+
+    assert [path.name for path in checkpoints.iterdir()] == ["small-epoch-3.pt"]
 
 
 def test_a_failed_write_leaves_no_file_and_is_the_environments_fault(make_config: Config) -> None:
@@ -368,7 +393,7 @@ def test_a_failed_write_leaves_no_file_and_is_the_environments_fault(make_config
     config.paths.checkpoints.write_text("a file where the folder should be")
     store = CheckpointStore(config.paths, "small", print)
 
-    with pytest.raises(EnvironmentFaultError, match=r"small-epoch-1\.pt cannot be written"):
+    with pytest.raises(EnvironmentFaultError, match=r"cannot write .*small-epoch-1\.pt"):
         store.save_epoch(1, {"epoch": 1}, is_final=False)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -10,10 +11,11 @@ import torch
 from onnx import helper
 from torch import Tensor
 
+from sequifier_hpo.atomic import StagedFiles, remove_unfinished
+from sequifier_hpo.config.paths import is_model_of
 from sequifier_hpo.config.train import TrainConfig, train_yaml
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.training.export.properties import Kind, RunFacts, model_properties
-from sequifier_hpo.training.export.staging import StagedFiles
 from sequifier_hpo.training.export.transformer_graph import build_transformer
 from sequifier_hpo.training.export.verification import ExportCheck, check_format
 
@@ -63,6 +65,8 @@ def export_models(
                 exporter.stage_onnx(state, kinds)
             if config.export_pt:
                 exporter.stage_pt(state, kinds)
+    # What earlier attempts at the run left, which were killed here.
+    remove_unfinished(config.paths.models, partial(is_model_of, config.model_name))
     return [path.relative_to(config.paths.root).as_posix() for path in files.paths]
 
 

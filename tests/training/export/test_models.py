@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -256,7 +258,8 @@ def test_a_full_disk_leaves_no_file_and_is_named(
     config = make_config(tmp_path, export_pt=True)
     (tmp_path / "models").mkdir()
     # The last file to be written meets a full disk, after the others were written well.
-    last = tmp_path / "models/.sequifier-shop-run-0-last-10.pt.tmp"
+    writer = f"{socket.gethostname()}~{os.getpid()}"
+    last = tmp_path / f"models/.sequifier-shop-run-0-last-10.pt~{writer}.tmp"
     last.symlink_to("/dev/full")
 
     with pytest.raises(EnvironmentFaultError, match=r"last-10\.pt: No space left on device"):

@@ -1,0 +1,138 @@
+"""Files that appear under their names only when all of them are safely on the disk.
+
+Until then they lie beside their names, hidden, as `.{name}~{host}~{pid}.tmp`: no two writers share
+one, and it can be told whose it was.
+"""
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from sequifier_hpo.errors import EnvironmentFaultError
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_ABANDONED_SECONDS = 3600.0  # whoever began a file this long ago will not end it
+
+
+class StagedFiles:
+    """Writes files under temporary names and renames them together at the end of the block.
+
+    If the block or a write fails, the temporary files are removed and no final name is touched.
+    """
+
+    def __init__(self) -> None:
+        self._temporary: dict[Path, Path] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                for path, temporary in self._temporary.items():
+                    with _explaining(path):
+                        temporary.replace(path)
+        finally:
+            for temporary in self._temporary.values():
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[BinaryIO]:
+        """Write a file piece by piece; it gets its name at the end of the outer block.
+
+        Raises:
+            EnvironmentFaultError: If it cannot be written, because the disk is full, for example.
+        """
+        # In the same folder, since a rename is atomic only within one file system; hidden, so that
+        # nobody takes it for a result.
+        temporary = path.with_name(f".{path.name}~{socket.gethostname()}~{os.getpid()}.tmp")
+        self._temporary[path] = temporary
+        with _explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+
+    def add(self, path: Path, content: bytes | memoryview) -> None:
+        """Put a file's content on the disk; errors as those of `open`."""
+        with self.open(path) as file:
+            file.write(content)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The final names, sorted."""
+        return sorted(self._temporary)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file by a new one, and remove what dead writers of it have left.
+
+    Raises:
+        EnvironmentFaultError: If it cannot be written.
+    """
+    remove_unfinished(path.parent, path.name.__eq__, of_the_dead=True)
+    with StagedFiles() as files:
+        files.add(path, text.encode())
+
+
+def remove_unfinished(
+    folder: Path, is_concerned: Callable[[str], bool], *, of_the_dead: bool = False
+) -> None:
+    """Remove temporary files that were never given their names.
+
+    Args:
+        folder: Where they are.
+        is_concerned: Tells by a file's final name whether it is meant.
+        of_the_dead: Spare those whose writers may still be at work: processes of this host that
+            live, and those of other hosts for an hour. Without it the caller must be the only one
+            who has a right to write these files.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
+                continue
+            final, *writer = entry.name[1 : -len(".tmp")].rsplit("~", 2)
+            if len(writer) == 2 and is_concerned(final):
+                with suppress(OSError):
+                    if not (of_the_dead and _may_be_at_work(writer[0], writer[1], entry)):
+                        Path(entry.path).unlink()
+
+
+def _may_be_at_work(host: str, pid: str, entry: "os.DirEntry[str]") -> bool:
+    if host != socket.gethostname():
+        return time.time() - entry.stat().st_mtime < _ABANDONED_SECONDS
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return int(pid) != os.getpid()
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Turn a fault of the file system into an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fix = (
+            "make room, then run the same command again"
+            if error.errno in _DISK_FULL
+            else f"check that {path.parent} can be written to"
+        )
+        raise EnvironmentFaultError(f"cannot write {path}: {reason}", fix) from error
