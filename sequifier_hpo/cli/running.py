@@ -52,7 +52,7 @@ def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEn
         num_runs=before.num_runs,
         num_done=before.num_complete + before.num_failed,
         best_loss=best.validation_loss if best else None,
-        best_run=best.number if best else None,
+        best_run=f"run {best.number}" if best else None,
     )
 
     def write_results() -> None:

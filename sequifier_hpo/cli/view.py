@@ -22,6 +22,7 @@ _LINE_SECONDS = 30.0  # between two lines about progress when nothing else happe
 class _Row:
     """What is known of a running trial."""
 
+    title: str
     epochs: int
     epoch: int = 0
     fraction: float = 0.0
@@ -39,7 +40,7 @@ class SearchProgress:
     num_done: int
     """Runs that were complete or failed before, and since."""
     best_loss: float | None
-    best_run: int | None
+    best_run: str | None
     rows: dict[int, _Row] = field(default_factory=dict)
     """Run number -> state."""
     run_seconds: list[float] = field(default_factory=list)
@@ -51,7 +52,9 @@ class SearchProgress:
 
     def start(self, run: ActiveRun) -> None:
         """An attempt begins."""
-        self.rows[run.claim.run_number] = _Row(epochs=run.config.training_spec.epochs)
+        self.rows[run.claim.run_number] = _Row(
+            title=run.claim.title, epochs=run.config.training_spec.epochs
+        )
         self.num_parallel = max(self.num_parallel, len(self.rows))
 
     def epoch(self, run: ActiveRun, report: EpochReport) -> None:
@@ -78,7 +81,7 @@ class SearchProgress:
             return False
         self.run_seconds.append(time.monotonic() - run.started)
         if self.best_loss is None or loss < self.best_loss:
-            self.best_loss, self.best_run = loss, run.claim.run_number
+            self.best_loss, self.best_run = loss, run.claim.title
             return True
         return False
 
@@ -109,7 +112,7 @@ class LineView:
         """Say which run starts."""
         self._progress.start(run)
         again = " (continued)" if run.claim.is_continuation and run.attempt == 1 else ""
-        self._say(f"run {run.claim.run_number}: started{again}")
+        self._say(f"{run.claim.title}: started{again}")
 
     def trial_progressed(self, run: ActiveRun, report: BatchReport) -> None:
         """Remember it for the next line."""
@@ -123,7 +126,7 @@ class LineView:
         """Say what a run has come to."""
         is_best = self._progress.finish(run, result.best_validation_loss, counts=True)
         self._say(
-            f"run {run.claim.run_number}: validation loss {result.best_validation_loss:.6g}"
+            f"{run.claim.title}: validation loss {result.best_validation_loss:.6g}"
             f" at epoch {result.best_epoch} of {result.last_epoch}, {result.seconds:.1f} s"
             f"{', best so far' if is_best else ''}"
             f"  [{self._progress.num_done}/{self._progress.num_runs}{_left(self._progress)}]"
@@ -135,12 +138,12 @@ class LineView:
         is_final = reason != "interrupted"
         self._progress.finish(run, None, counts=is_final)
         detail = f": {result.reason}" if result.reason else ""
-        self._say(f"run {run.claim.run_number}: {reason}{detail}")
+        self._say(f"{run.claim.title}: {reason}{detail}")
         self._write_results()
 
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """Say why an attempt is repeated."""
-        self._say(f"run {run.claim.run_number}: {why}")
+        self._say(f"{run.claim.title}: {why}")
 
     def stopping(self) -> None:
         """Say that the search is about to stop."""
@@ -159,10 +162,10 @@ class LineView:
         """Say something now and then."""
         if time.monotonic() - self._last_line < _LINE_SECONDS:
             return
-        for number, row in sorted(self._progress.rows.items()):
+        for _, row in sorted(self._progress.rows.items()):
             loss = f", validation loss {row.loss:.6g}" if row.loss is not None else ""
             speed = f", {row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
-            self._say(f"run {number}: epoch {row.epoch}/{row.epochs}{loss}{speed}")
+            self._say(f"{row.title}: epoch {row.epoch}/{row.epochs}{loss}{speed}")
 
     def _say(self, text: str) -> None:
         self._last_line = time.monotonic()
@@ -203,7 +206,7 @@ class LiveView(LineView):
     def _draw(self) -> Group:
         progress = self._progress
         best = (
-            f"best {progress.best_loss:.6g} (run {progress.best_run})"
+            f"best {progress.best_loss:.6g} ({progress.best_run})"
             if progress.best_loss is not None
             else "no result yet"
         )
@@ -217,12 +220,12 @@ class LiveView(LineView):
         )
         done = progress.num_done + sum(row.fraction for row in progress.rows.values())
         table = Table.grid(padding=(0, 2))
-        for number, row in sorted(progress.rows.items()):
+        for _, row in sorted(progress.rows.items()):
             loss = f"loss {row.loss:.6g}" if row.loss is not None else "starting"
             best_here = f"best {row.best_loss:.6g}" if row.best_loss is not None else ""
             speed = f"{row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
             bar = ProgressBar(total=1.0, completed=row.fraction, width=16)
-            cells = (f"run {number}", f"epoch {row.epoch}/{row.epochs}", bar, loss, best_here)
+            cells = (row.title, f"epoch {row.epoch}/{row.epochs}", bar, loss, best_here)
             table.add_row(*cells, speed)
         overall = Table.grid()  # a bar alone would not end its line
         overall.add_row(ProgressBar(total=max(1, progress.num_runs), completed=done, width=60))

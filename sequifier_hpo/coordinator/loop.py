@@ -19,7 +19,7 @@ from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
     Claim,
     LeaseLostError,
-    SearchStudy,
+    TrialStudy,
 )
 
 _POLL_SECONDS = 1.0
@@ -95,11 +95,11 @@ Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
 
 
 class Coordinator:
-    """Runs one search to its end on this machine."""
+    """Runs a study to its end on this machine."""
 
     def __init__(
         self,
-        study: SearchStudy,
+        study: TrialStudy,
         pool: WorkerPool,
         policy: Policy,
         observer: Observer,

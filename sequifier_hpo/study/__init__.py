@@ -3,13 +3,13 @@
 from sequifier_hpo.study.locks import Lease, Owner
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
 from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaultError
-from sequifier_hpo.study.study import (
+from sequifier_hpo.study.study import SearchPlan, SearchStudy
+from sequifier_hpo.study.trials import (
     METRIC,
     Claim,
     LeaseLostError,
-    SearchPlan,
-    SearchStudy,
     SpaceChangedError,
+    TrialStudy,
 )
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "StorageFaultError",
     "StudyMissingError",
     "StudySnapshot",
+    "TrialStudy",
     "read_study",
 ]

@@ -12,7 +12,8 @@ from sequifier_hpo.records import Run
 from sequifier_hpo.study.attempts import TrialReader
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage
-from sequifier_hpo.study.study import NUM_RUNS, SPACE, STRATEGY
+from sequifier_hpo.study.study import NUM_RUNS, STRATEGY
+from sequifier_hpo.study.trials import SPACE
 
 
 class StudyMissingError(InputError):

@@ -1,66 +1,25 @@
-"""A study: claim a run, report its epochs, tell its end. All that others see of Optuna.
-
-Every change that decides who runs what is one transaction that holds the lock of the study's row
-(on SQLite: of the database). So a claim hands out each rank once across crashes, processes and
-machines, and ends exactly when all are handed out.
-"""
+"""The study of a search: which runs there are to claim, and what else a result is the result of."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from math import isfinite
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
-from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.searchspace import (
-    Cell,
-    EffectiveSpace,
-    SearchSpace,
-    describe_space,
-    differences,
-    fingerprint,
-)
+from sequifier_hpo.records import RunState
+from sequifier_hpo.searchspace import Cell, EffectiveSpace, SearchSpace
 from sequifier_hpo.study import transactions
-from sequifier_hpo.study.attempts import Attempt, TrialReader
+from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.locks import Owner
-from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, REASON, RUN, RunIndex, run_number
-from sequifier_hpo.study.samplers import RANK, distributions, make_sampler
-from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
-from sequifier_hpo.study.transactions import FinishedError, NewTrial
+from sequifier_hpo.study.runs import DUPLICATE_OF, run_number
+from sequifier_hpo.study.samplers import RANK, make_sampler
+from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.transactions import NewTrial
+from sequifier_hpo.study.trials import Task, TrialStudy
 
-METRIC = "validation_loss"
-SPACE, STRATEGY, NUM_RUNS = "space", "strategy", "num_runs"
-_FINGERPRINT = "fingerprint"
-_INHERITED = ("effective_batch_size", "oom_retries")
-"""Attributes that an attempt takes over from the one it continues."""
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-class LeaseLostError(Exception):
-    """The trial was finished by someone else: this coordinator was taken for dead."""
-
-
-class SpaceChangedError(InputError):
-    """The study in the storage was started with another search space."""
-
-    def __init__(self, name: str, lines: Sequence[str]) -> None:
-        self.lines = tuple(lines)
-        shown = "\n".join(f"      {line}" for line in lines)
-        super().__init__(
-            f"the study `{name}` was started with another search space:\n{shown}\n"
-            "      (- stored, + in the file now, ~ changed)",
-            "undo the change to go on with this study, or give the new search another "
-            "hp_search_name",
-        )
+STRATEGY, NUM_RUNS = "strategy", "num_runs"
 
 
 @dataclass(frozen=True)
@@ -77,28 +36,8 @@ class SearchPlan:
     """User attributes that describe a cell's configuration."""
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A trial that this coordinator runs."""
-
-    trial_id: int
-    trial_number: int
-    run_number: int
-    rank: int
-    cell: Cell
-    is_continuation: bool
-    """Whether an earlier trial of the run may have left a checkpoint."""
-    batch_size: int | None
-    """What an out-of-memory retry of an earlier trial had come down to; None = as configured."""
-    oom_retries: int
-
-
-class SearchStudy:
-    """The study of one search, as its coordinator sees it.
-
-    Every method that touches the storage may raise `StorageFaultError`. It can then be called
-    again with the same arguments, whether or not the storage had carried it out.
-    """
+class SearchStudy(TrialStudy):
+    """The study of one search, as its coordinator sees it."""
 
     def __init__(
         self,
@@ -119,125 +58,17 @@ class SearchStudy:
         Raises:
             SpaceChangedError: If it exists with another search space.
         """
-        self._storage = storage
         self._plan = plan
-        self._owner = owner
-        self._clock = clock
-        self._index = RunIndex()
-        self._held: set[int] = set()
-        self._to_retry: set[int] = set()
-        self._judges_from = clock()
-        parameters = distributions(plan.space)
-        self._distributions = transactions.Distributions(parameters)
-        self._sampler = make_sampler(plan.space, plan.effective, plan.strategy)
-        self._study_id = storage.patiently(self._open)
-        self._reader = TrialReader(self._study_id)
-        storage.patiently(self._catch_up)
-        storage.patiently(self._mirror_missing_duplicates)
-
-    # Reading
-
-    def runs(self) -> list[Run]:
-        """All runs so far, those of other coordinators with their newest epochs."""
-        with self._storage.reading() as connection:
-            self._take_in_new(connection)
-            foreign = self._index.unfinished.keys() - self._held
-            for attempt in self._reader.read(connection, foreign):
-                self._index.put(attempt)
-        return self._index.runs()
-
-    def is_anything_left(self) -> bool:
-        """Whether a claim may still succeed, now or when another coordinator's run is lost."""
-        with self._storage.reading() as connection:
-            self._take_in_new(connection)
-        return (
-            self._index.next_rank < self._plan.num_runs
-            or bool(self._index.unfinished)
-            or self._next_continued() is not None
+        self._proposals = make_sampler(plan.space, plan.effective, plan.strategy)
+        super().__init__(
+            storage,
+            owner,
+            name=plan.name,
+            space=plan.space,
+            sampler=self._proposals,
+            clock=clock,
         )
-
-    # Changing
-
-    def claim(self) -> Claim | None:
-        """Take the next run: an interrupted one first, else the next rank; None = all taken."""
-        self._bury_orphans()
-        with self._storage.writing() as connection:
-            transactions.lock_study(connection, self._study_id)
-            self._take_in_new(connection)
-            # The answer to a claim may have been lost on its way while the claim took effect.
-            attempt = next(self._unknown_own(), None)
-            if attempt is None:
-                rank = self._next_rank()
-                if rank is None:
-                    return None
-                attempt = self._insert_attempt(connection, rank)
-        self._index.put(attempt)
-        self._reader.last_id = max(self._reader.last_id, attempt.trial_id)
-        self._held.add(attempt.trial_id)
-        rank = attempt.system_attrs[RANK]
-        self._to_retry.discard(rank)
-        return self._claim_of(attempt, rank)
-
-    def report(
-        self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
-    ) -> None:
-        """Store an epoch's validation loss.
-
-        Raises:
-            LeaseLostError: If the trial was finished by another coordinator.
-        """
-        assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
-        with self._changing(claim) as connection:
-            transactions.report(connection, claim.trial_id, epoch, validation_loss, attributes)
-        attempt = self._index.unfinished[claim.trial_id]
-        attempt.losses[epoch] = validation_loss
-        attempt.user_attrs.update(attributes)
-        self._index.put(attempt)
-
-    def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:
-        """Store attributes of a running trial.
-
-        Raises:
-            LeaseLostError: If the trial was finished by another coordinator.
-        """
-        with self._changing(claim) as connection:
-            transactions.annotate(connection, claim.trial_id, attributes)
-        attempt = self._index.unfinished[claim.trial_id]
-        attempt.user_attrs.update(attributes)
-        self._index.put(attempt)
-
-    def beat(self, claims: Sequence[Claim]) -> None:
-        """Tell other hosts that these trials are alive."""
-        if claims:
-            with self._storage.writing() as connection:
-                transactions.beat(connection, [claim.trial_id for claim in claims])
-
-    def judge_later(self) -> None:
-        """After an outage: let everyone beat again before anyone is taken for dead."""
-        self._judges_from = self._clock() + GRACE_SECONDS
-
-    def complete(self, claim: Claim, validation_loss: float, attributes: Mapping[str, Any]) -> None:
-        """Store the result of a run, and that of the grid cells which mean the same.
-
-        Raises:
-            LeaseLostError: If the trial was finished by another coordinator.
-        """
-        assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
-        self._finish(claim, TrialState.COMPLETE, validation_loss, attributes)
-
-    def fail(self, claim: Claim, reason: str, attributes: Mapping[str, Any]) -> None:
-        """Store that an attempt failed; the reasons `interrupted` and `lost` leave it resumable.
-
-        Raises:
-            LeaseLostError: If the trial was finished by another coordinator.
-        """
-        self._finish(claim, TrialState.FAIL, None, {**attributes, REASON: reason})
-
-    def retry_failed(self) -> int:
-        """Let the next claims take the failed runs again, each once; returns how many."""
-        self._catch_up()
-        self._to_retry = set(self._index.ranks(RunState.FAILED))
-        return len(self._to_retry)
+        storage.patiently(self._mirror_missing_duplicates)
 
     def set_num_runs(self) -> None:
         """Store how many runs the study is to have now."""
@@ -245,34 +76,26 @@ class SearchStudy:
         with self._storage.writing() as connection:
             transactions.set_study_attrs(connection, self._study_id, attrs)
 
-    # Opening
+    # What there is to run
 
-    def _open(self) -> int:
-        name = self._plan.name
-        description = describe_space(self._plan.space)
-        with self._storage.faults(), self._storage.lock():
-            try:
-                study = optuna.load_study(
-                    study_name=name, storage=self._storage.cached, sampler=self._sampler
-                )
-            except KeyError:
-                study = optuna.create_study(
-                    study_name=name,
-                    storage=self._storage.cached,
-                    sampler=self._sampler,
-                    direction="minimize",
-                )
-            stored = study.user_attrs
-            if _FINGERPRINT not in stored:  # new, or its creator died before it was described
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    study.set_metric_names([METRIC])
-                stored = {SPACE: description, _FINGERPRINT: fingerprint(description)}
-                with self._storage.writing() as connection:
-                    transactions.set_study_attrs(connection, study._study_id, stored)
-        if stored[_FINGERPRINT] != fingerprint(description):
-            raise SpaceChangedError(name, differences(stored.get(SPACE, {}), description))
-        return study._study_id
+    def _next_new(self) -> int | None:
+        rank = self._index.next_rank
+        return rank if rank < self._plan.num_runs else None
+
+    def _is_wanted(self, rank: int) -> bool:  # noqa: ARG002 - whichever it is
+        return True  # whatever was begun is brought to its end
+
+    def _task(self, rank: int) -> Task:
+        cell = self._plan.effective.representative(rank)
+        return Task(cell, self._proposals.propose(rank), self._plan.describe(cell))
+
+    def _title(self, rank: int, run_number: int) -> str:  # noqa: ARG002 - runs have a number
+        return f"run {run_number}"
+
+    # Duplicates
+
+    def _add_to_completion(self, connection: Connection, attempt: Attempt) -> None:
+        self._insert_duplicates(connection, attempt)
 
     def _mirror_missing_duplicates(self) -> None:
         """Make up for the duplicates of runs that were completed when the study was a sample."""
@@ -286,183 +109,6 @@ class SearchStudy:
             for attempt in (self._index.attempts(rank)[-1] for rank in complete):
                 self._insert_duplicates(connection, attempt)
         self._catch_up()
-
-    # What others did
-
-    def _catch_up(self) -> None:
-        with self._storage.reading() as connection:
-            self._take_in_new(connection)
-
-    def _take_in_new(self, connection: Connection) -> None:
-        """Take in what is stored now; call it before the transaction changes a trial itself."""
-        for attempt in self._reader.new(connection):
-            self._index.put(attempt)
-        unfinished = self._index.unfinished.keys()
-        if unfinished:
-            for attempt in self._reader.finished(connection, unfinished):
-                self._index.put(attempt)
-
-    def _bury_orphans(self) -> None:
-        """Fail the trials whose coordinator is gone, so that their runs can be continued."""
-        foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
-        orphans = [attempt for attempt in foreign if self._is_orphan(attempt)]
-        elsewhere = [attempt.trial_id for attempt in foreign if _is_elsewhere(attempt)]
-        if elsewhere and self._clock() >= self._judges_from:
-            with self._storage.reading() as connection:
-                stale = self._reader.stale(connection, elsewhere, GRACE_SECONDS)
-            orphans += [self._index.unfinished[trial_id] for trial_id in stale]
-        for orphan in orphans:
-            with suppress(FinishedError), self._storage.writing() as connection:
-                transactions.finish_trial(
-                    connection,
-                    orphan.trial_id,
-                    TrialState.FAIL,
-                    user_attrs={REASON: "lost"},
-                    ended=datetime.now(UTC),
-                )
-
-    def _is_orphan(self, attempt: Attempt) -> bool:
-        owner = _owner_of(attempt)
-        if owner is None:
-            return True  # every trial of ours is created with its owner
-        is_other = owner.name != self._owner.name
-        return is_other and owner.is_on_this_host() and owner.is_dead()
-
-    # Claims
-
-    def _unknown_own(self) -> Iterator[Attempt]:
-        for trial_id, attempt in self._index.unfinished.items():
-            owner = _owner_of(attempt)
-            if trial_id not in self._held and owner and owner.name == self._owner.name:
-                yield attempt
-
-    def _next_continued(self) -> int | None:
-        interrupted = self._index.ranks(RunState.INTERRUPTED)
-        failed = self._to_retry.intersection(self._index.ranks(RunState.FAILED))
-        return min((*interrupted, *failed), default=None)
-
-    def _next_rank(self) -> int | None:
-        rank = self._next_continued()
-        if rank is not None:
-            return rank
-        rank = self._index.next_rank
-        return rank if rank < self._plan.num_runs else None
-
-    def _insert_attempt(self, connection: Connection, rank: int) -> Attempt:
-        earlier = self._index.attempts(rank)
-        system_attrs: dict[str, Any] = {RANK: rank}
-        inherited: dict[str, Any] = {}
-        if earlier:
-            system_attrs[RUN] = run_number(earlier[-1])
-            attrs = earlier[-1].user_attrs
-            inherited = {key: attrs[key] for key in _INHERITED if key in attrs}
-        new = NewTrial(
-            state=TrialState.RUNNING,
-            params=self._sampler.propose(rank),
-            user_attrs={
-                **self._plan.describe(self._plan.effective.representative(rank)),
-                **inherited,
-                OWNER: self._owner.model_dump_json(),
-            },
-            system_attrs=system_attrs,
-        )
-        ((trial_id, number),) = transactions.insert_trials(
-            connection, self._study_id, self._distributions, [new]
-        )
-        return Attempt(
-            trial_id=trial_id,
-            number=number,
-            state=new.state,
-            value=None,
-            params=new.params,
-            user_attrs=dict(new.user_attrs),
-            system_attrs=new.system_attrs,
-            losses={},
-            started=new.created.astimezone(),
-            ended=None,
-        )
-
-    def _claim_of(self, attempt: Attempt, rank: int) -> Claim:
-        return Claim(
-            trial_id=attempt.trial_id,
-            trial_number=attempt.number,
-            run_number=run_number(attempt),
-            rank=rank,
-            cell=self._plan.effective.representative(rank),
-            is_continuation=len(self._index.attempts(rank)) > 1,
-            batch_size=attempt.user_attrs.get("effective_batch_size"),
-            oom_retries=attempt.user_attrs.get("oom_retries", 0),
-        )
-
-    # Results
-
-    @contextmanager
-    def _changing(self, claim: Claim) -> Iterator[Connection]:
-        """A transaction that changes a trial of ours."""
-        try:
-            with self._storage.writing() as connection:
-                yield connection
-        except FinishedError:
-            self._held.discard(claim.trial_id)
-            raise LeaseLostError from None
-
-    def _finish(
-        self,
-        claim: Claim,
-        state: TrialState,
-        value: float | None,
-        attributes: Mapping[str, Any],
-    ) -> None:
-        ended = datetime.now(UTC)
-        attempt = self._index.unfinished.get(claim.trial_id)
-        if attempt is not None:
-            attempt = replace(
-                attempt,
-                state=state,
-                value=value,
-                user_attrs={**attempt.user_attrs, **attributes},
-                ended=ended.astimezone(),
-            )
-        try:
-            with self._storage.writing() as connection:
-                transactions.finish_trial(
-                    connection,
-                    claim.trial_id,
-                    state,
-                    value=value,
-                    user_attrs=attributes,
-                    ended=ended,
-                )
-                if attempt is not None and state == TrialState.COMPLETE:
-                    self._insert_duplicates(connection, attempt)
-        except FinishedError:
-            attempt = self._stored_before(claim, state, value, attributes)
-        assert attempt is not None, "a trial that was running is known to be"
-        self._index.put(attempt)
-        self._held.discard(claim.trial_id)
-
-    def _stored_before(
-        self,
-        claim: Claim,
-        state: TrialState,
-        value: float | None,
-        attributes: Mapping[str, Any],
-    ) -> Attempt:
-        """The trial, if it was we who finished it and only the answer got lost.
-
-        Raises:
-            LeaseLostError: If it was someone else.
-        """
-        with self._storage.reading() as connection:
-            stored = next(iter(self._reader.read(connection, [claim.trial_id])), None)
-        self._held.discard(claim.trial_id)
-        if stored is None:
-            raise LeaseLostError
-        self._index.put(stored)
-        found = (stored.state, stored.value, stored.user_attrs.get(REASON))
-        if found != (state, value, attributes.get(REASON)):
-            raise LeaseLostError
-        return stored
 
     def _insert_duplicates(self, connection: Connection, original: Attempt) -> None:
         """Give the other grid cells of a complete run its result."""
@@ -483,13 +129,3 @@ class SearchStudy:
             if cell not in done
         ]
         transactions.insert_trials(connection, self._study_id, self._distributions, twins)
-
-
-def _owner_of(attempt: Attempt) -> Owner | None:
-    text = attempt.user_attrs.get(OWNER)
-    return None if text is None else Owner.model_validate_json(text)
-
-
-def _is_elsewhere(attempt: Attempt) -> bool:
-    owner = _owner_of(attempt)
-    return owner is not None and not owner.is_on_this_host()
