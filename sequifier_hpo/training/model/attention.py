@@ -4,13 +4,12 @@ Axes: B batch, T positions, H query heads, K key/value heads, G = H / K query he
 head, C head size, D = H * C model width.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sequifier_hpo.config.train import ModelSpec
+from sequifier_hpo.training.model.attention_layer import AttentionLayer, is_narrow
 from sequifier_hpo.training.model.layers import Dropout, Linear
 
 
@@ -25,6 +24,8 @@ class RotaryPositions(nn.Module):
     inv_freq: Tensor
     cos: Tensor
     sin: Tensor
+    cos_table: Tensor
+    sin_table: Tensor
 
     def __init__(self, head_size: int, num_positions: int, theta: float) -> None:
         super().__init__()
@@ -36,11 +37,19 @@ class RotaryPositions(nn.Module):
         cos, sin = angles.cos(), angles.sin()
         self.register_buffer("cos", torch.cat([cos, cos], -1), persistent=False)
         self.register_buffer("sin", torch.cat([-sin, sin], -1), persistent=False)
+        for name in ("cos", "sin"):
+            table_CT = getattr(self, name).squeeze(1).t()
+            table_CT = table_CT.contiguous() if is_narrow(head_size) else table_CT
+            self.register_buffer(f"{name}_table", table_CT, persistent=False)
 
     def forward(self, x_BTHC: Tensor) -> Tensor:
         """Rotate queries or keys, (B, T, heads, C)."""
         swapped = x_BTHC.roll(x_BTHC.shape[-1] // 2, -1)
         return x_BTHC * self.cos.to(x_BTHC.dtype) + swapped * self.sin.to(x_BTHC.dtype)
+
+    def tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines, (C, T)."""
+        return self.cos_table.to(dtype), self.sin_table.to(dtype)
 
 
 class CausalSelfAttention(nn.Module):
@@ -75,40 +84,32 @@ class CausalSelfAttention(nn.Module):
         Returns:
             (B, T, D), before dropout and the residual sum.
         """
+        x_BTD = x_BTD.to(self.wq.weight.dtype)
+        # Autocast would change the number type between the steps of a closed form.
+        if x_BTD.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            return self._forward_by_hand(x_BTD, mask_TT)
+        return self._forward_fused(x_BTD)
+
+    def _forward_by_hand(self, x_BTD: Tensor, mask_TT: Tensor) -> Tensor:
+        """Use products of matrices: torch's kernel for the CPU is slower for small heads."""
+        B, T, _ = x_BTD.shape
+        K = self.num_kv_heads
+        factors = self.dropout.factors((B * K, self.num_heads // K * T, T), x_BTD.dtype)
+        tables = None if self.rope is None else self.rope.tables(x_BTD.dtype)
+        weights = (self.wq.weight, self.wk.weight, self.wv.weight, self.wo.weight)
+        y: Tensor = AttentionLayer.apply(  # type: ignore[no-untyped-call]
+            x_BTD, *weights, mask_TT, factors, tables, self.head_size
+        )
+        return y
+
+    def _forward_fused(self, x_BTD: Tensor) -> Tensor:
+        """Use torch's own kernel, which needs no mask tensor."""
         B, T, D = x_BTD.shape
         q_BTHC = self.wq(x_BTD).view(B, T, self.num_heads, self.head_size)
         k_BTKC = self.wk(x_BTD).view(B, T, self.num_kv_heads, self.head_size)
         v_BTKC = self.wv(x_BTD).view(B, T, self.num_kv_heads, self.head_size)
         if self.rope is not None:
             q_BTHC, k_BTKC = self.rope(q_BTHC), self.rope(k_BTKC)
-        # On CPU torch's fused kernel is slower for small heads, and several times slower together
-        # with `device.fast_matrix_products`.
-        attend = self._attend_by_hand if x_BTD.device.type == "cpu" else self._attend_fused
-        y: Tensor = self.wo(attend(q_BTHC, k_BTKC, v_BTKC, mask_TT).reshape(B, T, D))
-        return y
-
-    def _attend_by_hand(
-        self, q_BTHC: Tensor, k_BTKC: Tensor, v_BTKC: Tensor, mask_TT: Tensor
-    ) -> Tensor:
-        """Batched products over B * K; heads that share a key are rows of the same product."""
-        B, T, K, C = k_BTKC.shape
-        G = self.num_heads // K
-        q = q_BTHC.view(B, T, K, G, C).permute(0, 2, 3, 1, 4).reshape(B * K, G * T, C)
-        k = k_BTKC.permute(0, 2, 3, 1).reshape(B * K, C, T)
-        v = v_BTKC.transpose(1, 2).reshape(B * K, T, C)
-        mask = mask_TT.to(q.dtype)
-        if G > 1:
-            mask = mask.repeat(G, 1)
-        scores = torch.baddbmm(mask, q, k, alpha=1 / math.sqrt(C))
-        weights = self.dropout(scores.softmax(-1))
-        mixed = torch.bmm(weights.to(v.dtype), v)
-        return mixed.view(B, K, G, T, C).permute(0, 3, 1, 2, 4)
-
-    def _attend_fused(
-        self, q_BTHC: Tensor, k_BTKC: Tensor, v_BTKC: Tensor, mask_TT: Tensor
-    ) -> Tensor:
-        """Use torch's own kernel, which needs no mask tensor; `mask_TT` gives way to `is_causal`."""
-        del mask_TT
         G = self.num_heads // self.num_kv_heads
         k, v = (x.transpose(1, 2).repeat_interleave(G, 1) for x in (k_BTKC, v_BTKC))
         mixed = functional.scaled_dot_product_attention(
@@ -118,4 +119,5 @@ class CausalSelfAttention(nn.Module):
             dropout_p=self.dropout.probability if self.training else 0.0,
             is_causal=True,
         )
-        return mixed.transpose(1, 2)
+        y: Tensor = self.wo(mixed.transpose(1, 2).reshape(B, T, D))
+        return y

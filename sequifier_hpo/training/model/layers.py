@@ -4,6 +4,8 @@ Every layer casts what it receives to its own weights' type, so that any mix of
 `layer_type_dtypes` runs, with and without autocast. In float32 all casts are no-ops.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,18 +45,23 @@ class Dropout(nn.Module):
         """Zero elements in training and scale the others up; return x itself otherwise."""
         if not self.training or self.probability == 0:
             return x
-        if x.device.type == "cpu" and 0 < self._num_dropped < _NUM_LEVELS:
-            return x * self._factors(x)
-        return functional.dropout(x, self.probability)
+        if x.device.type != "cpu":
+            return functional.dropout(x, self.probability)
+        factors = self.factors(x.shape, x.dtype)
+        return x if factors is None else x * factors
 
-    def _factors(self, x: Tensor) -> Tensor:
-        """0 for what is dropped, 1 / (1 - probability) for the rest."""
-        num_elements = x.numel()
+    def factors(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor | None:
+        """What to multiply with on a CPU: 0 or 1 / (1 - probability) each; None for all 1."""
+        if not self.training or self._num_dropped == 0:
+            return None
+        if self._num_dropped == _NUM_LEVELS:
+            return torch.zeros(shape, dtype=dtype)
+        num_elements = math.prod(shape)
         # The whole range: without bounds torch leaves the sign bit 0, and with it every fourth
         # group of 16 bits would be another distribution.
         words = torch.empty((num_elements + 3) // 4, dtype=torch.int64).random_(_INT64_MIN, None)
-        levels = words.view(torch.int16)[:num_elements].view(x.shape)
-        kept = (levels >= self._num_dropped - _NUM_LEVELS // 2).to(x.dtype)
+        levels = words.view(torch.int16)[:num_elements].view(shape)
+        kept = (levels >= self._num_dropped - _NUM_LEVELS // 2).to(dtype)
         return kept.mul_(_NUM_LEVELS / (_NUM_LEVELS - self._num_dropped))
 
 

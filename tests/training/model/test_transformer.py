@@ -254,7 +254,8 @@ def test_the_fused_attention_of_gpus_equals_attention_by_hand(
 
     for layer in model.layers:
         attention: Any = layer.attn
-        monkeypatch.setattr(attention, "_attend_by_hand", attention._attend_fused)
+        fused = lambda x, _mask, attention=attention: attention._forward_fused(x)  # noqa: E731
+        monkeypatch.setattr(attention, "_forward_by_hand", fused)
     fused = model(windows(config))
 
     for target in config.target_columns:
