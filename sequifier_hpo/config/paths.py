@@ -42,6 +42,11 @@ class ProjectPaths:
         """Folder of checkpoints."""
         return self.root / "checkpoints"
 
+    @property
+    def window_cache(self) -> Path:
+        """Folder of the files that lazily loaded shards are read from; may be deleted."""
+        return self.root / "data" / "window-cache"
+
     def study_folder(self, study_name: str) -> Path:
         """Folder of one study's storage, results and report."""
         return self.root / "studies" / study_name

@@ -137,15 +137,15 @@ class TrainingSampling(FrozenModel):
     distributed: bool = False
     """Whether one run is spread over several processes."""
     load_full_data_to_ram: bool = True
-    """Whether tensor shards are loaded at once."""
+    """Whether tensor shards are loaded at once; false = as much of them as `max_ram_gb` allows."""
     max_ram_gb: PositiveFloat = 16
-    """Memory that lazily loaded shards may take, in GB."""
+    """Memory that the windows of lazily loaded shards may take, in GB; the rest stays on disk."""
     device_max_concat_length: Annotated[Int, Field(ge=2)] = 12
     """Most tensors that Sequifier concatenates at once; no effect on results."""
     world_size: PositiveInt = 1
     """Number of processes of a distributed run."""
     num_workers: NonNegativeInt = 0
-    """Number of data-loading processes."""
+    """Threads per run that read windows ahead from the disk or for a GPU; no effect on results."""
     backend: str = "nccl"
     """Communication backend of a distributed run."""
     layer_type_dtypes: dict[LayerType, DtypeName] | None = None

@@ -159,13 +159,13 @@ class TrainingSpec(FrozenModel):
     distributed: bool = False
     """Whether one run is spread over several processes."""
     load_full_data_to_ram: bool = True
-    """Whether tensor shards are loaded at once (false: when needed)."""
+    """Whether tensor shards are loaded at once (false: what `max_ram_gb` allows)."""
     max_ram_gb: PositiveFloat = 16
-    """Memory that lazily loaded shards may take, in GB."""
+    """Memory that the windows of lazily loaded shards may take, in GB; the rest stays on disk."""
     world_size: PositiveInt = 1
     """Number of processes of a distributed run."""
     num_workers: NonNegativeInt = 0
-    """Number of data-loading processes."""
+    """Threads that read ahead what is not in the device's memory; 0 = none."""
     backend: str = "nccl"
     """Communication backend of a distributed run."""
     layer_type_dtypes: dict[LayerType, DtypeName] | None = None

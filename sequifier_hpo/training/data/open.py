@@ -1,4 +1,4 @@
-"""Opens the data of a run: long tables through a reader process, tensor shards directly."""
+"""Opens the data of a run: long tables through a reader process, tensor shards directly or lazily."""
 
 import json
 import mmap
@@ -14,22 +14,24 @@ import torch
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.training.data.lazy import open_lazily
 from sequifier_hpo.training.data.shards import read_shards
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, TrainingData
 
-DataKey = tuple[tuple[str, str, int, int], ...]
+DataKey = tuple[tuple[str, str, int, int, int | None], ...]
 
 
 def open_training_data(config: TrainConfig) -> TrainingData:
-    """Load both splits, with all their columns.
+    """Open both splits, with all their columns.
 
     The tensors lie in memory that forked children share until they write to it. This process
-    starts no thread and does not load the table library. `load_full_data_to_ram: false` is
-    treated like true: shards are loaded at once.
+    starts no thread and does not load the table library. With `load_full_data_to_ram: false`,
+    shards take up to `max_ram_gb`; tables are loaded in any case.
 
     Raises:
         InputError: If a file is missing or not what `preprocess` writes.
-        EnvironmentFaultError: If the reading process is killed, as for lack of memory.
+        EnvironmentFaultError: If the reading process is killed, as for lack of memory, or the
+            file for lazy reading cannot be written.
     """
     paths = [config.training_data_path, config.validation_data_path]
     for path in paths:
@@ -39,6 +41,9 @@ def open_training_data(config: TrainConfig) -> TrainingData:
                 "run `sequifier-hpo preprocess` first, or correct the path; "
                 f"relative paths start at {Path.cwd()}",
             )
+    memory_bytes = _lazy_memory_bytes(config)
+    if memory_bytes is not None:
+        return TrainingData(*open_lazily(paths, config.paths.window_cache, memory_bytes))
     if config.read_format == "pt":
         return TrainingData(*(read_shards(path) for path in paths))
     return TrainingData(*_read_tables(paths, config.read_format))
@@ -47,9 +52,16 @@ def open_training_data(config: TrainConfig) -> TrainingData:
 def data_key(config: TrainConfig) -> DataKey:
     """Equal for two configs whose data are the same files, unchanged in between."""
     return tuple(
-        (config.read_format, path, *_version(Path(path)))
+        (config.read_format, path, *_version(Path(path)), _lazy_memory_bytes(config))
         for path in (config.training_data_path, config.validation_data_path)
     )
+
+
+def _lazy_memory_bytes(config: TrainConfig) -> int | None:
+    """Memory that the windows may take; None if they are all loaded."""
+    spec = config.training_spec
+    is_lazy = config.read_format == "pt" and not spec.load_full_data_to_ram
+    return int(spec.max_ram_gb * 1e9) if is_lazy else None
 
 
 def _version(path: Path) -> tuple[int, int]:

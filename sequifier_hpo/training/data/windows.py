@@ -1,4 +1,4 @@
-"""Stored windows of both splits, in memory, independent of what one run uses of them.
+"""Stored windows of both splits, independent of what one run uses of them.
 
 Values are kept in the type their content needs: int32 where all are whole numbers, else float32.
 Whether a column means ids or reals is up to the configuration that reads it, so the same data
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.training.data.window_file import WindowFile
 
 _FLOAT32_MAX = torch.finfo(torch.float32).max
 
@@ -22,7 +23,8 @@ class StoredColumn:
     """One column of a split."""
 
     values: Tensor
-    """(windows, L + 1), oldest item first; int32 or float32."""
+    """(windows, L + 1), oldest item first; int32 or float32. Of a split with a file, its first
+    windows only."""
     smallest: float
     largest: float
 
@@ -42,6 +44,8 @@ class SplitWindows:
     num_windows: int
     window_length: int
     """L: the longest `seq_length` these windows can serve; they hold L + 1 items."""
+    file: WindowFile | None = None
+    """Where the windows come from that are not in `columns`; None if all are."""
 
 
 @dataclass(frozen=True)
