@@ -3,20 +3,25 @@
 import glob
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from sequifier_hpo.assembly.artifacts import RunArtifacts, artifact_folder
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
-from sequifier_hpo.coordinator.loop import Coordinator, Observer, SearchEnd
+from sequifier_hpo.coordinator.loop import ActiveRun, Coordinator, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, results_csv
-from sequifier_hpo.searchspace import Cell, adjustments_at, decode
+from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
+from sequifier_hpo.searchspace import decode
 from sequifier_hpo.study import (
+    Artifact,
     Claim,
     Lease,
     SearchPlan,
@@ -33,7 +38,7 @@ def existing_runs(prepared: PreparedSearch) -> list[Run] | None:
     Raises:
         EnvironmentFaultError: If the storage cannot be reached.
     """
-    storage = Storage(prepared.storage_url, is_for_reading=True)
+    storage = Storage(prepared.storage_url)
     try:
         return list(read_study(storage, prepared.name).runs)
     except StudyMissingError:
@@ -54,6 +59,7 @@ class OpenSearch:
         """
         self.prepared = prepared
         self._storage = Storage(prepared.storage_url)
+        self._places = _places(prepared)
         self._lease = Lease.acquire(prepared.loaded.config.study_folder / "coordinators")
         plan = SearchPlan(
             name=prepared.name,
@@ -61,7 +67,9 @@ class OpenSearch:
             effective=prepared.effective,
             strategy=prepared.loaded.config.search_strategy,
             num_runs=prepared.num_runs,
-            describe=self._describe,
+            describe=partial(trial_attributes, prepared.space),
+            note=self._study_note(),
+            trial_note=partial(trial_note, prepared.space, places=self._places),
         )
         self.study = SearchStudy(self._storage, plan, self._lease.owner)
         self.study.set_num_runs()
@@ -84,6 +92,7 @@ class OpenSearch:
                 observer,
                 decode=self._decode,
                 config_path=lambda run: str(prepared.run_file(run.model_name)),
+                keep=self._keep,
             ).run()
         finally:
             pool.close()
@@ -128,16 +137,19 @@ class OpenSearch:
             notes.append(f"batch size {claim.batch_size} after {claim.oom_retries} retries")
         return config, notes
 
-    def _describe(self, cell: Cell) -> Mapping[str, Any]:
-        adjustments = adjustments_at(self.prepared.space, cell)
-        attributes: dict[str, Any] = {}
-        for parameter, index in zip(self.prepared.space.parameters, cell, strict=True):
-            values = parameter.choices[index].values
-            if len(values) > 1:  # a linked group: its label may be shortened
-                attributes.update(_readable(values))
-        if adjustments:
-            attributes["adjustments"] = "; ".join(str(adjustment) for adjustment in adjustments)
-        return attributes
+    def _keep(self, run: ActiveRun, losses: Mapping[int, float]) -> list[Artifact]:
+        folder = artifact_folder(self.prepared.loaded.config.study_folder)
+        run_file = self.prepared.run_file(run.config.model_name)
+        return RunArtifacts(self.prepared.name, folder).keep(run, run_file, losses)
+
+    def _study_note(self) -> str:
+        prepared = self.prepared
+        return study_note(
+            prepared.space,
+            num_runs=prepared.num_runs,
+            num_distinct=prepared.effective.num_distinct,
+            places=self._places,
+        )
 
 
 @contextmanager
@@ -150,17 +162,18 @@ def open_search(prepared: PreparedSearch) -> Iterator[OpenSearch]:
         search.close()
 
 
-def _readable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat values for the storage: numbers stay numbers, the rest becomes text."""
-    hidden = {"column_types", "categorical_columns", "real_columns"}
-    flat: dict[str, Any] = {}
-    for field, value in values.items():
-        if field in hidden or value is None:
-            continue
-        if isinstance(value, list):
-            flat[field] = ", ".join(map(str, value))
-        elif isinstance(value, dict):
-            flat[field] = ", ".join(f"{k}: {v}" for k, v in value.items())
-        else:
-            flat[field] = value
-    return flat
+def _places(prepared: PreparedSearch) -> Places:
+    config = prepared.loaded.config
+    paths = config.paths
+
+    def shown(path: Path) -> str:
+        return str(path.relative_to(paths.root) if path.is_relative_to(paths.root) else path)
+
+    return Places(
+        search_file=str(prepared.loaded.document.file),
+        run_file=shown(prepared.run_file("{run}")),
+        log=shown(paths.log("{run}")),
+        metrics=shown(paths.metrics("{run}")),
+        models=shown(paths.models / "sequifier-{run}-*"),
+        study_folder=shown(config.study_folder),
+    )

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
+    Artifact,
     Claim,
     LeaseLostError,
     TrialStudy,
@@ -70,6 +71,8 @@ class ActiveRun:
     notes: list[str]
     attempt: int = 1
     started: float = field(default_factory=time.monotonic)
+    train_losses: dict[int, float] = field(default_factory=dict)
+    """By epoch, as far as this coordinator has seen them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ StorageAction = (
 Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
 """Claim -> the run's configuration, and notes for its log."""
 
+Keep = Callable[[ActiveRun, Mapping[int, float]], Sequence[Artifact]]
+"""(run, its validation losses) -> files that were kept of it."""
+
 
 class Coordinator:
     """Runs a study to its end on this machine."""
@@ -106,6 +112,7 @@ class Coordinator:
         *,
         decode: Decode,
         config_path: Callable[[TrainConfig], str],
+        keep: Keep = lambda _run, _losses: (),
     ) -> None:
         """Put the parts together.
 
@@ -116,12 +123,14 @@ class Coordinator:
             observer: Who is told.
             decode: From a claim to a configuration.
             config_path: Where the run file of a configuration is written.
+            keep: Keeps the artifacts of a run that has its end.
         """
         self._study = study
         self._pool = pool
         self._observer = observer
         self._decode = decode
         self._config_path = config_path
+        self._keep = keep
         self._state = State(policy, free_slots=frozenset(pool.slots))
         self._runs: dict[int, ActiveRun] = {}
         self._outbox: Outbox[StorageAction] = Outbox(
@@ -342,6 +351,7 @@ class Coordinator:
         self._observer.trial_started(run)
 
     def _store_epoch(self, run: ActiveRun, report: EpochReport) -> None:
+        run.train_losses[report.epoch] = report.train_loss
         self._study.report(run.claim, report.epoch, report.validation_loss, {})
         self._observer.epoch_ended(run, report)
 
@@ -349,13 +359,15 @@ class Coordinator:
         self, run: ActiveRun, action: reducer.StoreResult | reducer.StoreFailure
     ) -> None:
         attributes = _attributes(run, action.trial, action.result)
+        is_to_be_continued = action.result.kind == OutcomeKind.INTERRUPTED
+        artifacts = () if is_to_be_continued else self._keep(run, self._study.losses(run.claim))
         if isinstance(action, reducer.StoreResult):
             loss = action.result.best_validation_loss
             assert loss is not None, "a completed run has a loss"
-            self._study.complete(run.claim, loss, attributes)
+            self._study.complete(run.claim, loss, attributes, artifacts)
         else:
             explained = {**attributes, "explanation": action.result.reason}
-            self._study.fail(run.claim, action.reason, explained)
+            self._study.fail(run.claim, action.reason, explained, artifacts)
         self._forget(run.claim.trial_number)
         if isinstance(action, reducer.StoreResult):
             self._observer.trial_completed(run, action.result)

@@ -1,7 +1,7 @@
 """The search space: compiled from the search file, decoded into train configs. Pure values."""
 
-from sequifier_hpo.searchspace.compile import compile_space
-from sequifier_hpo.searchspace.decode import adjustments_at, decode
+from sequifier_hpo.searchspace.compile import compile_space, value_text
+from sequifier_hpo.searchspace.decode import decode, values_at
 from sequifier_hpo.searchspace.effective import EffectiveSpace
 from sequifier_hpo.searchspace.fingerprint import describe_space, differences, fingerprint
 from sequifier_hpo.searchspace.overview import (
@@ -28,7 +28,6 @@ __all__ = [
     "SearchSpace",
     "SpaceSizes",
     "adjusted_cells",
-    "adjustments_at",
     "compile_space",
     "decode",
     "describe_space",
@@ -36,4 +35,6 @@ __all__ = [
     "fingerprint",
     "measure",
     "same_runs",
+    "value_text",
+    "values_at",
 ]

@@ -63,7 +63,9 @@ def _candidates(config: SearchConfig) -> Iterator[Parameter]:
 
 def _independent(holder: Any, field: str) -> Parameter:
     values = getattr(holder, field)
-    choices = (Choice(_label(i, _shown(value)), {field: value}) for i, value in enumerate(values))
+    choices = (
+        Choice(_label(i, value_text(value)), {field: value}) for i, value in enumerate(values)
+    )
     return Parameter(field, tuple(choices))
 
 
@@ -78,16 +80,17 @@ def _row_text(group: LinkedGroup, row: Mapping[str, Any], varying: list[str]) ->
     if group is DATA_SCHEMA:
         return ", ".join(row["input_columns"])
     anchor = row[group.anchor]
-    parts = [f"{group.anchor}={_shown(anchor)}"]
+    parts = [f"{group.anchor}={value_text(anchor)}"]
     parts += [
-        f"{field}={_shown(row[field])}"
+        f"{field}={value_text(row[field])}"
         for field in varying
         if field != group.anchor and row[field] is not None and row[field] != anchor
     ]
     return " ".join(parts)
 
 
-def _shown(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of the search file, short enough for a table."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -95,12 +98,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict) and "name" in value:
-        arguments = [f"{k}={_shown(v)}" for k, v in value.items() if k != "name"]
+        arguments = [f"{k}={value_text(v)}" for k, v in value.items() if k != "name"]
         return " ".join([str(value["name"]), *arguments])
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {_shown(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {value_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_shown(item) for item in value) + "]"
+        return "[" + ", ".join(value_text(item) for item in value) + "]"
     return str(value)
 
 

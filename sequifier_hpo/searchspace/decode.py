@@ -24,9 +24,9 @@ def decode(
     return assert_valid(config), adjustments
 
 
-def adjustments_at(space: SearchSpace, cell: Cell) -> list[Adjustment]:
-    """What makes the configuration at a cell valid, without building it."""
-    return resolve(space.values(cell), space.column_order)[1]
+def values_at(space: SearchSpace, cell: Cell) -> tuple[dict[str, Any], list[Adjustment]]:
+    """Field values as they are trained at a cell, and what was adjusted, without a train config."""
+    return resolve(space.values(cell), space.column_order)
 
 
 def _train_fields(

@@ -1,6 +1,7 @@
 """The study: all that the other rooms see of Optuna and its storages."""
 
 from sequifier_hpo.study.locks import Lease, Owner
+from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
 from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaultError
 from sequifier_hpo.study.study import SearchPlan, SearchStudy
@@ -15,6 +16,7 @@ from sequifier_hpo.study.trials import (
 __all__ = [
     "HEARTBEAT_SECONDS",
     "METRIC",
+    "Artifact",
     "Claim",
     "Lease",
     "LeaseLostError",

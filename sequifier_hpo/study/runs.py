@@ -5,7 +5,6 @@ gives the run its number, a later one continues it after an interruption.
 """
 
 from collections.abc import Collection
-from typing import Any
 
 from optuna.trial import TrialState
 
@@ -19,8 +18,10 @@ DUPLICATE_OF = "duplicate_of"
 """User attribute: number of the run whose result a duplicate grid cell took."""
 REASON = "reason"
 """User attribute: why a trial failed."""
-OWNER = "owner"
-"""User attribute: the coordinator that runs the trial, as JSON."""
+OWNER = "sequifier_hpo:owner"
+"""System attribute: the coordinator that runs the trial, as JSON."""
+_OWNER_BEFORE = "owner"
+"""The user attribute that it was once, and its name among the attributes of a run."""
 MAX_LOST_ATTEMPTS = 5
 """A run whose coordinator died this often before an epoch of it ended is not tried again: it may be
 what takes the machine down."""
@@ -90,6 +91,12 @@ class RunIndex:
         return [self._runs[number] for number in sorted(self._runs)]
 
 
+def owner_text(attempt: Attempt) -> str | None:
+    """The coordinator that runs a trial, as JSON; None if the trial is not ours."""
+    owner = attempt.system_attrs.get(OWNER, attempt.user_attrs.get(_OWNER_BEFORE))
+    return None if owner is None else str(owner)
+
+
 def run_number(attempt: Attempt) -> int:
     """Number of the run a trial belongs to."""
     return int(attempt.system_attrs.get(RUN, attempt.number))
@@ -121,7 +128,7 @@ def _run(attempts: list[Attempt]) -> Run:
         validation_loss=newest.value if newest.state == TrialState.COMPLETE else None,
         labels=newest.params,
         losses=losses,
-        attributes=dict[str, Any](newest.user_attrs),
+        attributes={**newest.user_attrs, _OWNER_BEFORE: owner_text(newest)},
         reason=str(newest.user_attrs.get(REASON, "")),
         duplicate_of=newest.user_attrs.get(DUPLICATE_OF),
         started=attempts[0].started,

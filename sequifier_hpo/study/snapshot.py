@@ -13,7 +13,7 @@ from sequifier_hpo.study.attempts import TrialReader
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.study import NUM_RUNS, STRATEGY
-from sequifier_hpo.study.trials import SPACE
+from sequifier_hpo.study.trials import SPACE, stored_identity
 
 
 class StudyMissingError(InputError):
@@ -53,13 +53,14 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
         attrs = study.user_attrs
     index = RunIndex()
     with storage.reading() as connection:
+        identity = stored_identity(connection, study)
         for attempt in TrialReader(study._study_id).new(connection):
             index.put(attempt)
     return StudySnapshot(
         name=name,
         strategy=attrs.get(STRATEGY, ""),
         num_runs=attrs.get(NUM_RUNS, 0),
-        space=attrs.get(SPACE, {}),
+        space=identity.get(SPACE, {}),
         runs=tuple(index.runs()),
         read_at=datetime.now().astimezone(),
     )

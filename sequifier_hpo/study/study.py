@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from optuna.trial import TrialState
@@ -20,6 +21,7 @@ from sequifier_hpo.study.transactions import NewTrial
 from sequifier_hpo.study.trials import Task, TrialStudy
 
 STRATEGY, NUM_RUNS = "strategy", "num_runs"
+"""User attributes of the study."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class SearchPlan:
     """Distinct runs in all: ranks 0 ... num_runs-1."""
     describe: Callable[[Cell], Mapping[str, Any]]
     """User attributes that describe a cell's configuration."""
+    note: str = ""
+    """Markdown that says what the study is; "" = none."""
+    trial_note: Callable[[Cell, int], str] | None = None
+    """(cell, run number) -> Markdown that describes the run; None = no notes."""
 
 
 class SearchStudy(TrialStudy):
@@ -71,10 +77,13 @@ class SearchStudy(TrialStudy):
         storage.patiently(self._mirror_missing_duplicates)
 
     def set_num_runs(self) -> None:
-        """Store how many runs the study is to have now."""
+        """Store how many runs the study is to have now, and the note that says what it is."""
         attrs = {NUM_RUNS: self._plan.num_runs, STRATEGY: self._plan.strategy}
         with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
             transactions.set_study_attrs(connection, self._study_id, attrs)
+            if self._plan.note:
+                transactions.note_study(connection, self._study_id, self._plan.note)
 
     # What there is to run
 
@@ -87,7 +96,13 @@ class SearchStudy(TrialStudy):
 
     def _task(self, rank: int) -> Task:
         cell = self._plan.effective.representative(rank)
-        return Task(cell, self._proposals.propose(rank), self._plan.describe(cell))
+        return Task(
+            cell, self._proposals.propose(rank), self._plan.describe(cell), self._note(cell)
+        )
+
+    def _note(self, cell: Cell) -> Callable[[int], str] | None:
+        write = self._plan.trial_note
+        return None if write is None else partial(write, cell)
 
     def _title(self, rank: int, run_number: int) -> str:  # noqa: ARG002 - runs have a number
         return f"run {run_number}"
@@ -117,15 +132,20 @@ class SearchStudy(TrialStudy):
             return
         transactions.lock_study(connection, self._study_id)
         done = {self._plan.space.cell_of(a.params) for a in self._index.duplicates.get(rank, [])}
+        cells = [cell for cell in self._plan.effective.duplicates(rank) if cell not in done]
+        run = run_number(original)
         twins = [
             NewTrial(
                 state=TrialState.COMPLETE,
                 value=original.value,
                 params=self._plan.space.labels(cell),
-                user_attrs={**self._plan.describe(cell), DUPLICATE_OF: run_number(original)},
+                user_attrs={**self._plan.describe(cell), DUPLICATE_OF: run},
                 system_attrs={RANK: rank},
             )
-            for cell in self._plan.effective.duplicates(rank)
-            if cell not in done
+            for cell in cells
         ]
-        transactions.insert_trials(connection, self._study_id, self._distributions, twins)
+        inserted = transactions.insert_trials(
+            connection, self._study_id, self._distributions, twins
+        )
+        for (trial_id, number), cell in zip(inserted, cells, strict=True):
+            self._note_trial(connection, trial_id, number, run, self._note(cell))

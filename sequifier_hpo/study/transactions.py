@@ -13,13 +13,15 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.study import notes
 
 STUDIES: Any = models.StudyModel.__table__
 STUDY_ATTRS: Any = models.StudyUserAttributeModel.__table__
+STUDY_SYSTEM_ATTRS: Any = models.StudySystemAttributeModel.__table__
 TRIALS: Any = models.TrialModel.__table__
 PARAMS: Any = models.TrialParamModel.__table__
 VALUES: Any = models.TrialValueModel.__table__
@@ -151,15 +153,18 @@ def finish_trial(
     *,
     value: float | None = None,
     user_attrs: Mapping[str, Any],
+    artifacts: Sequence[notes.Artifact] = (),
     ended: datetime,
 ) -> None:
-    """Set attributes, value and final state of a running trial.
+    """Set attributes, artifacts, value and final state of a running trial.
 
     Raises:
         FinishedError: If it is finished already.
     """
     _lock_running(connection, trial_id)
     _put_attrs(connection, USER_ATTRS, "trial_id", trial_id, user_attrs)
+    described = notes.artifact_attributes(artifacts)
+    _put_attrs(connection, SYSTEM_ATTRS, "trial_id", trial_id, described)
     if value is not None:
         connection.execute(insert(VALUES), [_value_row(trial_id, value)])
     connection.execute(
@@ -210,6 +215,44 @@ def beat(connection: Connection, trial_ids: Iterable[int]) -> None:
 def set_study_attrs(connection: Connection, study_id: int, attrs: Mapping[str, Any]) -> None:
     """Set user attributes of a study."""
     _put_attrs(connection, STUDY_ATTRS, "study_id", study_id, attrs)
+
+
+def note_trial(connection: Connection, study_id: int, trial_id: int, body: str) -> None:
+    """Put a note on a trial that has none."""
+    set_study_system_attrs(connection, study_id, notes.note_attributes(body, trial_id))
+
+
+def note_study(connection: Connection, study_id: int, body: str) -> None:
+    """Put a note on a locked study in the place of our last one; a person's own is left alone."""
+    columns = STUDY_SYSTEM_ATTRS.c
+    is_note = (columns.study_id == study_id) & columns.key.startswith(
+        "dashboard:note_", autoescape=True
+    )
+    stored = connection.execute(select(columns.key, columns.value_json).where(is_note)).all()
+    known = {key: json.loads(text) for key, text in stored}
+    if known and notes.note_of(known)["version"] != notes.OUR_VERSION:
+        return
+    attrs = notes.note_attributes(body)
+    superfluous = known.keys() - attrs.keys()
+    if superfluous:
+        connection.execute(delete(STUDY_SYSTEM_ATTRS).where(is_note, columns.key.in_(superfluous)))
+    _put_attrs(connection, STUDY_SYSTEM_ATTRS, "study_id", study_id, attrs)
+
+
+def study_system_attrs(
+    connection: Connection, study_id: int, keys: Iterable[str]
+) -> dict[str, Any]:
+    """Some of a study's system attributes: all of them may be thousands of notes."""
+    columns = STUDY_SYSTEM_ATTRS.c
+    query = select(columns.key, columns.value_json).where(
+        columns.study_id == study_id, columns.key.in_(list(keys))
+    )
+    return {key: json.loads(text) for key, text in connection.execute(query)}
+
+
+def set_study_system_attrs(connection: Connection, study_id: int, attrs: Mapping[str, Any]) -> None:
+    """Set system attributes of a study."""
+    _put_attrs(connection, STUDY_SYSTEM_ATTRS, "study_id", study_id, attrs)
 
 
 def _lock_running(connection: Connection, trial_id: int) -> None:

@@ -31,14 +31,15 @@ from sequifier_hpo.searchspace import (
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.locks import Owner
-from sequifier_hpo.study.runs import OWNER, REASON, RUN, RunIndex, run_number
+from sequifier_hpo.study.notes import MAX_TRIAL_NOTES, Artifact
+from sequifier_hpo.study.runs import OWNER, REASON, RUN, RunIndex, owner_text, run_number
 from sequifier_hpo.study.samplers import RANK, distributions
 from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
 from sequifier_hpo.study.transactions import FinishedError, NewTrial
 
 METRIC = "validation_loss"
-SPACE = "space"
-_FINGERPRINT = "fingerprint"
+SPACE, _FINGERPRINT = "sequifier_hpo:space", "sequifier_hpo:fingerprint"
+"""System attributes of the study."""
 _INHERITED = ("effective_batch_size", "oom_retries")
 """Attributes that an attempt takes over from the one it continues."""
 
@@ -90,6 +91,8 @@ class Task:
     """The cell as Optuna stores it: parameter -> label."""
     attributes: Mapping[str, Any]
     """User attributes that a trial begins with."""
+    note: Callable[[int], str] | None = None
+    """Run number -> Markdown that describes the run; None = no note."""
 
 
 class TrialStudy(ABC):
@@ -179,6 +182,11 @@ class TrialStudy(ABC):
             self._is_wanted(attempt.system_attrs[RANK]) for attempt in unfinished
         )
 
+    def losses(self, claim: Claim) -> Mapping[int, float]:
+        """Validation loss per epoch of the run of a claim, those of earlier attempts included."""
+        attempts = self._index.attempts(claim.rank)
+        return {epoch: loss for attempt in attempts for epoch, loss in attempt.losses.items()}
+
     # Changing
 
     def claim(self) -> Claim | None:
@@ -239,22 +247,35 @@ class TrialStudy(ABC):
         """After an outage: let everyone beat again before anyone is taken for dead."""
         self._judges_from = self._clock() + GRACE_SECONDS
 
-    def complete(self, claim: Claim, validation_loss: float, attributes: Mapping[str, Any]) -> None:
+    def complete(
+        self,
+        claim: Claim,
+        validation_loss: float,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
         """Store the result of a run, and that of the grid cells which mean the same.
 
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
         assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
-        self._finish(claim, TrialState.COMPLETE, validation_loss, attributes)
+        self._finish(claim, TrialState.COMPLETE, validation_loss, attributes, artifacts)
 
-    def fail(self, claim: Claim, reason: str, attributes: Mapping[str, Any]) -> None:
+    def fail(
+        self,
+        claim: Claim,
+        reason: str,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
         """Store that an attempt failed; the reasons `interrupted` and `lost` leave it resumable.
 
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
-        self._finish(claim, TrialState.FAIL, None, {**attributes, REASON: reason})
+        attributes = {**attributes, REASON: reason}
+        self._finish(claim, TrialState.FAIL, None, attributes, artifacts)
 
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
@@ -279,14 +300,15 @@ class TrialStudy(ABC):
                     sampler=self._sampler,
                     direction="minimize",
                 )
-            stored = study.user_attrs
+            with self._storage.reading() as connection:
+                stored = stored_identity(connection, study)
             if _FINGERPRINT not in stored:  # new, or its creator died before it was described
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     study.set_metric_names([METRIC])
                 stored = {SPACE: description, _FINGERPRINT: fingerprint(description)}
                 with self._storage.writing() as connection:
-                    transactions.set_study_attrs(connection, study._study_id, stored)
+                    transactions.set_study_system_attrs(connection, study._study_id, stored)
         if stored[_FINGERPRINT] != fingerprint(description):
             raise SpaceChangedError(name, differences(stored.get(SPACE, {}), description))
         return study._study_id
@@ -351,7 +373,7 @@ class TrialStudy(ABC):
 
     def _insert_attempt(self, connection: Connection, rank: int) -> Attempt:
         earlier = self._index.attempts(rank)
-        system_attrs: dict[str, Any] = {RANK: rank}
+        system_attrs: dict[str, Any] = {RANK: rank, OWNER: self._owner.model_dump_json()}
         inherited: dict[str, Any] = {}
         if earlier:
             system_attrs[RUN] = run_number(earlier[-1])
@@ -364,13 +386,14 @@ class TrialStudy(ABC):
             user_attrs={
                 **task.attributes,
                 **inherited,
-                OWNER: self._owner.model_dump_json(),
             },
             system_attrs=system_attrs,
         )
         ((trial_id, number),) = transactions.insert_trials(
             connection, self._study_id, self._distributions, [new]
         )
+        run = system_attrs.get(RUN, number)
+        self._note_trial(connection, trial_id, number, run, task.note)
         return Attempt(
             trial_id=trial_id,
             number=number,
@@ -383,6 +406,18 @@ class TrialStudy(ABC):
             started=new.created.astimezone(),
             ended=None,
         )
+
+    def _note_trial(
+        self,
+        connection: Connection,
+        trial_id: int,
+        number: int,
+        run: int,
+        write: Callable[[int], str] | None,
+    ) -> None:
+        """Put a note on a new trial of a run."""
+        if write is not None and number < MAX_TRIAL_NOTES:
+            transactions.note_trial(connection, self._study_id, trial_id, write(run))
 
     def _claim_of(self, attempt: Attempt, rank: int) -> Claim:
         run = run_number(attempt)
@@ -416,6 +451,7 @@ class TrialStudy(ABC):
         state: TrialState,
         value: float | None,
         attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact],
     ) -> None:
         ended = datetime.now(UTC)
         attempt = self._index.unfinished.get(claim.trial_id)
@@ -435,6 +471,7 @@ class TrialStudy(ABC):
                     state,
                     value=value,
                     user_attrs=attributes,
+                    artifacts=artifacts,
                     ended=ended,
                 )
                 if attempt is not None and state == TrialState.COMPLETE:
@@ -469,8 +506,18 @@ class TrialStudy(ABC):
         return stored
 
 
+def stored_identity(connection: Connection, study: optuna.Study) -> dict[str, Any]:
+    """The stored space and its fingerprint; they were user attributes once."""
+    keys = (SPACE, _FINGERPRINT)
+    stored = transactions.study_system_attrs(connection, study._study_id, keys)
+    if _FINGERPRINT in stored:
+        return stored
+    attrs = study.user_attrs
+    return {key: attrs[old] for key in keys if (old := key.partition(":")[2]) in attrs}
+
+
 def _owner_of(attempt: Attempt) -> Owner | None:
-    text = attempt.user_attrs.get(OWNER)
+    text = owner_text(attempt)
     return None if text is None else Owner.model_validate_json(text)
 
 

@@ -1,4 +1,4 @@
-"""Time what a coordinator itself spends on a trial: claim, 3 reports, result, leaderboard.
+"""Time what a coordinator itself spends on a trial: claim, 3 reports, artifacts, result, leaderboard.
 
 Nothing is trained: a stub takes the place of the objective. The space is a grid of 10,240 cells in
 12 parameters.
@@ -15,16 +15,20 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from sequifier_hpo.assembly.artifacts import RunArtifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.coordinator.loop import ActiveRun
 from sequifier_hpo.report.leaderboard import results_csv
-from sequifier_hpo.searchspace import EffectiveSpace, compile_space
-from sequifier_hpo.study import Lease, SearchPlan, SearchStudy, Storage
+from sequifier_hpo.report.notes import Places, trial_attributes, trial_note
+from sequifier_hpo.searchspace import EffectiveSpace, SearchSpace, compile_space, decode
+from sequifier_hpo.study import Artifact, Lease, SearchPlan, SearchStudy, Storage
 
 NUM_REPORTS = 3
 WINDOW = 500
@@ -68,6 +72,14 @@ SEARCH = {
         "optimizer": [{"name": "Adam"}, {"name": "AdamW"}],
     },
 }
+PLACES = Places(
+    search_file="configs/search.yaml",
+    run_file="configs/hp_search/{run}.yaml",
+    log="logs/sequifier-{run}.log",
+    metrics="logs/sequifier-{run}-metrics.jsonl",
+    models="models/sequifier-{run}-*",
+    study_folder="studies/stub",
+)
 T = TypeVar("T")
 
 
@@ -84,7 +96,7 @@ class Stopwatch:
         return result
 
 
-def open_study(folder: Path, url: str) -> SearchStudy:
+def open_study(folder: Path, url: str) -> tuple[SearchStudy, SearchSpace]:
     (folder / "metadata.json").write_text(json.dumps(METADATA))
     path = folder / "search.yaml"
     path.write_text(yaml.safe_dump({**SEARCH, "project_root": str(folder)}))
@@ -96,16 +108,30 @@ def open_study(folder: Path, url: str) -> SearchStudy:
         f"{effective.num_distinct:,} of them distinct",
         file=sys.stderr,
     )
-    plan = SearchPlan("stub", space, effective, "grid", effective.num_distinct, lambda _: {})
-    return SearchStudy(Storage(url), plan, Lease.acquire(folder / "coordinators").owner)
+    plan = SearchPlan(
+        "stub",
+        space,
+        effective,
+        "grid",
+        effective.num_distinct,
+        describe=partial(trial_attributes, space),
+        trial_note=partial(trial_note, space, places=PLACES),
+    )
+    study = SearchStudy(Storage(url), plan, Lease.acquire(folder / "coordinators").owner)
+    return study, space
 
 
-def run(study: SearchStudy, num_trials: int, results: Path) -> Stopwatch:
+def run(study: SearchStudy, space: SearchSpace, num_trials: int, folder: Path) -> Stopwatch:
     watch = Stopwatch()
+    results = folder / "results.csv"
+    artifacts = RunArtifacts("stub", folder / "artifacts")
     write_from = 0.0
 
     def write() -> None:
         results.write_text(results_csv("stub", study.runs()))
+
+    def keep(run: ActiveRun) -> list[Artifact]:
+        return artifacts.keep(run, folder / "search.yaml", study.losses(run.claim))
 
     for i in range(num_trials):
         began, cpu_began = time.perf_counter(), time.process_time()
@@ -116,7 +142,10 @@ def run(study: SearchStudy, num_trials: int, results: Path) -> Stopwatch:
         for epoch in range(1, NUM_REPORTS + 1):
             watch.time("report", study.report, claim, epoch, loss / epoch, {})
         attributes = {"run": f"stub-run-{i}", "best_epoch": 3, "seconds": 1.5, "oom_retries": 0}
-        watch.time("complete", study.complete, claim, loss / 3, attributes)
+        config, _ = decode(space, claim.cell, claim.run_number, device="cpu")
+        active = ActiveRun(claim, config, [], train_losses=dict.fromkeys(range(1, 4), 1.0))
+        kept = watch.time("artifacts", keep, active)
+        watch.time("complete", study.complete, claim, loss / 3, attributes, kept)
         if time.perf_counter() > write_from:
             watch.time("leaderboard", write)
             spent = watch.seconds["leaderboard"][-1]
@@ -135,7 +164,7 @@ def show(watch: Stopwatch) -> None:
             f"{start:6}-{start + len(trials[window]):6}  {1000 * statistics.mean(trials[window]):6.2f}"
             f"  {1000 * statistics.mean(cpu[window]):6.2f}"
         )
-    for step in ("claim", "report", "complete", "leaderboard"):
+    for step in ("claim", "report", "artifacts", "complete", "leaderboard"):
         values = watch.seconds[step]
         first, last = values[: len(values) // 10 or 1], values[-(len(values) // 10 or 1) :]
         print(
@@ -156,7 +185,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         url = arguments.storage or sqlite_url(folder / "study.db")
-        watch = run(open_study(folder, url), arguments.trials, folder / "results.csv")
+        watch = run(*open_study(folder, url), arguments.trials, folder)
         show(watch)
         began = time.perf_counter()
         open_study(folder, url)

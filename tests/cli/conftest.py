@@ -4,15 +4,19 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sequifier_hpo.assembly.artifacts import RunArtifacts, artifact_folder
 from sequifier_hpo.cli.main import app, exit_code_of
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
-from sequifier_hpo.searchspace import EffectiveSpace, compile_space
+from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
+from sequifier_hpo.searchspace import EffectiveSpace, compile_space, decode
 from sequifier_hpo.study import Lease, SearchPlan, SearchStudy, Storage
 from tests.conftest import WriteSearch
 
@@ -50,7 +54,27 @@ class Study:
         config = load_search(file).config
         space = compile_space(config)
         effective = EffectiveSpace(space, config.seed)
-        plan = SearchPlan("shop", space, effective, "grid", effective.num_distinct, lambda _: {})
+        places = Places(
+            search_file=str(file),
+            run_file="configs/hp_search/{run}.yaml",
+            log="logs/sequifier-{run}.log",
+            metrics="logs/sequifier-{run}-metrics.jsonl",
+            models="models/sequifier-{run}-*",
+            study_folder=str(config.study_folder),
+        )
+        num_runs = effective.num_distinct
+        plan = SearchPlan(
+            "shop",
+            space,
+            effective,
+            "grid",
+            num_runs,
+            describe=partial(trial_attributes, space),
+            note=study_note(space, num_runs=num_runs, num_distinct=num_runs, places=places),
+            trial_note=partial(trial_note, space, places=places),
+        )
+        self._space = space
+        self._artifacts = RunArtifacts("shop", artifact_folder(config.study_folder))
         self.url = sqlite_url(config.study_folder / "study.db")
         self.storage = Storage(self.url)
         self._lease = Lease.acquire(config.study_folder / "coordinators")
@@ -65,10 +89,13 @@ class Study:
             self.study.report(claim, 1, loss + 1, {})
             self.study.report(claim, 2, loss, {})
             attributes: dict[str, Any] = {"best_epoch": 2, "seconds": 3.5, "num_parameters": 1234}
-            self.study.complete(claim, loss, attributes)
             run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
             run_file.parent.mkdir(exist_ok=True)
             run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
+            train_config, _ = decode(self._space, claim.cell, claim.run_number, device="cpu")
+            active = ActiveRun(claim, train_config, notes=[], train_losses={1: loss})
+            kept = self._artifacts.keep(active, run_file, self.study.losses(claim))
+            self.study.complete(claim, loss, attributes, kept)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,10 +1,13 @@
 """The dashboard: what it lets in, and that it shows the study."""
 
 import json
+import shutil
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,8 @@ from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.errors import EnvironmentFaultError
 from tests.cli.conftest import Run, Study
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+"""The browser as Debian and Ubuntu name it."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -25,7 +30,7 @@ def ask(path: str, *, method: str = "GET", host: str = "127.0.0.1:8080", changes
         start_response("200 OK", [])
         return [b""]
 
-    guard = guarded(application, hosts=LOOPBACK, allow_changes=changes)
+    guard = guarded(application, artifacts=Path("artifacts"), hosts=LOOPBACK, allow_changes=changes)
     environ = {"PATH_INFO": path, "REQUEST_METHOD": method, "HTTP_HOST": host}
     guard(environ, lambda status, headers: answers.append(status))
     return answers[0]
@@ -92,6 +97,85 @@ def test_the_real_dashboard_does_not_wait_for_who_writes(address: str, study: St
         detail = json.load(answer)
 
     assert detail["name"] == "shop"
+
+
+def fetched(address: str) -> tuple[str, str]:
+    """Content type and text of what is served there."""
+    with urllib.request.urlopen(address) as answer:
+        return answer.headers.get_content_type(), answer.read().decode()
+
+
+# The dashboard's framework uses what Python 3.13 removes.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_real_dashboard_serves_notes_and_artifacts(address: str) -> None:
+    base, _, study_id = address.rpartition("/dashboard/studies/")
+
+    detail = json.loads(fetched(f"{base}/api/studies/{study_id}?after=0")[1])
+
+    (trial,) = detail["trials"]
+    assert detail["note"]["body"].startswith("# `shop`")
+    assert trial["note"]["body"].startswith("# `shop-run-0`")
+    found = {
+        artifact["filename"]: fetched(
+            f"{base}/artifacts/{study_id}/{trial['trial_id']}/{artifact['artifact_id']}"
+        )
+        for artifact in trial["artifacts"]
+    }
+    assert found["train.yaml"] == ("text/yaml", "model_name: shop-run-0\n")
+    assert found["loss-curve.svg"][0] == "image/svg+xml"
+    assert found["loss-curve.svg"][1].startswith("<svg")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_artifact_of_another_machine_is_said_to_be_there(address: str, study: Study) -> None:
+    base, _, study_id = address.rpartition("/dashboard/studies/")
+    for file in Path("studies/shop/artifacts").iterdir():
+        file.unlink()
+    trial = json.loads(fetched(f"{base}/api/studies/{study_id}?after=0")[1])["trials"][0]
+    artifact = trial["artifacts"][0]["artifact_id"]
+
+    with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+        fetched(f"{base}/artifacts/{study_id}/{trial['trial_id']}/{artifact}")
+
+    assert "on the machine that trained the run" in caught.value.read().decode()
+    caught.value.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("/note", ["Which configuration predicts", "hyperparameter-search", "shop-split1.parquet"]),
+        ("/trials?numbers=0", ["shop-run-0", "loss-curve.svg", "train.yaml", "best_epoch"]),
+    ],
+)
+def test_a_browser_shows_the_notes_and_the_loss_curve(
+    address: str, tmp_path: Path, page: str, shown: list[str]
+) -> None:
+    assert CHROMIUM is not None
+
+    document = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",  # for containers, where tests may run as root
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
+            f"--user-data-dir={tmp_path / 'browser'}",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            address + page,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    ).stdout
+
+    assert not [text for text in shown if text not in document]
 
 
 def test_a_port_that_is_taken_is_an_environment_fault(address: str, study: Study) -> None:

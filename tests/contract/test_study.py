@@ -2,12 +2,14 @@
 
 import multiprocessing
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
+from sqlalchemy import text
 
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.errors import InputError
@@ -22,6 +24,7 @@ from sequifier_hpo.study import (
     Storage,
     read_study,
 )
+from sequifier_hpo.study.notes import Artifact, artifact_attributes, note_of
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener
 
@@ -361,3 +364,155 @@ def test_three_coordinators_at_once_share_a_grid_without_overlap(
         process.join()
 
     assert len(cells) == len(set(cells)) == 32
+
+
+def system_attrs(opener: Opener) -> dict[str, Any]:
+    rdb = opener.storage.rdb
+    return dict(rdb.get_study_system_attrs(rdb.get_study_id_from_name("shop")))
+
+
+def stored_trials(opener: Opener) -> list[optuna.trial.FrozenTrial]:
+    rdb = opener.storage.rdb
+    return list(rdb.get_all_trials(rdb.get_study_id_from_name("shop")))
+
+
+def noted(plan: SearchPlan) -> SearchPlan:
+    return replace(plan, note="what it is", trial_note=lambda cell, run: f"run {run} at {cell}")
+
+
+def test_every_trial_has_its_note_from_its_claim_on_whoever_runs_it(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = noted(plan_of(write_search))
+    claims = [opener.study(plan).claim() for _ in range(2)]
+
+    attrs = system_attrs(opener)
+
+    for claim in claims:
+        assert claim is not None
+        assert note_of(attrs, claim.trial_id)["body"] == f"run {claim.run_number} at {claim.cell}"
+
+
+def test_a_continued_run_keeps_its_name_in_the_note(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(noted(plan_of(write_search)))
+    first = study.claim()
+    assert first is not None
+    study.fail(first, "interrupted", {})
+
+    again = study.claim()
+
+    assert again is not None
+    body = note_of(system_attrs(opener), again.trial_id)["body"]
+    assert body == f"run {first.run_number} at {first.cell}"
+
+
+def test_duplicates_of_a_run_have_notes_too(write_search: WriteSearch, opener: Opener) -> None:
+    twice = {f"{MODEL}.attention_type": ["mha"], f"{MODEL}.n_kv_heads": [None, 2]}
+    plan = noted(plan_of(write_search, twice))
+
+    finish_all(opener.study(plan))
+
+    attrs = system_attrs(opener)
+    bodies = {note_of(attrs, trial._trial_id)["body"] for trial in stored_trials(opener)}
+    assert len(bodies) == plan.space.num_cells == 16
+
+
+def test_no_more_trials_have_notes_than_the_dashboard_can_bear(
+    write_search: WriteSearch, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sequifier_hpo.study.trials.MAX_TRIAL_NOTES", 1)
+    study = opener.study(noted(plan_of(write_search)))
+    claims = [study.claim() for _ in range(2)]
+
+    attrs = system_attrs(opener)
+
+    versions = [note_of(attrs, claim.trial_id)["version"] for claim in claims if claim]
+    assert versions == [1, 0]
+
+
+@pytest.mark.parametrize("body", ["short", "long " * 2000])
+def test_the_note_on_a_study_is_that_of_its_newest_start(
+    write_search: WriteSearch, opener: Opener, body: str
+) -> None:
+    plan = plan_of(write_search)
+    for note in ("x" * 5000, body):
+        opener.study(replace(plan, note=note)).set_num_runs()
+
+    assert note_of(system_attrs(opener))["body"] == body
+
+
+def test_a_note_that_a_person_has_written_is_left_alone(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    plan = noted(plan_of(write_search))
+    opener.study(plan).set_num_runs()
+    dashboard.save_note(optuna.load_study(study_name="shop", storage=opener.storage.rdb), "mine")
+
+    opener.study(plan).set_num_runs()
+
+    assert note_of(system_attrs(opener))["body"] == "mine"
+
+
+@pytest.mark.parametrize("ending", ["complete", "fail"])
+def test_artifacts_are_stored_with_the_end_of_their_trial(
+    write_search: WriteSearch, opener: Opener, ending: str
+) -> None:
+    study = opener.study(plan_of(write_search))
+    claim = study.claim()
+    assert claim is not None
+    kept = [Artifact("0-a", "train.yaml", "text/yaml"), Artifact("0-b", "c.svg", "image/svg+xml")]
+
+    if ending == "complete":
+        study.complete(claim, 0.5, {}, kept)
+    else:
+        study.fail(claim, "crashed", {}, kept)
+
+    (trial,) = stored_trials(opener)
+    attrs = opener.storage.rdb.get_trial_system_attrs(trial._trial_id)
+    assert {key: attrs[key] for key in attrs if "artifact" in key} == artifact_attributes(kept)
+
+
+def test_the_losses_of_a_run_include_those_before_it_was_interrupted(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(plan_of(write_search))
+    first = study.claim()
+    assert first is not None
+    study.report(first, 1, 0.75, {})
+    study.fail(first, "interrupted", {})
+    again = study.claim()
+    assert again is not None
+    study.report(again, 2, 0.5, {})
+
+    assert study.losses(again) == {1: 0.75, 2: 0.5}
+
+
+def test_a_study_whose_space_and_owners_are_user_attributes_still_resumes(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    claim = opener.study(plan).claim()
+    assert claim is not None
+    prefix = "sequifier_hpo:"
+    with opener.storage.writing() as connection:
+        for system, user, keys in (
+            ("study_system_attributes", "study_user_attributes", ("space", "fingerprint")),
+            ("trial_system_attributes", "trial_user_attributes", ("owner",)),
+        ):
+            holder = system.partition("_")[0] + "_id"
+            for key in keys:
+                names = {"system": prefix + key, "user": key}
+                move = f"INSERT INTO {user} ({holder}, key, value_json) SELECT {holder}, :user, value_json FROM {system} WHERE key = :system"
+                connection.execute(text(move), names)
+                connection.execute(text(f"DELETE FROM {system} WHERE key = :system"), names)
+    opener.die()
+
+    again = opener.study(plan).claim()
+
+    assert again is not None
+    assert again.run_number == claim.run_number
+    with pytest.raises(SpaceChangedError, match="another search space"):
+        opener.study(plan_of(write_search, {f"{MODEL}.num_layers": [1, 3]}))

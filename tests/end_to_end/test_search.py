@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 from sequifier_hpo.config.train import load_train_config
+from sequifier_hpo.study.notes import note_of
 from tests.end_to_end.conftest import Finished, Project
 
 pytestmark = pytest.mark.slow
@@ -77,6 +78,29 @@ def test_the_leaderboard_file_and_the_storage_say_the_same(searched: Searched) -
     assert float(best["validation_loss"]) == study.best_value
     assert len(study.trials) == len(results(project)) == 8
     assert all(len(t.intermediate_values) == 2 for t in study.trials if "run" in t.user_attrs)
+
+
+def test_every_trial_carries_its_note_and_its_artifacts(searched: Searched) -> None:
+    project, _ = searched
+    folder = project.root / "studies/tiny"
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/study.db")
+    study = optuna.load_study(study_name="tiny", storage=storage)
+    trials = [t for t in study.trials if "run" in t.user_attrs]
+    attrs = storage.get_study_system_attrs(study._study_id)
+
+    for trial in trials:
+        name = trial.user_attrs["run"]
+        assert note_of(attrs, trial._trial_id)["body"].startswith(f"# `{name}`")
+        kept = {
+            a.filename: (folder / "artifacts" / a.artifact_id).read_text()
+            for a in optuna.artifacts.get_all_artifact_meta(trial, storage=storage)
+        }
+        assert kept["train.yaml"] == (project.root / f"configs/hp_search/{name}.yaml").read_text()
+        assert f"in epoch {trial.user_attrs['best_epoch']}" in kept["loss-curve.svg"]
+        assert "training" in kept["loss-curve.svg"]
+    assert "configs/tiny.yaml" in note_of(attrs)["body"]
+    assert len(trials) >= 4
+    storage.engine.dispose()
 
 
 def test_the_metrics_hold_every_epoch_in_full_precision(searched: Searched) -> None:

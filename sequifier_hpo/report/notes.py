@@ -1,0 +1,177 @@
+"""What a study and its runs are, in Markdown, as optuna-dashboard shows it beside them.
+
+Names and values are the user's text: they stand in code spans, where nothing is markup.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.report.leaderboard import value_of
+from sequifier_hpo.searchspace import Cell, SearchSpace, value_text, values_at
+
+_NOT_SHOWN = frozenset({"column_types", "categorical_columns", "real_columns"})
+_MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are, as a reader in the project's root finds them."""
+
+    search_file: str
+    run_file: str
+    """With `{run}` for the run's name, as the following."""
+    log: str
+    metrics: str
+    models: str
+    study_folder: str
+
+
+def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: Places) -> str:
+    """What is searched, on which data, in which space, and how to go on.
+
+    Args:
+        space: The compiled search file.
+        num_runs: Distinct runs that the study is to have.
+        num_distinct: Distinct runs that the space has.
+        places: Where things are.
+    """
+    config = space.config
+    targets = ", ".join(
+        f"{_code(column)} ({config.target_column_types[column]})"
+        for column in config.target_columns
+    )
+    combinations = f"{space.num_cells:,} combinations, {num_distinct:,} of them distinct"
+    kind = "every one of" if num_runs == num_distinct else f"{num_runs:,} of"
+    how = f"{config.search_strategy}: {kind} {combinations}; seed {config.seed}"
+    option = f"--config-path {places.search_file}"
+    return "\n".join(
+        [
+            f"# {_code(config.hp_search_name)}",
+            "",
+            f"Which configuration predicts {targets} best? The smallest validation loss wins.",
+            "",
+            *_table(("", ""), [("Search", how), ("File", _code(places.search_file))]),
+            "",
+            "## Data",
+            "",
+            *_table(("", ""), _data_rows(space)),
+            "",
+            "## Space",
+            "",
+            *_table(("parameter", "values"), _space_rows(space)),
+            "",
+            "The values of a linked group go together: they are one parameter. Fixed:",
+            "",
+            *_table(("field", "value"), _field_rows(space.constants)),
+            "",
+            "## Go on",
+            "",
+            "The same command resumes the study, and adds runs after `n_samples` was raised:",
+            "",
+            *(f"    {line}" for line in _commands(option)),
+            "",
+            "## Files",
+            "",
+            f"- the report: {_code(places.study_folder + '/report.html')}",
+            f"- the leaderboard: {_code(places.study_folder + '/results.csv')}",
+            f"- a run's configuration: {_code(_of_run(places.run_file, 'RUN'))}",
+            f"- its models: {_code(_of_run(places.models, 'RUN'))}",
+            "",
+        ]
+    )
+
+
+def trial_note(space: SearchSpace, cell: Cell, run_number: int, places: Places) -> str:
+    """The configuration of a run, what was adjusted to make it valid, and where its files are."""
+    values, adjustments = values_at(space, cell)
+    name = run_name(space.config.hp_search_name, run_number)
+    varying = {field for p in space.parameters for field in p.choices[0].values}
+    chosen = {field: value for field, value in values.items() if field in varying}
+    fixed = {field: value for field, value in values.items() if field not in varying}
+    lines = [f"# {_code(name)}", "", *_table(("field", "value"), _field_rows(chosen)), ""]
+    if adjustments:
+        lines += ["Adjusted, because the chosen values do not go together:", ""]
+        lines += [f"- {_code(str(adjustment))}" for adjustment in adjustments] + [""]
+    lines += ["Fixed in this search:", "", *_table(("field", "value"), _field_rows(fixed))]
+    lines += ["", "Files, in the project's root:", ""]
+    files = (places.run_file, places.log, places.metrics, places.models)
+    lines += [f"- {_code(_of_run(file, name))}" for file in files]
+    return "\n".join([*lines, ""])
+
+
+def trial_attributes(space: SearchSpace, cell: Cell) -> dict[str, Any]:
+    """Readable values of linked rows and of fixed fields, for the columns of a table.
+
+    All other values are parameters, and stand in the table as such.
+    """
+    attributes = _flat(space.constants)
+    for parameter, index in zip(space.parameters, cell, strict=True):
+        values = parameter.choices[index].values
+        if len(values) > 1:  # a linked group: its label may be shortened
+            attributes.update(_flat(values))
+    _, adjustments = values_at(space, cell)
+    if adjustments:
+        attributes["adjustments"] = "; ".join(str(adjustment) for adjustment in adjustments)
+    return attributes
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Field values for a table: numbers stay numbers, the rest becomes text; null is left out."""
+    flat: dict[str, Any] = {}
+    for field, value in values.items():
+        if field in _NOT_SHOWN or value is None:
+            continue
+        if isinstance(value, list):
+            flat[field] = ", ".join(map(str, value))
+        elif isinstance(value, dict):
+            flat[field] = ", ".join(f"{k}: {v}" for k, v in value.items())
+        else:
+            flat[field] = value
+    return flat
+
+
+def _data_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
+    config = space.config
+    yield "training", _code(str(config.training_data_path))
+    yield "validation", _code(str(config.validation_data_path))
+    yield "metadata", _code(config.metadata_config_path)
+    yield "columns", _code(", ".join(space.column_order))
+
+
+def _space_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
+    for parameter in space.parameters:
+        values = (_code(value_of(choice.label)) for choice in parameter.choices)
+        yield _code(parameter.name), " · ".join(values)
+
+
+def _field_rows(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for field, value in values.items():
+        if field not in _NOT_SHOWN and value is not None:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
+            yield _code(field), _code(shown)
+
+
+def _commands(option: str) -> Iterable[str]:
+    yield f"sequifier-hpo hyperparameter-search {option}"
+    yield f"sequifier-hpo status {option} --watch"
+    yield f"sequifier-hpo best {option}"
+
+
+def _of_run(path: str, name: str) -> str:
+    return path.replace("{run}", name)
+
+
+def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
+    """The dashboard draws tables without any space between columns: it is part of the text."""
+    lines = [f"| {head[0]} | {head[1]} |", "| :-- | :-- |"]
+    return [*lines, *(f"| {a}&ensp; | {b} |" for a, b in rows)]
+
+
+def _code(text: str) -> str:
+    """A code span; a bar would end the cell of a table, and a backtick the span."""
+    if len(text) > _MAX_VALUE:
+        text = text[: _MAX_VALUE - 1] + "…"
+    clean = " ".join(text.replace("`", "'").split())
+    return "`" + clean.replace("|", "\\|") + "`"
