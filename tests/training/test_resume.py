@@ -263,8 +263,9 @@ def spoil(path: Path, damage: str) -> None:
     if damage == "other content":
         torch.save({"weights": torch.ones(3)}, path)
     elif damage == "flipped bytes":
+        # More than the padding between two tensors, where it would do no harm.
         middle = len(whole) // 2
-        path.write_bytes(whole[:middle] + b"\xff" * 64 + whole[middle + 64 :])
+        path.write_bytes(whole[:middle] + b"\xff" * 512 + whole[middle + 512 :])
     else:
         path.write_bytes(whole[: len(whole) // 2 if damage == "cut off" else 0])
 
