@@ -27,6 +27,7 @@ from sequifier_hpo.records import result_of_exit
 from sequifier_hpo.training.data.open import data_key, open_training_data
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.worker.orphans import die_with_parent
+from sequifier_hpo.worker.stop import StopRequest
 from sequifier_hpo.worker.trial import run_trial
 
 _POLL_SECONDS = 0.2  # only for a child that closed its pipe but has not ended yet
@@ -73,7 +74,6 @@ class WorkerServer:
         self._input = _Lines()
         self._children: dict[int, _Child] = {}
         self._data: tuple[object, TrainingData] | None = None
-        self._stop_requested = False
 
     def serve(self) -> None:
         """Work until the coordinator is gone; then end every trial at once."""
@@ -144,14 +144,8 @@ class WorkerServer:
                 if sibling.pipe >= 0:
                     os.close(sibling.pipe)
             self._events = events
-            self._listen_for_stop()
+            should_stop = StopRequest(server)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-            def should_stop() -> bool:
-                if os.getppid() != server:
-                    os._exit(1)  # the server is gone, and with it everyone who would listen
-                return self._stop_requested
-
             run_trial(order, lambda: self._open_data(order), self._send, should_stop)
             exit_code = 0
         finally:
@@ -180,16 +174,8 @@ class WorkerServer:
     # Trials in this process
 
     def _run_here(self, order: RunTrial) -> None:
-        self._stop_requested = False
-        self._listen_for_stop()
+        should_stop = StopRequest(os.getppid())
         self._send(TrialStarted(trial_number=order.trial_number, pid=os.getpid()))
-        coordinator = os.getppid()
-
-        def should_stop() -> bool:
-            if os.getppid() != coordinator:
-                os._exit(1)
-            return self._stop_requested
-
         run_trial(order, lambda: self._open_data(order), self._send, should_stop)
 
     # Both
@@ -201,12 +187,6 @@ class WorkerServer:
             self._data = None  # free the old data before the new is loaded
             self._data = (key, open_training_data(order.config))
         return self._data[1]
-
-    def _listen_for_stop(self) -> None:
-        def on_stop(_signal: int, _frame: object) -> None:
-            self._stop_requested = True
-
-        signal.signal(signal.SIGTERM, on_stop)
 
     def _send(self, message: FromWorker) -> None:
         self._write(encode(message))
