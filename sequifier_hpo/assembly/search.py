@@ -79,7 +79,12 @@ class OpenSearch:
         if not self.study.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
         prepared, config = self.prepared, self.prepared.loaded.config
-        specs = worker_specs(prepared.device, prepared.workers, prepared.num_runs)
+        specs = worker_specs(
+            prepared.device,
+            prepared.workers,
+            prepared.num_runs,
+            config.training_hyperparameter_sampling.num_processes,
+        )
         pool = WorkerPool(specs, config.paths.logs / f"sequifier-{prepared.name}-workers.log")
         try:
             return Coordinator(

@@ -46,6 +46,7 @@ from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, did_you_mean, load
 from sequifier_hpo.config.train import (
+    PROCESS_FIELDS,
     IdMaps,
     column_name_problem,
     criterion_findings,
@@ -135,7 +136,7 @@ class TrainingSampling(FrozenModel):
     scheduler_step_on: StepOn = "epoch"
     """When schedulers step: epoch or batch."""
     distributed: bool = False
-    """Whether one run is spread over several processes."""
+    """Whether one run is spread over `world_size` processes, which share every batch."""
     load_full_data_to_ram: bool = True
     """Whether tensor shards are loaded at once; false = as much of them as `max_ram_gb` allows."""
     max_ram_gb: PositiveFloat = 16
@@ -143,17 +144,22 @@ class TrainingSampling(FrozenModel):
     device_max_concat_length: Annotated[Int, Field(ge=2)] = 12
     """Most tensors that Sequifier concatenates at once; no effect on results."""
     world_size: PositiveInt = 1
-    """Number of processes of a distributed run."""
+    """Number of processes of a distributed run; on GPUs, one for each."""
     num_workers: NonNegativeInt = 0
     """Threads per run that read windows ahead from the disk or for a GPU; no effect on results."""
     backend: str = "nccl"
-    """Communication backend of a distributed run."""
+    """How GPUs communicate in a distributed run: nccl or gloo; on the CPU always gloo."""
     layer_type_dtypes: dict[LayerType, DtypeName] | None = None
     """Number type per kind of layer; null = float32."""
     layer_autocast: bool = True
     """Whether training runs under autocast when `layer_type_dtypes` is set."""
     enforce_determinism: bool = True
     """Whether torch is asked for deterministic algorithms."""
+
+    @property
+    def num_processes(self) -> int:
+        """Processes that train one run."""
+        return self.world_size if self.distributed else 1
 
 
 class SearchConfig(FrozenModel):
@@ -589,10 +595,9 @@ def _prediction_fits_window(config: SearchConfig) -> Iterator[Finding]:
             )
 
 
-@check(f"{TRAINING_SECTION}.distributed", f"{TRAINING_SECTION}.world_size")
-def _runs_use_one_process(config: SearchConfig) -> Iterator[Finding]:
-    sampling = config.training_hyperparameter_sampling
-    yield from process_findings(sampling.distributed, sampling.world_size, TRAINING_SECTION)
+@check(*(f"{TRAINING_SECTION}.{field}" for field in PROCESS_FIELDS))
+def _processes_can_be_had(config: SearchConfig) -> Iterator[Finding]:
+    yield from process_findings(config.training_hyperparameter_sampling, TRAINING_SECTION)
 
 
 @check(f"{TRAINING_SECTION}.layer_type_dtypes")
@@ -619,6 +624,6 @@ SEARCH_CHECKS: tuple[Check[SearchConfig], ...] = (
     _backbones_fit,
     _embedding_widths_fit,
     _prediction_fits_window,
-    _runs_use_one_process,
+    _processes_can_be_had,
     _dtypes_can_be_trained,
 )

@@ -6,7 +6,7 @@ object it trains from are the same value. Field order is the order in which Sequ
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field
 
@@ -49,6 +49,8 @@ REAL_CRITERIA = (
     "SoftMarginLoss",
 )
 
+_BACKENDS = ("nccl", "gloo")
+PROCESS_FIELDS = ("distributed", "world_size", "device", "backend")
 _TRAINED_DTYPES = ("float32", "bfloat16", "float64")
 
 # Names that torch's module containers refuse as keys, because they are attributes of their own.
@@ -157,21 +159,26 @@ class TrainingSpec(FrozenModel):
     enforce_determinism: bool = False
     """Whether torch is asked for deterministic algorithms."""
     distributed: bool = False
-    """Whether one run is spread over several processes."""
+    """Whether one run is spread over `world_size` processes, which share every batch."""
     load_full_data_to_ram: bool = True
     """Whether tensor shards are loaded at once (false: what `max_ram_gb` allows)."""
     max_ram_gb: PositiveFloat = 16
     """Memory that the windows of lazily loaded shards may take, in GB; the rest stays on disk."""
     world_size: PositiveInt = 1
-    """Number of processes of a distributed run."""
+    """Number of processes of a distributed run; on GPUs, one for each."""
     num_workers: NonNegativeInt = 0
     """Threads that read ahead what is not in the device's memory; 0 = none."""
     backend: str = "nccl"
-    """Communication backend of a distributed run."""
+    """How GPUs communicate in a distributed run: nccl or gloo; on the CPU always gloo."""
     layer_type_dtypes: dict[LayerType, DtypeName] | None = None
     """Number type per kind of layer; null = float32."""
     layer_autocast: bool | None = True
     """Whether training runs under autocast when `layer_type_dtypes` is set."""
+
+    @property
+    def num_processes(self) -> int:
+        """Processes that train the run."""
+        return self.world_size if self.distributed else 1
 
 
 class TrainConfig(FrozenModel):
@@ -563,20 +570,47 @@ def _total_steps_match_epochs(config: TrainConfig) -> Iterator[Finding]:
         )
 
 
-@check("training_spec.distributed", "training_spec.world_size")
-def _runs_use_one_process(config: TrainConfig) -> Iterator[Finding]:
+@check(*(f"training_spec.{field}" for field in PROCESS_FIELDS))
+def _processes_can_be_had(config: TrainConfig) -> Iterator[Finding]:
     spec = config.training_spec
-    yield from process_findings(spec.distributed, spec.world_size, "training_spec")
+    yield from process_findings(spec, "training_spec")
 
 
-def process_findings(distributed: bool, world_size: int, section: str) -> Iterator[Finding]:  # noqa: FBT001 - a field's value
-    """Refuse runs that are spread over several processes."""
-    if distributed or world_size > 1:
+class ProcessSpec(Protocol):
+    """The fields named in `PROCESS_FIELDS`, of a run or of a search."""
+
+    @property
+    def distributed(self) -> bool: ...
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def device(self) -> str | None: ...
+    @property
+    def backend(self) -> str: ...
+
+
+def process_findings(spec: ProcessSpec, section: str) -> Iterator[Finding]:
+    """Refuse runs whose processes have no device each, or cannot talk to each other."""
+    if spec.world_size == 1:
+        return
+    if not spec.distributed:
         yield Finding(
-            (section, "distributed" if distributed else "world_size"),
-            "a run trains in one process here; searches use several GPUs by running several "
-            "trials at the same time",
-            "distributed: false and world_size: 1",
+            (section, "world_size"),
+            f"{spec.world_size} processes need distributed: true",
+            "distributed: true, or world_size: 1",
+        )
+        return
+    if spec.device not in (None, "cpu", "cuda"):
+        yield Finding(
+            (section, "device"),
+            f"{spec.device} is one device, but each of {spec.world_size} processes needs its own",
+            "cuda (the first GPUs), cpu, or world_size: 1",
+        )
+    if spec.backend not in _BACKENDS:
+        yield Finding(
+            (section, "backend"),
+            f"processes cannot communicate through {spec.backend} here",
+            ", ".join(_BACKENDS),
         )
 
 
@@ -608,7 +642,7 @@ TRAIN_CHECKS: tuple[Check[TrainConfig], ...] = (
     _prediction_fits_window,
     _recipes_can_be_built,
     _total_steps_match_epochs,
-    _runs_use_one_process,
+    _processes_can_be_had,
     _dtypes_can_be_trained,
 )
 

@@ -40,26 +40,35 @@ def num_cores() -> int:
     return max(1, min(allowed or 1, _cgroup_cores() or allowed or 1))
 
 
-def worker_specs(device: str, workers: int | None, num_runs: int) -> list[WorkerSpec]:
+def worker_specs(
+    device: str, workers: int | None, num_runs: int, processes_per_run: int = 1
+) -> list[WorkerSpec]:
     """The worker processes for a search.
 
     Args:
         device: Torch device that the runs train on. Plain `cuda` is spread over all GPUs;
             `cuda:1` is that one for all runs.
-        workers: Trials at the same time; None = one per core, or one per GPU.
+        workers: Trials at the same time; None = one per core, or one per GPU, or as many of these
+            as a run has processes.
         num_runs: More trials at the same time than this are never needed.
+        processes_per_run: Processes that train one run together.
     """
     if device == "cpu":
-        slots = min(workers or num_cores(), num_runs)
+        slots = min(workers or num_cores() // processes_per_run, num_runs)
         return [WorkerSpec(num_slots=max(1, slots), is_resident=False)]
     if device == "cuda":
         visible = _visible_devices(os.environ)
-        count = max(1, min(workers or len(visible), num_runs))
+        groups = [
+            ",".join(visible[first : first + processes_per_run])
+            for first in range(0, len(visible), processes_per_run)
+            if first == 0 or first + processes_per_run <= len(visible)
+        ]
+        count = max(1, min(workers or len(groups), num_runs))
         return [
             WorkerSpec(
                 num_slots=1,
-                is_resident=True,
-                environment={"CUDA_VISIBLE_DEVICES": visible[i % len(visible)]} if visible else {},
+                is_resident=processes_per_run == 1,
+                environment={"CUDA_VISIBLE_DEVICES": groups[i % len(groups)]} if groups else {},
             )
             for i in range(count)
         ]

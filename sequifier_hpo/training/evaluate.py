@@ -9,6 +9,7 @@ from torch import Tensor
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.data.batching import WindowBatches
 from sequifier_hpo.training.device import Precision
+from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 
@@ -44,11 +45,13 @@ class Evaluator:
         device: torch.device,
         batch_size: int,
         class_share_targets: list[str],
+        team: Team,
     ) -> None:
         self._batches = batches
         self._losses = losses
         self._precision = precision
         self._device = device
+        self._team = team
         self._class_share_targets = class_share_targets
         self._batch_size = batch_size
         if device.type == "cpu":
@@ -76,16 +79,18 @@ class Evaluator:
             for batch in self._batches.in_order(self._batch_size):
                 if should_stop():
                     return None
-                with self._precision.autocast(self._device):
-                    outputs = model(batch.inputs)
                 mask = self._losses.mask(batch.targets)
-                sums += self._losses.sums(outputs, batch.targets, mask, self._sum_dtype)
                 count += mask.sum(dtype=self._sum_dtype)
+                share, mask = self._team.share(batch, mask)
+                with self._precision.autocast(self._device):
+                    outputs = model(share.inputs)
+                sums += self._losses.sums(outputs, share.targets, mask, self._sum_dtype)
                 for target in self._class_share_targets:
                     hits = _hits(outputs[target], mask)
                     shares[target] = shares[target] + hits if target in shares else hits
         finally:
             model.train()
+        self._team.add_up([sums, *shares.values()])
         return self._result(sums, count, shares)
 
     def _result(self, sums: Tensor, count: Tensor, shares: dict[str, Tensor]) -> Evaluation:

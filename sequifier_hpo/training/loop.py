@@ -16,6 +16,7 @@ from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind
 from sequifier_hpo.training.checkpoint import OWN_KEY, CheckpointStore
 from sequifier_hpo.training.data.batching import Batch, WindowBatches
 from sequifier_hpo.training.device import Precision
+from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluation, Evaluator, describe_shares
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
@@ -60,6 +61,7 @@ class Apparatus:
     evaluator: Evaluator
     precision: Precision
     device: torch.device
+    team: Team
 
 
 class Training:
@@ -113,7 +115,10 @@ class Training:
             self.progress = Progress(epoch=content["epoch"])
             return
         self.progress = Progress(**own["progress"])
-        restore_random_state(own["random_state"], parts.device)
+        rank = parts.team.rank
+        states = [own["random_state"], *own.get("random_states_of_other_ranks", [])]
+        if rank < len(states):  # else the run had fewer processes; then a fresh state must do
+            restore_random_state(states[rank], parts.device)
 
     def judge_restored(self) -> Ending | None:
         """Take the weights of a checkpoint without a comparable loss as the best so far."""
@@ -157,19 +162,24 @@ class Training:
     def _train_batch(self, batch: Batch) -> bool:
         """One forward and backward pass; returns whether the optimizer made a step."""
         parts, progress = self._parts, self.progress
-        with parts.precision.autocast(parts.device):
-            outputs = parts.model(batch.inputs)
         mask = parts.losses.mask(batch.targets)
-        sums, count = parts.losses.sums(outputs, batch.targets, mask), mask.sum()
+        count = mask.sum()  # of the whole batch: so the gradients of all ranks need only be added
+        share, share_mask = parts.team.share(batch, mask)
+        with parts.precision.autocast(parts.device):
+            outputs = parts.model(share.inputs)
+        sums = parts.losses.sums(outputs, share.targets, share_mask)
         loss = parts.losses.total(sums, count)
         loss = loss / self._group_size() if self._accumulated > 1 else loss
         torch.autograd.backward(loss)
-        self._totals[:-1] += sums.detach()
-        self._totals[-1] += count
         progress.batch += 1
         progress.positions += mask.numel()
 
         has_stepped = progress.batch % self._accumulated == 0 or progress.batch == self._num_batches
+        sums = sums.detach()
+        gradients = (p.grad for p in self._parameters if p.grad is not None)
+        parts.team.add_up([sums, *gradients] if has_stepped else [sums])
+        self._totals[:-1] += sums
+        self._totals[-1] += count
         if has_stepped:
             clip_gradients(self._parameters, _MAX_GRADIENT_NORM)
             parts.optimizer.step()
@@ -208,7 +218,9 @@ class Training:
         self._report_epoch(train_loss, evaluation, is_best=is_best)
         progress.batch, progress.sums, progress.count, progress.epoch_seconds = 0, [], 0.0, 0.0
         if progress.epoch % self._spec.save_interval_epochs == 0 or self.is_over:
-            self._store.save_epoch(progress.epoch, self._content(), is_final=self.is_over)
+            content = self._content()
+            if self._parts.team.is_first:
+                self._store.save_epoch(progress.epoch, content, is_final=self.is_over)
         return None
 
     def _note_validation_loss(self, loss: float) -> bool:
@@ -256,7 +268,9 @@ class Training:
         """Save the state as it is, possibly in the middle of an epoch."""
         *self.progress.sums, self.progress.count = self._read_totals()
         self._lap()
-        self._store.save_interrupted(self._content())
+        content = self._content()
+        if self._parts.team.is_first:
+            self._store.save_interrupted(content)
         return Ending(OutcomeKind.INTERRUPTED)
 
     def _diverged(self, which: str, loss: float) -> Ending:
@@ -268,6 +282,7 @@ class Training:
     def _content(self) -> dict[str, Any]:
         """The checkpoint of the state as it is."""
         parts = self._parts
+        own_state, *others = parts.team.gather(random_state(parts.device))
         return {
             "epoch": self.progress.epoch,
             "model_state_dict": parts.model.state_dict(),
@@ -277,7 +292,8 @@ class Training:
             OWN_KEY: {
                 "fingerprint": self._fingerprint,
                 "progress": self.progress.as_state(),
-                "random_state": random_state(parts.device),
+                "random_state": own_state,
+                "random_states_of_other_ranks": others,
             },
         }
 

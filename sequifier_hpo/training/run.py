@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import torch
+
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, fingerprint_of
@@ -14,6 +16,7 @@ from sequifier_hpo.training.device import (
     make_deterministic,
     seed_everything,
 )
+from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluator
 from sequifier_hpo.training.export import export_models
 from sequifier_hpo.training.loop import Apparatus, Ending, Hooks, Training, cpu_state
@@ -33,6 +36,7 @@ def train(
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
     resume: bool,
+    team: Team | None = None,
 ) -> TrainingResult:
     """Train one model, export it, and say how it went.
 
@@ -49,6 +53,8 @@ def train(
         should_stop: Asked after every optimizer step, every validation batch, and before every
             epoch; if it says yes, the state is saved and the result is "interrupted".
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
+        team: The processes that train the run together, all of which call this function; None =
+            this one alone. Only the first is told anything, and only it writes files.
 
     Returns:
         The result; `diverged` if a loss became NaN or infinite (then nothing is exported).
@@ -58,36 +64,46 @@ def train(
         EnvironmentFaultError: If the device is missing, or a file cannot be written.
     """
     data.check(config)
-    hooks = Hooks(on_epoch, on_batch, on_message, should_stop)
-    store = CheckpointStore(config.paths, config.model_name, on_message)
+    team = team or Team()
+    hooks = Hooks(on_epoch, on_batch, on_message, lambda: team.any(should_stop()))
+    if not team.is_first:
+        hooks = Hooks(_say_nothing, _say_nothing, _say_nothing, hooks.should_stop)
     with fast_matrix_products(find_device(config.training_spec.device)):
-        training, ending = _ready(config, data, hooks, store, resume=resume)
+        training, ending = _ready(config, data, hooks, team, resume=resume)
         ending = ending or training.run()
-    return _result(config, training, ending)
+    return _result(config, training, ending, team)
+
+
+def _say_nothing(_report: object) -> None:
+    """Hook of the processes that do not report."""
 
 
 def _ready(
     config: TrainConfig,
     data: TrainingData,
     hooks: Hooks,
-    store: CheckpointStore,
+    team: Team,
     *,
     resume: bool,
 ) -> tuple[Training, Ending | None]:
     """The run as it stands: continued if there is something to continue, else fresh."""
     spec = config.training_spec
+    store = CheckpointStore(config.paths, config.model_name, hooks.on_message)
     fingerprint = fingerprint_of(config, data.training.num_windows)
     if resume or spec.continue_training:
-        found = store.newest(fingerprint, spec.epochs)
+        # One looks for all: what another process found might not be the same.
+        found = team.from_first(store.newest(fingerprint, spec.epochs) if team.is_first else None)
         if found is not None:
-            training = Training(build_apparatus(config, data, hooks), store, fingerprint, hooks)
+            apparatus = build_apparatus(config, data, hooks, team)
+            training = Training(apparatus, store, fingerprint, hooks)
             if _restored(training, found, hooks):
                 if training.is_over:
                     store.tidy()  # an attempt was killed between its last checkpoint and this
                 return training, None if found.is_own else training.judge_restored()
-    store.remove_all()
+    if team.is_first:
+        store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.
-    return Training(build_apparatus(config, data, hooks), store, fingerprint, hooks), None
+    return Training(build_apparatus(config, data, hooks, team), store, fingerprint, hooks), None
 
 
 def _restored(training: Training, found: FoundCheckpoint, hooks: Hooks) -> bool:
@@ -105,7 +121,7 @@ def _restored(training: Training, found: FoundCheckpoint, hooks: Hooks) -> bool:
     return True
 
 
-def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks) -> Apparatus:
+def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team: Team) -> Apparatus:
     """Seed, and build the model, its optimizer and what feeds and judges it.
 
     Raises:
@@ -123,6 +139,8 @@ def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks) -> Ap
     optimizer = build_optimizer(spec.optimizer, model.parameters(), spec.learning_rate)
     scheduler = build_scheduler(spec.scheduler, optimizer)
     losses = TargetLosses(config, device)
+    if not team.is_first:
+        torch.manual_seed(config.seed + team.rank)  # equal weights, but a dropout of its own
     return Apparatus(
         config=config,
         model=model,
@@ -137,18 +155,22 @@ def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks) -> Ap
             device=device,
             batch_size=spec.batch_size,
             class_share_targets=spec.class_share_log_columns,
+            team=team,
         ),
         precision=precision,
         device=device,
+        team=team,
     )
 
 
-def _result(config: TrainConfig, training: Training, ending: Ending | None) -> TrainingResult:
+def _result(
+    config: TrainConfig, training: Training, ending: Ending | None, team: Team
+) -> TrainingResult:
     """Export the models of a completed run and sum it up."""
     progress, model = training.progress, training.model
     kind = OutcomeKind.COMPLETED if ending is None else ending.kind
     files: list[str] = []
-    if ending is None:
+    if ending is None and team.is_first:
         assert progress.best_state is not None
         assert progress.best_epoch is not None
         assert progress.best_validation_loss is not None

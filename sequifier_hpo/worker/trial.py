@@ -6,13 +6,14 @@ from pathlib import Path
 
 from sequifier_hpo.atomic import remove_unfinished, write_atomically
 from sequifier_hpo.config.train import train_yaml
-from sequifier_hpo.errors import SequifierHpoError
 from sequifier_hpo.messages import BatchDone, EpochDone, FromWorker, RunTrial, TrialEnded
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.data.windows import TrainingData
-from sequifier_hpo.training.memory import is_out_of_memory
+from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.run import train
+from sequifier_hpo.worker.outcomes import outcome_of_error
 from sequifier_hpo.worker.run_log import RunLog
+from sequifier_hpo.worker.together import train_together
 
 Send = Callable[[FromWorker], None]
 
@@ -36,9 +37,9 @@ def run_trial(
         log = RunLog(order.config)
         result = _train(order, open_data, send, should_stop, log)
     except Exception as error:  # noqa: BLE001 - the edge of the process: an outcome, not a crash
-        result = _outcome_of(error, order)
-        if log is not None and result.kind == OutcomeKind.CRASHED:
-            log.message(traceback.format_exc(), level="ERROR")
+        result = outcome_of_error(error, order.config.training_spec.batch_size)
+        if log is not None:
+            _log_our_own(error, log)
     if log is not None:
         log.result(result)
         log.close()
@@ -77,28 +78,27 @@ def _train(
         log.batch(report)
         send(BatchDone(trial_number=order.trial_number, report=report))
 
-    return train(
-        config,
-        open_data(),
-        on_epoch=on_epoch,
-        on_batch=on_batch,
-        on_message=log.message,
-        should_stop=should_stop,
-        resume=order.resume,
-    )
+    data = open_data()
+
+    def work(team: Team, should_stop: Callable[[], bool]) -> TrainingResult:
+        return train(
+            config,
+            data,
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+            on_message=log.message,
+            should_stop=should_stop,
+            resume=order.resume,
+            team=team,
+        )
+
+    if spec.num_processes == 1:
+        return work(Team(), should_stop)
+    log.message(f"training in {spec.num_processes} processes")
+    return train_together(config, work, should_stop, lambda error: _log_our_own(error, log))
 
 
-def _outcome_of(error: Exception, order: RunTrial) -> TrainingResult:
-    if is_out_of_memory(error):
-        kind, reason = OutcomeKind.OUT_OF_MEMORY, _first_line(error)
-    elif isinstance(error, SequifierHpoError):
-        kind, reason = OutcomeKind.INVALID, str(error)
-    else:
-        kind, reason = OutcomeKind.CRASHED, f"{type(error).__name__}: {_first_line(error)}"
-    return TrainingResult(
-        kind=kind, reason=reason, batch_size=order.config.training_spec.batch_size
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["(no message)"])[0]
+def _log_our_own(error: Exception, log: RunLog) -> None:
+    """Say where an error comes from that is no one's mistake but ours."""
+    if outcome_of_error(error, 1).kind is OutcomeKind.CRASHED:
+        log.message("".join(traceback.format_exception(error)), level="ERROR")

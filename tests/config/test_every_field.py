@@ -106,7 +106,7 @@ TRAINING_FIELDS: dict[str, tuple[Any, list[Any]]] = {
     "class_weights": ({"product": [1.0] * 10}, [{"product": [1.0]}, {"price": [1.0]}, {"product": "x"}, [1.0]]),
     "loss_weights": ({"product": 2.0}, [{}, {"price": 1.0}, {"product": "x"}, [1.0]]),
     "scheduler_step_on": ("batch", ["step", 1, None]),
-    "distributed": (False, [*NOT_A_BOOL, True]),
+    "distributed": (True, NOT_A_BOOL),
     "load_full_data_to_ram": (False, NOT_A_BOOL),
     "max_ram_gb": (0.5, [0, -1, "x", True, None]),
     "device_max_concat_length": (2, [1, 0, "x", True, None]),

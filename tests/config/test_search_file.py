@@ -94,8 +94,7 @@ def test_a_wrong_choice_gets_the_choices_and_the_nearest(write_search: WriteSear
         (f"{TRAINING}.criterion", {"product": "Linear"}, f"{TRAINING}.criterion.product", "loss"),
         (f"{TRAINING}.criterion", {}, f"{TRAINING}.criterion", "the targets are"),
         (f"{TRAINING}.optimizer", [{"lr": 1}], f"{TRAINING}.optimizer[0]", "no name"),
-        (f"{TRAINING}.distributed", True, f"{TRAINING}.distributed", "one process"),
-        (f"{TRAINING}.world_size", 2, f"{TRAINING}.world_size", "one process"),
+        (f"{TRAINING}.world_size", 2, f"{TRAINING}.world_size", "need distributed: true"),
         (f"{TRAINING}.layer_type_dtypes", {"linear": "float16"}, f"{TRAINING}.layer_type_dtypes.linear", "float16"),
         (f"{TRAINING}.class_weights", {"product": [1.0]}, f"{TRAINING}.class_weights.product", "10 ids"),
         (f"{MODEL}.prediction_length", 7, "seq_length[0]", "shorter"),
@@ -110,6 +109,26 @@ def test_a_bad_value_is_refused_at_its_place(
     assert found, f"no issue at {where}: {[issue.path for issue in issues]}"
     assert words in found[0].problem
     assert found[0].line is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("device", "cuda:1", "is one device"),
+        ("device", "mps", "is one device"),
+        ("backend", "mpi", "cannot communicate through mpi"),
+    ],
+)
+def test_processes_of_a_run_need_a_device_each_and_a_way_to_communicate(
+    write_search: WriteSearch, field: str, value: str, words: str
+) -> None:
+    changes = {f"{TRAINING}.distributed": True, f"{TRAINING}.world_size": 2}
+
+    load_ok(write_search, changes)
+    (issue,) = issues_of(write_search, {**changes, f"{TRAINING}.{field}": value})
+
+    assert issue.path == f"{TRAINING}.{field}"
+    assert words in issue.problem
 
 
 def test_numbers_written_as_text_are_understood(write_search: WriteSearch) -> None:

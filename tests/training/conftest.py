@@ -131,7 +131,7 @@ def make_data() -> Callable[..., TrainingData]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_table() -> Callable[..., None]:
     """A function that writes windows as the long table of a split, parquet or csv."""
 
@@ -209,7 +209,7 @@ def run() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_arrays() -> Callable[[int, int, int], dict[str, np.ndarray[Any, Any]]]:
     """The function `arrays`."""
     return arrays

@@ -8,6 +8,7 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.data.batching import WindowBatches
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.device import choose_precision
+from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluation, Evaluator, describe_shares
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.model.transformer import SequenceTransformer
@@ -31,6 +32,7 @@ def evaluate(
         device=CPU,
         batch_size=config.training_spec.batch_size,
         class_share_targets=config.training_spec.class_share_log_columns,
+        team=Team(),
     )
     return evaluator.evaluate(SequenceTransformer(config), should_stop)
 
