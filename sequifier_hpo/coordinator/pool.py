@@ -29,6 +29,17 @@ _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals by which someone ends a process; it did nothing wrong."""
 
 
+_CPU_ENVIRONMENT = {
+    # Before torch is imported: its thread pools are sized then.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # The C library keeps what a step frees for the next one, which needs as much again. To return it
+    # to the system and fault it in anew takes up to a quarter of a step on a virtual machine.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+
+
 @dataclass(frozen=True)
 class WorkerSpec:
     """One worker process to keep running."""
@@ -153,8 +164,7 @@ class WorkerPool:
         environment = {**os.environ, **worker.spec.environment}
         environment.pop("SEQUIFIER_HPO_STORAGE", None)  # no worker needs its secrets
         if not worker.spec.is_resident:
-            # Before torch is imported: its thread pools are sized then.
-            environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = "1"
+            environment |= _CPU_ENVIRONMENT
         worker.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
