@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ def run_search(
     """Run what is left of a search and show its result; returns the exit code."""
     report = SearchReport(prepared)
     with open_search(prepared) as search:
-        if retry_failed:
-            _say(f"{search.study.retry_failed()} failed runs are run again")
+        num_retried = search.study.retry_failed() if retry_failed else 0
         before = progress(search.study.runs(), prepared.num_runs)
+        if retry_failed:
+            _say(f"{num_retried:,} failed runs are run again")
+            before = replace(before, num_failed=before.num_failed - num_retried)
         _announce(prepared, before, is_complete=not search.study.is_anything_left())
         end = _run(search, report, before)
         runs = search.write_results()

@@ -129,6 +129,8 @@ def test_a_trial_that_crashes_fails_with_its_reason_until_its_repetition_is_aske
     assert "ended by SIGSEGV" in stderr
     assert (num_failed, num_complete, reasons) == (1, 1, ['"crashed"'])
     assert "1 failed runs are run again" in again.stderr
+    assert "1 of 2 runs to go" in again.stderr
+    assert "[2/2" in again.stderr
     assert trials.num("COMPLETE") == 2
 
 
