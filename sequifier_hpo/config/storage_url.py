@@ -17,5 +17,7 @@ def sqlite_path(url: str) -> Path | None:
 
 def redacted(url: str) -> str:
     """The URL without its secrets, for everything that is shown, logged or written."""
-    url = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", url)
-    return re.sub(r"((?:password|passfile|sslpassword|secret|token)=)[^&]*", r"\1***", url)
+    # Rather too much than too little: whoever mistypes a URL must not see the password either.
+    url = re.sub(r"(://[^:@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    secrets = r"((?:password|passfile|sslpassword|secret|token)=)[^&]*"
+    return re.sub(secrets, r"\1***", url, flags=re.IGNORECASE)

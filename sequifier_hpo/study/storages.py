@@ -180,7 +180,7 @@ class Storage:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise InputError(
             "the storage is not a database URL",
             "write sqlite:///path/to/study.db or postgresql://user@host/database",

@@ -14,6 +14,7 @@ from sequifier_hpo.study import Storage
     [
         ("mysql://user:secret@host/db", "not supported"),
         ("not a url", "not a database URL"),
+        ("postgresql://user:secret@host:port/db", "not a database URL"),
         ("sqlite://", "needs a file"),
     ],
 )
