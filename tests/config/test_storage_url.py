@@ -2,7 +2,10 @@
 
 import pytest
 
+from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import redacted
+from sequifier_hpo.errors import ConfigError
+from tests.conftest import WriteSearch
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,24 @@ from sequifier_hpo.config.storage_url import redacted
 )  # fmt: skip
 def test_a_storage_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "storage: [postgresql://ann:s3cret@host/db]",
+        "storage: {url: 'postgresql://ann@host/db?password=s3cret'}",
+        "storage: postgresql://ann:s3cret@host/db: x",
+        "storages: postgresql://ann:s3cret@host/db",
+    ],
+)
+def test_a_mistake_beside_a_password_is_shown_without_it(
+    write_search: WriteSearch, line: str
+) -> None:
+    file = write_search()
+    file.write_text(f"{file.read_text()}\n{line}\n")
+
+    with pytest.raises(ConfigError, match="storage") as caught:
+        load_search(file)
+
+    assert "s3cret" not in str(caught.value)
