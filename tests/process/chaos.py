@@ -148,6 +148,22 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+    """Wait until a condition holds while a process runs."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(_POLL_SECONDS)
+
+
+def read_until(words: str, process: "subprocess.Popen[str]") -> None:
+    """Wait until a process says something."""
+    assert process.stderr is not None
+    while words not in (line := process.stderr.readline()):
+        assert line, f"ended without saying {words!r}"
+
+
 def send(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process that may be gone."""
     try:

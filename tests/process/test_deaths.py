@@ -1,10 +1,10 @@
 """Processes that die: trials, workers, coordinators."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +18,12 @@ from sequifier_hpo.records import OutcomeKind
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PostgresServer
 from tests.process.chaos import (
+    EPOCHS,
     Coordinator,
     StoredTrials,
     children_of,
     send,
+    wait_for,
     write_pair,
     write_search,
 )
@@ -35,14 +37,6 @@ def start(project: Project, name: str, *more: str) -> "subprocess.Popen[str]":
 
 def start_file(project: Project, file: str, *more: str) -> "subprocess.Popen[str]":
     return project.start("hyperparameter-search", "--config-path", file, *more)
-
-
-def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.005)
 
 
 def trials_below(process: "subprocess.Popen[str]") -> list[int]:
@@ -132,6 +126,30 @@ def test_a_trial_that_crashes_fails_with_its_reason_until_its_repetition_is_aske
     assert "1 of 2 runs to go" in again.stderr
     assert "[2/2" in again.stderr
     assert trials.num("COMPLETE") == 2
+
+
+def test_data_that_is_damaged_while_a_search_runs_fails_the_runs_that_need_it(
+    project: Project,
+) -> None:
+    data = project.root / "data/fragile.parquet"
+    shutil.copy(project.root / "data/seattle-weather-split0.parquet", data)
+    file = project.write_search(
+        "damaged",
+        training__epochs=[EPOCHS],
+        training__batch_size=[64],
+        model__attention_type=["mha"],
+        training_data_path="data/fragile.parquet",
+    )
+    process = start_file(project, file, "--workers", "1")
+    wait_for_training(project, "damaged", process)
+
+    data.write_bytes(b"not what it was")
+    _, stderr = process.communicate(timeout=120)
+
+    states = StoredTrials(sqlite_url(project.root / "studies/damaged/study.db")).states()
+    assert process.returncode == 0, stderr
+    assert "invalid: data/fragile.parquet cannot be read" in stderr
+    assert sorted(states) == ["COMPLETE", "FAIL"]
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_trials_go_on(

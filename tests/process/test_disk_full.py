@@ -3,13 +3,14 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
-from tests.process.chaos import StoredTrials, write_pair
+from tests.process.chaos import StoredTrials, read_until, wait_for, write_pair, write_search
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk cannot be had here: that takes the rights of root")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_database_on_a_full_disk_costs_nothing_when_there_is_space_again(
+    project: Project, small_disk: Path, undisturbed: dict[str, float]
+) -> None:
+    file = write_search(project, "full-database")
+    url = sqlite_url(small_disk / "study.db")
+    arguments = ("--config-path", file, "--storage", url, "--workers", "2")
+    process = project.start("hyperparameter-search", *arguments)
+    trials = StoredTrials(url)
+    wait_for(lambda: trials.num("RUNNING") > 0, process)
+    ballast = small_disk / "ballast"
+
+    with suppress(OSError):  # more than fits: others write meanwhile
+        ballast.write_bytes(b"\0" * _DISK_BYTES)
+    read_until("is full; training goes on", process)
+    ballast.unlink()
+    read_until("the storage is back", process)
+    _, stderr = process.communicate(timeout=120)
+
+    assert process.returncode == 0, stderr
+    assert trials.losses() == undisturbed
+    assert len(trials.states()) == len(undisturbed)
 
 
 def losses(project: Project, name: str) -> dict[str, float]:

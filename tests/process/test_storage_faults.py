@@ -11,7 +11,14 @@ import pytest
 from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.process.chaos import StoredTrials, children_of, write_pair, write_search
+from tests.process.chaos import (
+    StoredTrials,
+    children_of,
+    read_until,
+    wait_for,
+    write_pair,
+    write_search,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -20,20 +27,6 @@ def start(project: Project, name: str, url: str) -> "subprocess.Popen[str]":
     file = write_search(project, name)
     arguments = ("--config-path", file, "--storage", url, "--workers", "2")
     return project.start("hyperparameter-search", *arguments)
-
-
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-def read_until(words: str, process: "subprocess.Popen[str]") -> None:
-    assert process.stderr is not None
-    while words not in (line := process.stderr.readline()):
-        assert line, f"ended without saying {words!r}"
 
 
 def end(process: "subprocess.Popen[str]") -> str:
@@ -100,6 +93,32 @@ def test_connections_that_are_cut_again_and_again_cost_nothing(
         server.cut_connections()
         time.sleep(0.3)
 
+    end(process)
+    assert stored(url).losses() == undisturbed
+    assert len(stored(url).states()) == len(undisturbed)
+
+
+def test_a_server_without_a_connection_to_spare_costs_nothing(
+    project: Project,
+    undisturbed: dict[str, float],
+    server: PostgresServer,
+    stored: Callable[[str], StoredTrials],
+) -> None:
+    url = server.new_database("crowded")
+    admin = server.connect("crowded")
+    admin.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'".encode())
+    admin.execute("ALTER DATABASE crowded OWNER TO guest")
+    process = start(project, "crowded", url.replace("tester", "guest"))
+    trials = stored(url)
+    wait_for(lambda: trials.num("RUNNING") > 0, process)
+
+    admin.execute("ALTER ROLE guest CONNECTION LIMIT 0")
+    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guest'")
+    read_until("too many connections", process)
+    admin.execute("ALTER ROLE guest CONNECTION LIMIT -1")
+    admin.close()
+
+    read_until("the storage is back", process)
     end(process)
     assert stored(url).losses() == undisturbed
     assert len(stored(url).states()) == len(undisturbed)
