@@ -12,6 +12,7 @@ from sequifier_hpo.study.trials import (
     SpaceChangedError,
     TrialStudy,
 )
+from sequifier_hpo.study.verification import Retraining, VerificationStudy, verification_name
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -21,6 +22,7 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "Owner",
+    "Retraining",
     "SearchPlan",
     "SearchStudy",
     "SpaceChangedError",
@@ -29,5 +31,7 @@ __all__ = [
     "StudyMissingError",
     "StudySnapshot",
     "TrialStudy",
+    "VerificationStudy",
     "read_study",
+    "verification_name",
 ]

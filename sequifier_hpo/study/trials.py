@@ -280,7 +280,7 @@ class TrialStudy(ABC):
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
         self._catch_up()
-        self._to_retry = set(self._index.ranks(RunState.FAILED))
+        self._to_retry = set(filter(self._is_wanted, self._index.ranks(RunState.FAILED)))
         return len(self._to_retry)
 
     # Opening
@@ -365,7 +365,7 @@ class TrialStudy(ABC):
     def _next_continued(self) -> int | None:
         interrupted = self._index.ranks(RunState.INTERRUPTED)
         failed = self._to_retry.intersection(self._index.ranks(RunState.FAILED))
-        return min(filter(self._is_wanted, (*interrupted, *failed)), default=None)
+        return min((*filter(self._is_wanted, interrupted), *failed), default=None)
 
     def _next_rank(self) -> int | None:
         rank = self._next_continued()

@@ -2,14 +2,22 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from sequifier_hpo.config.storage_url import sqlite_url
-from sequifier_hpo.study import Lease, Owner, SearchPlan, SearchStudy, Storage
+from sequifier_hpo.study import (
+    Lease,
+    Owner,
+    Retraining,
+    SearchPlan,
+    SearchStudy,
+    Storage,
+    VerificationStudy,
+)
 from tests.postgres_server import PostgresServer
 
 
@@ -25,6 +33,12 @@ class Opener:
     def study(self, plan: SearchPlan) -> SearchStudy:
         """A coordinator's view of a study."""
         return SearchStudy(self.storage, plan, self._owner())
+
+    def verification(
+        self, plan: SearchPlan, retrainings: Sequence[Retraining]
+    ) -> VerificationStudy:
+        """A coordinator's view of the winner check of a study."""
+        return VerificationStudy(self.storage, plan.name, plan.space, retrainings, self._owner())
 
     def study_elsewhere(self, plan: SearchPlan) -> SearchStudy:
         """The same as seen by a coordinator of another host."""
