@@ -10,10 +10,10 @@ from typing import Any
 from sequifier_hpo.assembly.artifacts import RunArtifacts, artifact_folder
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.atomic import write_atomically
-from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.config.paths import is_model_of, run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
-from sequifier_hpo.coordinator.loop import ActiveRun, Coordinator, Observer, SearchEnd
+from sequifier_hpo.coordinator.loop import ActiveRun, Coordinator, Decode, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import Run
@@ -28,6 +28,7 @@ from sequifier_hpo.study import (
     SearchStudy,
     Storage,
     StudyMissingError,
+    TrialStudy,
     read_study,
 )
 
@@ -59,7 +60,7 @@ class OpenSearch:
         """
         self.prepared = prepared
         self._storage = Storage(prepared.storage_url)
-        self._places = _places(prepared)
+        self._places = places_of(prepared)
         self._lease = Lease.acquire(prepared.loaded.config.study_folder / "coordinators")
         plan = SearchPlan(
             name=prepared.name,
@@ -78,29 +79,14 @@ class OpenSearch:
         """Run what is left of the search; starts workers only if anything is."""
         if not self.study.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
-        prepared, config = self.prepared, self.prepared.loaded.config
-        specs = worker_specs(
-            prepared.device,
-            prepared.workers,
-            prepared.num_runs,
-            config.training_hyperparameter_sampling.num_processes,
+        return train_claims(
+            self.prepared,
+            self.study,
+            observer,
+            decode=lambda claim: decode_claim(self.prepared, claim, claim.run_number),
+            num_runs=self.prepared.num_runs,
+            log_name=self.prepared.name,
         )
-        pool = WorkerPool(specs, config.paths.logs / f"sequifier-{prepared.name}-workers.log")
-        try:
-            return Coordinator(
-                self.study,
-                pool,
-                Policy(
-                    max_consecutive_failures=config.max_consecutive_failures,
-                    accumulates=config.on_out_of_memory == "halve_and_accumulate",
-                ),
-                observer,
-                decode=self._decode,
-                config_path=lambda run: str(prepared.run_file(run.model_name)),
-                keep=self._keep,
-            ).run()
-        finally:
-            pool.close()
 
     def write_results(self) -> list[Run]:
         """Rewrite the leaderboard file, atomically; returns the runs in it.
@@ -119,33 +105,14 @@ class OpenSearch:
         for run in ranked[1:]:
             name = run_name(self.prepared.name, run.number)
             for path in folder.glob(f"sequifier-{glob.escape(name)}-*"):
-                path.unlink(missing_ok=True)
+                # The run may have been trained again with other seeds: those keep theirs.
+                if is_model_of(name, path.name):
+                    path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the storage and of this coordinator's lease."""
         self._lease.release()
         self._storage.close()
-
-    def _decode(self, claim: Claim) -> tuple[TrainConfig, list[str]]:
-        config, adjustments = decode(
-            self.prepared.space, claim.cell, claim.run_number, device=self.prepared.device
-        )
-        notes = [f"adjusted: {adjustment}" for adjustment in adjustments]
-        if claim.oom_retries and claim.batch_size is not None:
-            spec = config.training_spec
-            update: dict[str, Any] = {"batch_size": claim.batch_size}
-            if self.prepared.loaded.config.on_out_of_memory == "halve_and_accumulate":
-                factor = 2**claim.oom_retries
-                update["accumulation_steps"] = (spec.accumulation_steps or 1) * factor
-            smaller = spec.model_copy(update=update)
-            config = config.model_copy(update={"training_spec": smaller})
-            notes.append(f"batch size {claim.batch_size} after {claim.oom_retries} retries")
-        return config, notes
-
-    def _keep(self, run: ActiveRun, losses: Mapping[int, float]) -> list[Artifact]:
-        folder = artifact_folder(self.prepared.loaded.config.study_folder)
-        run_file = self.prepared.run_file(run.config.model_name)
-        return RunArtifacts(self.prepared.name, folder).keep(run, run_file, losses)
 
     def _study_note(self) -> str:
         prepared = self.prepared
@@ -167,7 +134,76 @@ def open_search(prepared: PreparedSearch) -> Iterator[OpenSearch]:
         search.close()
 
 
-def _places(prepared: PreparedSearch) -> Places:
+def train_claims(
+    prepared: PreparedSearch,
+    study: TrialStudy,
+    observer: Observer,
+    *,
+    decode: Decode,
+    num_runs: int,
+    log_name: str,
+) -> SearchEnd:
+    """Train what a study has to claim, in worker processes.
+
+    Args:
+        prepared: The search file that says how: device, workers, retries.
+        study: Where trainings come from and results go.
+        observer: Who is told.
+        decode: From a claim to a configuration.
+        num_runs: More trainings at the same time than this are never needed.
+        log_name: Name of the log in which the workers' own error output ends.
+    """
+    config = prepared.loaded.config
+    specs = worker_specs(
+        prepared.device,
+        prepared.workers,
+        num_runs,
+        config.training_hyperparameter_sampling.num_processes,
+    )
+    pool = WorkerPool(specs, config.paths.logs / f"sequifier-{log_name}-workers.log")
+    try:
+        return Coordinator(
+            study,
+            pool,
+            Policy(
+                max_consecutive_failures=config.max_consecutive_failures,
+                accumulates=config.on_out_of_memory == "halve_and_accumulate",
+            ),
+            observer,
+            decode=decode,
+            config_path=lambda run: str(prepared.run_file(run.model_name)),
+            keep=partial(_keep, prepared),
+        ).run()
+    finally:
+        pool.close()
+
+
+def decode_claim(
+    prepared: PreparedSearch, claim: Claim, run_number: int
+) -> tuple[TrainConfig, list[str]]:
+    """The configuration of a claim as it is trained now, and notes for its log."""
+    config, adjustments = decode(prepared.space, claim.cell, run_number, device=prepared.device)
+    notes = [f"adjusted: {adjustment}" for adjustment in adjustments]
+    if claim.oom_retries and claim.batch_size is not None:
+        spec = config.training_spec
+        update: dict[str, Any] = {"batch_size": claim.batch_size}
+        if prepared.loaded.config.on_out_of_memory == "halve_and_accumulate":
+            factor = 2**claim.oom_retries
+            update["accumulation_steps"] = (spec.accumulation_steps or 1) * factor
+        smaller = spec.model_copy(update=update)
+        config = config.model_copy(update={"training_spec": smaller})
+        notes.append(f"batch size {claim.batch_size} after {claim.oom_retries} retries")
+    return config, notes
+
+
+def _keep(prepared: PreparedSearch, run: ActiveRun, losses: Mapping[int, float]) -> list[Artifact]:
+    folder = artifact_folder(prepared.loaded.config.study_folder)
+    run_file = prepared.run_file(run.config.model_name)
+    return RunArtifacts(prepared.name, folder).keep(run, run_file, losses)
+
+
+def places_of(prepared: PreparedSearch) -> Places:
+    """Where the files of a search are, for its notes."""
     config = prepared.loaded.config
     paths = config.paths
 

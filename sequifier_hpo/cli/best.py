@@ -1,24 +1,43 @@
-"""`sequifier-hpo best`: the best run of a study, and its `train.yaml`."""
+"""`sequifier-hpo best`: the best run of a study, its `train.yaml`, and whether it still wins."""
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import StudySource, find_study
+from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE, StudySource, find_study
+from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
 from sequifier_hpo.atomic import write_atomically
-from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.options import (
+    MetadataConfigPath,
+    OneInputSet,
+    SkipMetadata,
+    StorageUrl,
+    StudyFile,
+    StudyName,
+    search_overrides,
+)
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.leaderboard import leaderboard, results_csv, value_of
 from sequifier_hpo.report.tables import run_record
 
 if TYPE_CHECKING:
     from sequifier_hpo.study import StudySnapshot
 
 NO_SUCCESS = 4
+_DEFAULT_SEEDS = 5
+
+
+class Format(StrEnum):
+    """How the result is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
 
 
 def best(
@@ -31,15 +50,85 @@ def best(
     force: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--force", help="Let --write replace a file with other content.")
     ] = False,
+    verify: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train this many of the best runs again, with new seeds."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help=f"With --verify: new seeds each; default: {_DEFAULT_SEEDS}."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --verify: trials at the same time; default: the file's."),
+    ] = None,
+    retry_failed: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--retry-failed", help="With --verify: train failed ones again.")
+    ] = False,
+    input_columns: OneInputSet = None,
+    metadata_config_path: MetadataConfigPath = None,
+    skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
+    output_format: Annotated[
+        Format, typer.Option("--format", help="csv and json: in full precision.")
+    ] = Format.TEXT,
     as_json: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--json", help="Print the run as JSON.")
+        bool, typer.Option("--json", help="The same as --format json.")
     ] = False,
 ) -> None:
     """Show the best run of a study; with --write, copy its train.yaml. Exit code 4: none is complete.
 
+    With --verify, check whether the winner still wins: train the best runs again with new seeds,
+    and compare. These trainings are no runs of the search: they are kept in a study of their own.
+    The same command again goes on with them, and trains none twice. Give it the options that the
+    search was started with.
+
     Example: sequifier-hpo best --write configs/train.yaml
+
+    Example: sequifier-hpo best --verify 3 --seeds 5
     """
-    source = find_study(config_path, storage, study_name)
+    chosen = Format.JSON if as_json else output_format
+    only_with_verify = {
+        "--seeds": seeds,
+        "--workers": workers,
+        "--retry-failed": retry_failed,
+        "--input-columns": input_columns,
+        "--metadata-config-path": metadata_config_path,
+        "--skip-metadata": skip_metadata,
+    }
+    if verify is None:
+        stray = [option for option, value in only_with_verify.items() if value]
+        if stray:
+            raise InputError(f"{', '.join(stray)}: only with --verify", "add --verify 3")
+        _show_best(find_study(config_path, storage, study_name), write, chosen, force=force)
+        return
+    if write is not None:
+        raise InputError("--write does not go with --verify", "check first, then write")
+    prepared = prepare_search(
+        config_path or DEFAULT_SEARCH_FILE,
+        overrides=search_overrides(input_columns, metadata_config_path),
+        skip_metadata=skip_metadata,
+        storage=storage,
+        workers=workers,
+    )
+    _require_name(prepared, study_name)
+    # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.cli.verifying import Wanted, run_verification  # noqa: PLC0415
+
+    wanted = Wanted(num_runs=verify, num_seeds=seeds or _DEFAULT_SEEDS, retry_failed=retry_failed)
+    raise typer.Exit(run_verification(prepared, wanted, chosen.value))
+
+
+def _require_name(prepared: PreparedSearch, study_name: str | None) -> None:
+    """A training needs the search file; one of another study would be the wrong one."""
+    if study_name not in {None, prepared.name}:
+        raise InputError(
+            f"{prepared.loaded.document.file} is the search file of the study `{prepared.name}`, "
+            f"not of `{study_name}`",
+            "name the search file of that study with --config-path",
+        )
+
+
+def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
     from sequifier_hpo.assembly.view import read_source, train_file_of  # noqa: PLC0415
 
@@ -52,8 +141,10 @@ def best(
     if write is not None:
         _copy(train_file_of(source, run), write, force=force)
         print(f"wrote {write}: run {run.number} of {source.name}", file=sys.stderr)
-    if as_json:
+    if chosen == Format.JSON:
         print(json.dumps(_as_json(source, run), indent=2))
+    elif chosen == Format.CSV:
+        print(results_csv(source.name, [run]), end="")
     elif write is None:
         print(_as_text(source, run, snapshot))
     else:
@@ -76,6 +167,10 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     if file is not None:
         lines += ["", f"run file  {file}", "", "next:"]
         lines.append(f"  sequifier-hpo best {source.options} --write configs/train.yaml")
+        if len({other.number for other in snapshot.runs if other.duplicate_of is None}) > 1:
+            lines.append(
+                f"  sequifier-hpo best {source.options} --verify 3    # does it still win?"
+            )
     return "\n".join(lines)
 
 

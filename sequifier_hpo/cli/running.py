@@ -133,7 +133,7 @@ def _exit_code(end: SearchEnd, after: Progress, config_path: Path) -> int:
         )
         return 128 + end.stopped_by
     if end.gave_up_after:
-        _say(_why_it_gave_up(end.gave_up_after))
+        _say(why_it_gave_up(end.gave_up_after))
         return NO_SUCCESS
     if after.num_complete == 0:
         _say("no run succeeded; see logs/ for the reasons")
@@ -141,7 +141,8 @@ def _exit_code(end: SearchEnd, after: Progress, config_path: Path) -> int:
     return 0
 
 
-def _why_it_gave_up(reasons: Sequence[str]) -> str:
+def why_it_gave_up(reasons: Sequence[str]) -> str:
+    """What the failures in a row have in common, and what to do."""
     common = max(set(reasons), key=reasons.count)
     share = f"{reasons.count(common)} of them" if len(set(reasons)) > 1 else "all of them"
     return (

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sequifier_hpo.records import Run
+from sequifier_hpo.report.verification import Checked
 
 _TOP = 10
 
@@ -27,11 +28,40 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
             _number(attributes.get("num_parameters")),
             _number(attributes.get("seconds")),
         )
+    more = len(ranked) - top
+    return _as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
+
+
+def verification_table(ranked: Sequence[Checked]) -> str:
+    """The configurations of a winner check as a table of text."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    headings = ("", "run", "seeds", "mean loss", "± spread", "smallest", "largest", "in the search")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for position, checked in enumerate(ranked, start=1):
+        losses = checked.losses.values()
+        table.add_row(
+            str(position),
+            str(checked.run_number),
+            f"{len(losses)} of {checked.num_seeds}",
+            _loss(checked.mean),
+            _loss(checked.spread),
+            _loss(min(losses, default=None)),
+            _loss(max(losses, default=None)),
+            _loss(checked.search_loss),
+        )
+    return _as_text(table)
+
+
+def _as_text(table: Table) -> str:
     console = Console(width=100, no_color=True)
     with console.capture() as capture:
         console.print(table)
-    more = len(ranked) - top
-    return capture.get() + (f"... and {more:,} more\n" if more > 0 else "")
+    return capture.get()
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
 
 
 def _number(value: object) -> str:

@@ -45,6 +45,8 @@ class SearchProgress:
     """Run number -> state."""
     run_seconds: list[float] = field(default_factory=list)
     num_failed: int = 0
+    names_best: bool = True
+    """Whether it is said which run is the best so far."""
     num_parallel: int = 1
     """Most trials that ran at the same time."""
     is_stopping: bool = False
@@ -80,7 +82,7 @@ class SearchProgress:
             self.num_failed += counts
             return False
         self.run_seconds.append(time.monotonic() - run.started)
-        if self.best_loss is None or loss < self.best_loss:
+        if self.names_best and (self.best_loss is None or loss < self.best_loss):
             self.best_loss, self.best_run = loss, run.claim.title
             return True
         return False
@@ -205,11 +207,9 @@ class LiveView(LineView):
 
     def _draw(self) -> Group:
         progress = self._progress
-        best = (
-            f"best {progress.best_loss:.6g} ({progress.best_run})"
-            if progress.best_loss is not None
-            else "no result yet"
-        )
+        best = "no result yet" if progress.names_best else ""
+        if progress.best_loss is not None:
+            best = f"best {progress.best_loss:.6g} ({progress.best_run})"
         failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
         state = "  stopping" if progress.is_stopping else ""
         head = Text.assemble(

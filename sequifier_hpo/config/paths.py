@@ -89,3 +89,8 @@ def is_model_of(model_name: str, file_name: str) -> bool:
 def run_name(study_name: str, run_number: int) -> str:
     """Model name of a run: `{study}-run-{k}`."""
     return f"{study_name}-run-{run_number}"
+
+
+def retraining_name(study_name: str, run_number: int, seed: int) -> str:
+    """Model name of a run that is trained again with another seed."""
+    return f"{run_name(study_name, run_number)}-seed-{seed}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.report.leaderboard import value_of
 from sequifier_hpo.searchspace import Cell, SearchSpace, value_text, values_at
 
@@ -85,8 +85,39 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
 
 def trial_note(space: SearchSpace, cell: Cell, run_number: int, places: Places) -> str:
     """The configuration of a run, what was adjusted to make it valid, and where its files are."""
+    return _configuration_note(
+        space, cell, run_name(space.config.hp_search_name, run_number), places
+    )
+
+
+def verification_note(search_name: str, places: Places) -> str:
+    """What the study of a winner check is, and how to go on."""
+    return "\n".join(
+        [
+            f"# Winner check of {_code(search_name)}",
+            "",
+            f"The best runs of the study {_code(search_name)}, trained again with new seeds: does "
+            "the winner still win? These trials are no runs of the search. `verified_run` is the "
+            "run that was trained again, `seed` its new seed.",
+            "",
+            "The same command goes on with it, and compares:",
+            "",
+            f"    sequifier-hpo best --config-path {places.search_file} --verify 3 --seeds 5",
+            "",
+        ]
+    )
+
+
+def retraining_note(
+    space: SearchSpace, cell: Cell, run_number: int, seed: int, places: Places
+) -> str:
+    """The same as of a run, for one that is trained again with another seed."""
+    name = retraining_name(space.config.hp_search_name, run_number, seed)
+    return _configuration_note(space, cell, name, places)
+
+
+def _configuration_note(space: SearchSpace, cell: Cell, name: str, places: Places) -> str:
     values, adjustments = values_at(space, cell)
-    name = run_name(space.config.hp_search_name, run_number)
     varying = {field for p in space.parameters for field in p.choices[0].values}
     chosen = {field: value for field, value in values.items() if field in varying}
     fixed = {field: value for field, value in values.items() if field not in varying}

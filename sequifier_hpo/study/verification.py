@@ -35,6 +35,8 @@ class Retraining:
     seed: int
     attributes: Mapping[str, Any]
     """User attributes that its trials begin with."""
+    note: str
+    """Markdown that describes it."""
 
     @property
     def title(self) -> str:
@@ -62,6 +64,7 @@ class VerificationStudy(TrialStudy):
         retrainings: Sequence[Retraining],
         owner: Owner,
         *,
+        note: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the study, or open it if it exists.
@@ -72,6 +75,7 @@ class VerificationStudy(TrialStudy):
             space: Its search space.
             retrainings: What is wanted now, in the order in which it is to be begun.
             owner: Who we are.
+            note: Markdown that says what the study is.
             clock: Seconds that only grow.
 
         Raises:
@@ -88,7 +92,7 @@ class VerificationStudy(TrialStudy):
             sampler=RandomSampler(),
             clock=clock,
         )
-        storage.patiently(lambda: self._set_attribute(search_name))
+        storage.patiently(lambda: self._describe(search_name, note))
 
     def retraining(self, rank: int) -> Retraining:
         """What a claim of this rank is to train."""
@@ -103,8 +107,10 @@ class VerificationStudy(TrialStudy):
             found.append((retraining, runs[run_number(attempts[-1])] if attempts else None))
         return found
 
-    def _set_attribute(self, search_name: str) -> None:
+    def _describe(self, search_name: str, note: str) -> None:
         with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
+            transactions.note_study(connection, self._study_id, note)
             transactions.set_study_attrs(connection, self._study_id, {VERIFIES: search_name})
 
     # What there is to run
@@ -122,6 +128,7 @@ class VerificationStudy(TrialStudy):
             cell=retraining.cell,
             params=self._space.labels(retraining.cell),
             attributes={**retraining.attributes, **about},
+            note=lambda _: retraining.note,
         )
 
     def _title(self, rank: int, run_number: int) -> str:  # noqa: ARG002 - named by what it checks

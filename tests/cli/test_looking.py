@@ -148,6 +148,33 @@ def test_best_of_nothing_exits_with_4(run: Run, study: Study) -> None:
     assert "no run of the study shop is complete yet" in shown.stderr
 
 
+def test_best_as_csv_is_one_row_in_full_precision(run: Run, study: Study) -> None:
+    study.complete(0.75, 1 / 3)
+
+    rows = list(csv.DictReader(io.StringIO(run("best", *FILE, "--format", "csv").stdout)))
+
+    assert [(row["run"], row["validation_loss"]) for row in rows] == [("1", repr(1 / 3))]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--seeds", "3"), "--seeds: only with --verify"),
+        (("--workers", "1", "--retry-failed"), "--workers, --retry-failed: only with --verify"),
+        (("--verify", "2", "--write", "configs/train.yaml"), "--write does not go with --verify"),
+        (("--verify", "0"), "--verify"),
+        (("--verify", "2", "--seeds", "1"), "--seeds"),
+    ],
+)
+def test_options_of_best_that_do_not_go_together_are_refused(
+    run: Run, study: Study, options: tuple[str, ...], named: str
+) -> None:
+    refused = run("best", *FILE, *options)
+
+    assert (refused.code, refused.stdout) == (2, "")
+    assert named in refused.stderr
+
+
 def test_export_gives_rows_or_records_to_other_programs(run: Run, study: Study) -> None:
     study.complete(0.75, 1 / 3)
 

@@ -38,7 +38,9 @@ class Opener:
         self, plan: SearchPlan, retrainings: Sequence[Retraining]
     ) -> VerificationStudy:
         """A coordinator's view of the winner check of a study."""
-        return VerificationStudy(self.storage, plan.name, plan.space, retrainings, self._owner())
+        return VerificationStudy(
+            self.storage, plan.name, plan.space, retrainings, self._owner(), note="a check"
+        )
 
     def study_elsewhere(self, plan: SearchPlan) -> SearchStudy:
         """The same as seen by a coordinator of another host."""

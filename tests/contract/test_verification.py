@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import optuna
 import pytest
 
 from sequifier_hpo.records import RunState
@@ -12,7 +13,9 @@ from sequifier_hpo.study import (
     SpaceChangedError,
     VerificationStudy,
     read_study,
+    verification_name,
 )
+from sequifier_hpo.study.notes import note_of
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener
 from tests.contract.test_study import MODEL, finish_all, plan_of
@@ -44,7 +47,7 @@ def check(plan: SearchPlan, opener: Opener) -> OpenCheck:
 
 def retrainings(plan: SearchPlan, wanted: Wanted) -> list[Retraining]:
     return [
-        Retraining(run, plan.effective.representative(run), seed, dict(CAME_DOWN_TO))
+        Retraining(run, plan.effective.representative(run), seed, dict(CAME_DOWN_TO), "a note")
         for run, seed in wanted
     ]
 
@@ -162,6 +165,20 @@ def test_a_training_that_is_not_wanted_any_more_is_left_alone(check: OpenCheck) 
 
     assert train_all(other) == [(2, 102)]
     assert not other.is_anything_left()
+
+
+def test_the_study_and_each_training_explain_themselves_in_the_dashboard(
+    check: OpenCheck, opener: Opener
+) -> None:
+    claim = claim_one(check([(5, 102)]))
+
+    study = optuna.load_study(study_name=verification_name("shop"), storage=opener.storage.cached)
+
+    attrs = opener.storage.cached.get_study_system_attrs(study._study_id)
+    assert note_of(attrs)["body"] == "a check"
+    assert note_of(attrs, claim.trial_id)["body"] == "a note"
+    assert study.user_attrs == {"verifies": "shop"}
+    assert study.trials[0].user_attrs == {**CAME_DOWN_TO, "verified_run": 5, "seed": 102}
 
 
 def test_a_failed_training_is_repeated_only_when_asked_for(check: OpenCheck) -> None:
