@@ -6,6 +6,7 @@ dark theme. Text of the user is escaped: plotly.js reads a little HTML in labels
 
 import html
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sequifier_hpo.records import Run, RunState
@@ -23,6 +24,9 @@ _STATE_COLOURS = {
 }
 _WRAP = 30
 _MAX_TEXT = 90
+_MAX_SINGLE_TICKS = 12  # whole numbers that are all written at an axis; beyond, plotly chooses
+MIN_CURVES_TO_CUT = 4
+"""From so many curves on, the first epochs may lie above the picture."""
 
 
 def history_chart(data: ReportData) -> Figure | None:
@@ -57,7 +61,7 @@ def history_chart(data: ReportData) -> Figure | None:
     ]
     shown = series.loss_range(losses)
     layout = _layout("complete runs, in the order they ended", "validation loss", y_range=shown)
-    layout["xaxis"]["rangemode"] = "tozero"
+    layout["xaxis"] |= {"range": [0.5, len(places) + 0.5], **_whole(len(places))}
     near = [b for b in data.baselines if shown and b.loss <= shown[1] + (shown[1] - shown[0])]
     if near and shown:
         # A baseline close by belongs into the picture; a distant one would flatten it.
@@ -122,8 +126,10 @@ def curves_chart(data: ReportData) -> Figure | None:
             }
         )
     losses = [loss for curve in found for loss in curve.losses]
-    # The first epochs are far above the rest and of little interest.
-    layout = _layout("epoch", "validation loss", y_range=series.loss_range(losses, usual=0.7))
+    # Of many runs, the first epochs are far above the rest and of little interest.
+    usual = 0.7 if len(found) >= MIN_CURVES_TO_CUT else 1.0
+    layout = _layout("epoch", "validation loss", y_range=series.loss_range(losses, usual=usual))
+    layout["xaxis"] |= _whole(max(curve.epochs[-1] for curve in found))
     return {"data": traces, "layout": layout, "height": 420}
 
 
@@ -382,7 +388,7 @@ def timeline_chart(data: ReportData) -> Figure | None:
     return {
         "data": traces,
         "layout": layout,
-        "height": min(900, 130 + max(2, num_lanes) * (26 if num_lanes <= 16 else 10)),
+        "height": min(900, 130 + max(3, num_lanes) * (26 if num_lanes <= 16 else 10)),
     }
 
 
@@ -411,6 +417,11 @@ def _layout(
     }
 
 
+def _whole(largest: int) -> dict[str, Any]:
+    """An axis of whole numbers: without it, plotly writes 1.2 runs where there are few."""
+    return {"dtick": 1} if largest <= _MAX_SINGLE_TICKS else {}
+
+
 def _star(x: float, y: float, run: Run) -> dict[str, Any]:
     return {
         "type": "scatter",
@@ -433,11 +444,13 @@ def _hover(run: Run) -> str:
     lines = [f"<b>run {run.number}</b>, {run.state.value}"]
     if run.validation_loss is not None:
         lines[0] = f"<b>run {run.number}</b>: {run.validation_loss:.6g}"
-    lines += [
-        f"{_escaped(name)}: {_escaped(_shortened(value_of(label)))}"
-        for name, label in run.labels.items()
-    ]
-    return "<br>".join(lines)
+    return "<br>".join([*lines, *(_hover_line(*chosen) for chosen in run.labels.items())])
+
+
+@lru_cache(maxsize=10_000)
+def _hover_line(parameter: str, label: str) -> str:
+    # The same few values stand in thousands of runs.
+    return f"{_escaped(parameter)}: {_escaped(_shortened(value_of(label)))}"
 
 
 def _timeline_hover(bar: series.Bar) -> str:

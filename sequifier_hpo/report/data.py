@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, progress
@@ -37,12 +38,12 @@ class ReportData:
     best_yaml: str | None = None
     """Its content."""
 
-    @property
+    @cached_property
     def progress(self) -> Progress:
         """The study in numbers."""
         return progress(self.runs, self.num_runs)
 
-    @property
+    @cached_property
     def own_runs(self) -> list[Run]:
         """The runs without the duplicate grid cells, which were never trained."""
         return [run for run in self.runs if run.duplicate_of is None]

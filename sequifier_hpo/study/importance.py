@@ -1,12 +1,12 @@
 """How much each parameter matters, by Optuna's PED-ANOVA."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from sequifier_hpo.records import Run
 
@@ -25,23 +25,48 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
         for name in complete[0].labels
         if all(name in run.labels for run in complete)
     }
-    space = {name: CategoricalDistribution(v) for name, v in values.items() if len(v) > 1}
+    space: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution(v) for name, v in values.items() if len(v) > 1
+    }
     if not space:
         return {}
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials(
-        [
-            create_trial(
-                state=TrialState.COMPLETE,
-                value=run.validation_loss,
-                params={name: run.labels[name] for name in space},
-                distributions=dict(space),
-            )
-            for run in complete
-        ]
-    )
+    study = _StudyOf([_trial(run, space) for run in complete])
     with warnings.catch_warnings():
         # It warns when all losses are equal; equal shares are the honest answer then.
         warnings.simplefilter("ignore")
         found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     return {name: float(share) for name, share in found.items()}
+
+
+class _StudyOf(optuna.Study):
+    """A study of given trials: adding them to a storage copies each of them, and takes seconds."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        super().__init__(study.study_name, study._storage, study.sampler)
+        self._trials = trials
+
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: ARG002, FBT001, FBT002 - as in Optuna
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """The trials in these states; never a copy."""
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+
+def _trial(run: Run, space: dict[str, BaseDistribution]) -> FrozenTrial:
+    # All share the distributions: the evaluation compares them for every trial.
+    return FrozenTrial(
+        number=run.number,
+        trial_id=run.number,
+        state=TrialState.COMPLETE,
+        value=run.validation_loss,
+        params={name: run.labels[name] for name in space},
+        distributions=space,
+        datetime_start=run.started,
+        datetime_complete=run.ended,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )

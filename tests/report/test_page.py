@@ -145,6 +145,30 @@ def test_the_page_says_when_a_run_lies_outside_its_chart(
     assert "lie outside" in report_page(make_data(runs=[*usual, make_run(20, 99.0)]), ASSETS)
 
 
+def test_a_handful_of_runs_is_shown_whole_and_counted_in_whole_numbers(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    steep = {1: 9.0, 2: 1.2, 3: 1.1, 4: 1.0, 5: 0.99, 6: 0.98}
+    data = make_data(runs=[make_run(0, 0.98, losses=steep)])
+
+    charts = payload(data)["charts"]
+
+    low, high = charts["curves"]["layout"]["yaxis"]["range"]
+    assert low < 0.98
+    assert high > 9.0
+    assert charts["history"]["layout"]["xaxis"]["dtick"] == 1
+    assert charts["curves"]["layout"]["xaxis"]["dtick"] == 1
+
+
+def test_the_page_says_that_first_epochs_of_many_curves_may_be_outside(
+    make_data: MakeData,
+) -> None:
+    hint = "The first epochs may lie above the picture"
+
+    assert hint not in report_page(make_data(3), ASSETS)
+    assert hint in report_page(make_data(4), ASSETS)
+
+
 def test_equal_studies_give_equal_pages(make_data: MakeData) -> None:
     assert report_page(make_data(300), ASSETS) == report_page(make_data(300), ASSETS)
 

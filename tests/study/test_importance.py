@@ -2,6 +2,11 @@
 
 from datetime import datetime
 
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import create_trial
+
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.study.importance import parameter_importances
 
@@ -42,3 +47,22 @@ def test_equal_losses_give_no_error() -> None:
 
 def test_a_single_run_says_nothing() -> None:
     assert parameter_importances(grid_runs()[:1]) == {}
+
+
+def test_the_shares_are_those_of_a_study_in_a_storage() -> None:
+    runs = [
+        run_of(i, {"a": f"{i % 3}: x", "b": f"{i % 5}: y"}, (i * 7 % 11) + (i % 3))
+        for i in range(90)
+    ]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    choices = {
+        name: CategoricalDistribution(sorted({run.labels[name] for run in runs})) for name in "ab"
+    }
+    for run in runs:
+        params = dict(run.labels)
+        trial = create_trial(value=run.validation_loss, params=params, distributions=dict(choices))
+        study.add_trial(trial)
+
+    found = parameter_importances(runs)
+
+    assert found == get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
