@@ -24,6 +24,7 @@ _STATE_COLOURS = {
 }
 _WRAP = 30
 _MAX_TEXT = 90
+_LONG_NAME = 14
 _MAX_SINGLE_TICKS = 12  # whole numbers that are all written at an axis; beyond, plotly chooses
 MIN_CURVES_TO_CUT = 4
 """From so many curves on, the first epochs may lie above the picture."""
@@ -262,7 +263,7 @@ def parallel_chart(data: ReportData) -> Figure | None:
     layout = _layout("", "")
     layout["xaxis"] |= {
         "tickvals": list(range(len(found.axes))),
-        "ticktext": [_wrapped(axis.parameter.replace("_", " "), 16) for axis in found.axes],
+        "ticktext": [_wrapped_name(axis.parameter) for axis in found.axes],
         "range": [-0.15, len(found.axes) - 0.35],
         "showgrid": True,
         "side": "top",
@@ -498,6 +499,14 @@ def _wrapped(text: str, width: int = _WRAP) -> str:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "<br>".join(_escaped(line) for line in lines)
+
+
+def _wrapped_name(name: str) -> str:
+    """The name of a parameter as in the search file, in two lines if it is long."""
+    head, underscore, tail = name.rpartition("_")
+    if len(name) <= _LONG_NAME or not head:
+        return _escaped(name)
+    return f"{_escaped(head)}{underscore}<br>{_escaped(tail)}"
 
 
 def _shortened(text: str) -> str:

@@ -102,8 +102,7 @@ def _head(data: ReportData) -> str:
     chosen = ""
     if best is not None and best.labels:
         rows = "".join(
-            f"<div><dt>{html.escape(name.replace('_', ' '))}</dt>"
-            f"<dd>{html.escape(value_of(label))}</dd></div>"
+            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value_of(label))}</dd></div>"
             for name, label in best.labels.items()
         )
         chosen = f'<h2>Best run: {best.number}</h2>\n<dl class="chosen">{rows}</dl>'
@@ -200,7 +199,7 @@ def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_comp
     parts = []
     for i, (parameter, figure) in enumerate(drawn):
         figures[f"slice-{i}"] = figure
-        name = html.escape(parameter.replace("_", " "))
+        name = html.escape(parameter)
         parts.append(
             f'<figure class="{_size_of(figure)}"><figcaption>{name}</figcaption>'
             f'<div class="chart" id="slice-{i}" style="height:{figure["height"]}px"></div></figure>'
@@ -279,8 +278,8 @@ def _table(data: ReportData) -> dict[str, Any]:
     parameters = list(dict.fromkeys(name for run in data.runs for name in run.labels))
     measured = [m for m in _MEASURED if any(m in run.attributes for run in data.runs)]
     has_reasons = any(_remark(run) for run in data.runs)
-    columns = ["rank", "run", "state", "validation loss", *parameters, *measured]
-    columns = [name.replace("_", " ") for name in columns] + (["remark"] if has_reasons else [])
+    columns = ["rank", "run", "state", "validation loss", *parameters]
+    columns += [name.replace("_", " ") for name in measured] + (["remark"] if has_reasons else [])
     rows = []
     for place, run in enumerate([*ranked, *others], start=1):
         row: list[Any] = [

@@ -173,6 +173,14 @@ def test_equal_studies_give_equal_pages(make_data: MakeData) -> None:
     assert report_page(make_data(300), ASSETS) == report_page(make_data(300), ASSETS)
 
 
+def test_parameters_are_called_as_in_the_search_file(make_data: MakeData) -> None:
+    page = report_page(make_data(4), ASSETS)
+
+    assert "<dt>model_backbone</dt>" in page
+    assert "<figcaption>model_backbone</figcaption>" in page
+    assert "model_backbone" in payload(make_data(4))["table"]["columns"]
+
+
 def test_the_table_holds_every_run_in_full_precision(
     make_data: MakeData, make_run: MakeRun
 ) -> None:
