@@ -140,6 +140,7 @@ class Coordinator:
         )
         self._signals: list[signal.Signals] = []
         self._last_beat = self._last_idle_claim = time.monotonic()
+        self._last_turn = _clock_of_the_world()
         self._stop_deadline: float | None = None
 
     def run(self) -> SearchEnd:
@@ -151,7 +152,9 @@ class Coordinator:
         with self._listening(), self._releasing():
             self._feed(reducer.Started())
             while not self._is_over():
-                for event in self._pool.poll(_POLL_SECONDS):
+                events = self._pool.poll(_POLL_SECONDS)
+                self._notice_standstill()
+                for event in events:
                     self._take(event)
                 self._look_at_clock()
                 self._outbox.flush()
@@ -189,6 +192,12 @@ class Coordinator:
             with self._outbox.minding_outages():
                 self._visit_storage(now)
         self._observer.ticked()
+
+    def _notice_standstill(self) -> None:
+        """After standing still, with the whole machine perhaps, judge nobody who did as well."""
+        before, self._last_turn = self._last_turn, _clock_of_the_world()
+        if self._last_turn - before > HEARTBEAT_SECONDS:
+            self._study.judge_later()
 
     def _is_out_of_patience(self, now: float) -> bool:
         return len(self._signals) > 1 or (self._stop_deadline or now) < now
@@ -373,6 +382,12 @@ class Coordinator:
             self._observer.trial_completed(run, action.result)
         else:
             self._observer.trial_failed(run, action.reason, action.result)
+
+
+def _clock_of_the_world() -> float:
+    """Seconds that also count while the machine sleeps, where the system can tell."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 def _trial_number(

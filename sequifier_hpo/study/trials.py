@@ -135,6 +135,8 @@ class TrialStudy(ABC):
         self._held: set[int] = set()
         self._to_retry: set[int] = set()
         self._judges_from = clock()
+        # Those of this host hold their lock, so they live, but may hang: watched, then judged.
+        self._judges_living_from = clock() + GRACE_SECONDS
         self._distributions = transactions.Distributions(distributions(space))
         self._study_id = storage.patiently(self._open)
         self._reader = TrialReader(self._study_id)
@@ -245,7 +247,7 @@ class TrialStudy(ABC):
 
     def judge_later(self) -> None:
         """After an outage: let everyone beat again before anyone is taken for dead."""
-        self._judges_from = self._clock() + GRACE_SECONDS
+        self._judges_from = self._judges_living_from = self._clock() + GRACE_SECONDS
 
     def complete(
         self,
@@ -332,10 +334,17 @@ class TrialStudy(ABC):
         """Fail the trials whose coordinator is gone, so that their runs can be continued."""
         foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
         orphans = [attempt for attempt in foreign if self._is_orphan(attempt)]
-        elsewhere = [attempt.trial_id for attempt in foreign if _is_elsewhere(attempt)]
-        if elsewhere and self._clock() >= self._judges_from:
+        dead = {orphan.trial_id for orphan in orphans}
+        now = self._clock()
+        judged = [
+            attempt.trial_id
+            for attempt in foreign
+            if attempt.trial_id not in dead
+            and now >= (self._judges_from if _is_elsewhere(attempt) else self._judges_living_from)
+        ]
+        if judged:
             with self._storage.reading() as connection:
-                stale = self._reader.stale(connection, elsewhere, GRACE_SECONDS)
+                stale = self._reader.stale(connection, judged, GRACE_SECONDS)
             orphans += [self._index.unfinished[trial_id] for trial_id in stale]
         for orphan in orphans:
             with suppress(FinishedError), self._storage.writing() as connection:

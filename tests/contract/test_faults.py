@@ -125,6 +125,26 @@ def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
         frozen.report(lost, 1, 0.5, {})
 
 
+def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_grace_period(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    frozen = opener.study(plan)
+    lost = claimed(frozen)
+    now = 0.0
+    study = SearchStudy(opener.storage, plan, opener._owner(), clock=lambda: now)
+    make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
+
+    at_first = claimed(study)
+    now = GRACE_SECONDS + 1
+    later = claimed(study)
+
+    assert at_first.run_number != lost.run_number
+    assert later.run_number == lost.run_number
+    with pytest.raises(LeaseLostError):
+        frozen.report(lost, 1, 0.5, {})
+
+
 def test_a_beat_keeps_a_run_from_being_taken_over(
     write_search: WriteSearch, opener: Opener
 ) -> None:
