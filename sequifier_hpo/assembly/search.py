@@ -9,7 +9,7 @@ from typing import Any
 
 from sequifier_hpo.assembly.artifacts import RunArtifacts, artifact_folder
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.atomic import remove_unfinished, write_atomically
 from sequifier_hpo.config.paths import is_model_of, run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
@@ -110,9 +110,16 @@ class OpenSearch:
                     path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the storage and of this coordinator's lease."""
+        """Let go of the storage and of this coordinator's lease; remove what dead trials left."""
+        config = self.prepared.loaded.config
+        runs = self.prepared.run_file(run_name(self.prepared.name, 0)).parent
+        for folder in (config.paths.checkpoints, config.paths.models, runs):
+            remove_unfinished(folder, self._is_of_a_run, of_the_dead=True)
         self._lease.release()
         self._storage.close()
+
+    def _is_of_a_run(self, file_name: str) -> bool:
+        return f"{self.prepared.name}-run-" in file_name
 
     def _study_note(self) -> str:
         prepared = self.prepared

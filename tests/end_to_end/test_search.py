@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -154,6 +155,27 @@ def test_the_same_command_again_trains_nothing_and_says_so(searched: Searched) -
     assert again.code == 0
     assert "the study is complete" in again.stderr
     assert (project.root / "logs" / "sequifier-tiny-workers.log").stat().st_mtime_ns == before
+
+
+def test_what_dead_trials_left_unfinished_is_gone_when_a_search_ends(searched: Searched) -> None:
+    project, _ = searched
+    nobody = 2**22 + 1  # above the largest pid of Linux
+    left = [
+        project.root / f"{path}~{socket.gethostname()}~{nobody}.tmp"
+        for path in (
+            "checkpoints/.tiny-run-0-epoch-1.pt",
+            "checkpoints/..tiny-run-0-interrupted.pt",
+            "models/.sequifier-tiny-run-0-best-1.onnx",
+            "configs/hp_search/.tiny-run-0.yaml",
+        )
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+
+    done = project.search()
+
+    assert done.code == 0, done.stderr
+    assert [path for path in left if path.exists()] == []
 
 
 def test_the_guides_program_runs_the_same_search(searched: Searched) -> None:
