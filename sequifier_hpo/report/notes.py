@@ -13,6 +13,7 @@ from sequifier_hpo.searchspace import Cell, SearchSpace, value_text, values_at
 
 _NOT_SHOWN = frozenset({"column_types", "categorical_columns", "real_columns"})
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
+_MAX_ATTRIBUTE = 100  # characters: the dashboard never breaks the line, and grows as wide
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _configuration_note(space: SearchSpace, cell: Cell, name: str, places: Place
     fixed = {field: value for field, value in values.items() if field not in varying}
     lines = [f"# {_code(name)}", "", *_table(("field", "value"), _field_rows(chosen)), ""]
     if adjustments:
-        lines += ["Adjusted, because the chosen values do not go together:", ""]
+        lines += ["Adjusted, with the reason:", ""]
         lines += [f"- {_code(str(adjustment))}" for adjustment in adjustments] + [""]
     lines += ["Fixed in this search:", "", *_table(("field", "value"), _field_rows(fixed))]
     lines += ["", "Files, in the project's root:", ""]
@@ -144,7 +145,8 @@ def trial_attributes(space: SearchSpace, cell: Cell) -> dict[str, Any]:
             attributes.update(_flat(values))
     _, adjustments = values_at(space, cell)
     if adjustments:
-        attributes["adjustments"] = "; ".join(str(adjustment) for adjustment in adjustments)
+        text = "; ".join(str(adjustment) for adjustment in adjustments)
+        attributes["adjustments"] = _shortened(text, _MAX_ATTRIBUTE)
     return attributes
 
 
@@ -202,7 +204,9 @@ def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _code(text: str) -> str:
     """A code span; a bar would end the cell of a table, and a backtick the span."""
-    if len(text) > _MAX_VALUE:
-        text = text[: _MAX_VALUE - 1] + "…"
-    clean = " ".join(text.replace("`", "'").split())
+    clean = " ".join(_shortened(text, _MAX_VALUE).replace("`", "'").split())
     return "`" + clean.replace("|", "\\|") + "`"
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

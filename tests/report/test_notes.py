@@ -92,4 +92,5 @@ def test_a_trials_attributes_are_the_values_of_its_rows_and_of_fixed_fields(
     assert (attributes["batch_size"], attributes["learning_rate"]) == (8, 0.001)
     assert attributes["optimizer"] == "name: Adam, eps: 0.1"
     assert attributes["adjustments"].startswith("feature_embedding_dims: null -> ")
+    assert len(attributes["adjustments"]) == 100
     assert not {"num_layers", "column_types", "n_kv_heads"} & set(attributes)
