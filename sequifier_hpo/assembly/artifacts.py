@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from sequifier_hpo.atomic import StagedFiles
 from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact
 
@@ -38,10 +40,10 @@ class RunArtifacts:
         """
         kept: list[Artifact] = []
         name = run.config.model_name
-        with suppress(OSError):
+        with suppress(OSError, EnvironmentFaultError):
             kept.append(self._write(run, "train.yaml", _YAML, run_file.read_bytes()))
         if losses:
-            with suppress(OSError):
+            with suppress(OSError, EnvironmentFaultError):
                 picture = loss_curve(name, losses, run.train_losses)
                 kept.append(self._write(run, "loss-curve.svg", _SVG, picture.encode()))
         return kept
@@ -53,6 +55,6 @@ class RunArtifacts:
             filename=filename,
             mimetype=mimetype,
         )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / artifact.artifact_id).write_bytes(content)
+        with StagedFiles() as files:
+            files.add(self._folder / artifact.artifact_id, content)
         return artifact
