@@ -4,9 +4,10 @@ Exit codes are part of the command line's contract: 0 done, 1 our bug, 2 the use
 3 the environment, 4 a search that ended without one successful run.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from sequifier_hpo.redaction import redacted_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +31,12 @@ class ConfigIssue:
         """The issue as it is shown to a person: a headline and indented lines."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         lines = ["  ".join(part for part in (place, self.path) if part) or "configuration"]
-        lines += [f"    {line}" for line in _without_passwords(self.problem).splitlines()]
+        lines += [f"    {line}" for line in redacted_text(self.problem).splitlines()]
         if self.allowed:
             lines.append(f"    allowed: {self.allowed}")
         if self.fix:
             lines.append(f"    fix: {self.fix}")
         return "\n".join(lines)
-
-
-def _without_passwords(text: str) -> str:
-    """A text that may quote a storage URL, wherever it was mistakenly written."""
-    text = re.sub(r"(://[^:@\s]*):\S*@", r"\1:***@", text)
-    return re.sub(r"([?&](?:ssl)?password=)[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 class SequifierHpoError(Exception):

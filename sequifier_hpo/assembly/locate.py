@@ -10,8 +10,9 @@ from sequifier_hpo.assembly.prepare import STORAGE_VARIABLE, PreparedSearch
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel, load
-from sequifier_hpo.config.storage_url import redacted, sqlite_path, sqlite_url
+from sequifier_hpo.config.storage_url import sqlite_path, sqlite_url
 from sequifier_hpo.config.yaml_file import read_yaml
+from sequifier_hpo.redaction import redacted_url
 
 DEFAULT_SEARCH_FILE = Path("configs/hyperparameter_search.yaml")
 
@@ -47,7 +48,7 @@ class StudySource:
     @property
     def shown_storage(self) -> str:
         """The storage URL without its password."""
-        return redacted(self.storage_url)
+        return redacted_url(self.storage_url)
 
     @property
     def options(self) -> str:

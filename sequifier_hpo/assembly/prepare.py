@@ -9,10 +9,11 @@ from typing import Any
 
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.search import LoadedSearch, load_search
-from sequifier_hpo.config.storage_url import redacted, sqlite_url
+from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.coordinator.devices import best_device
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
+from sequifier_hpo.redaction import redacted_url
 from sequifier_hpo.searchspace import EffectiveSpace, SearchSpace, compile_space
 
 STORAGE_VARIABLE = "SEQUIFIER_HPO_STORAGE"
@@ -37,7 +38,7 @@ class PreparedSearch:
     @property
     def shown_storage(self) -> str:
         """The storage URL without its password."""
-        return redacted(self.storage_url)
+        return redacted_url(self.storage_url)
 
     @property
     def num_requested(self) -> int:

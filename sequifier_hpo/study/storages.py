@@ -20,8 +20,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sequifier_hpo.config.storage_url import redacted
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.redaction import redacted_url
 from sequifier_hpo.study.locks import file_lock
 
 HEARTBEAT_SECONDS = 20
@@ -57,7 +57,7 @@ class Storage:
         """
         self._url = _parsed(url)
         self._is_for_reading = is_for_reading
-        self.shown_url = redacted(url)
+        self.shown_url = redacted_url(url)
         self._lock_engine: Engine | None = None
         try:
             if self._url.drivername == "sqlite":

@@ -1,10 +1,10 @@
-"""What is shown of a storage's URL."""
+"""What is shown of a storage's URL, and of a text that quotes one."""
 
 import pytest
 
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.config.storage_url import redacted
 from sequifier_hpo.errors import ConfigError
+from sequifier_hpo.redaction import redacted_url
 from tests.conftest import WriteSearch
 
 
@@ -22,7 +22,7 @@ from tests.conftest import WriteSearch
     ],
 )  # fmt: skip
 def test_a_storage_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+    assert redacted_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,7 @@ def test_a_storage_is_shown_without_its_secrets(url: str, shown: str) -> None:
     [
         "storage: [postgresql://ann:s3cret@host/db]",
         "storage: {url: 'postgresql://ann@host/db?password=s3cret'}",
+        "storage: {url: 'postgresql://ann@host/db?sslmode=require&token=s3cret'}",
         "storage: postgresql://ann:s3cret@host/db: x",
         "storages: postgresql://ann:s3cret@host/db",
     ],

@@ -1,0 +1,22 @@
+"""Storage URLs, and texts that quote them, without their secrets: for all that is shown or kept.
+
+Rather too much is taken away than too little: whoever mistypes a URL must not see the password
+either.
+"""
+
+import re
+
+_SECRET_PARAMETER = r"((?:password|passfile|secret|token)=)"
+"""Ends of the names of URL parameters whose values nobody else may see."""
+
+
+def redacted_url(url: str) -> str:
+    """A URL without its secrets."""
+    url = re.sub(r"(://[^:@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(_SECRET_PARAMETER + "[^&]*", r"\1***", url, flags=re.IGNORECASE)
+
+
+def redacted_text(text: str) -> str:
+    """A text without the secrets of the URLs that it may quote."""
+    text = re.sub(r"(://[^:@\s]*):\S*@", r"\1:***@", text)
+    return re.sub(_SECRET_PARAMETER + r"[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)
