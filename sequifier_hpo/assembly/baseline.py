@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sequifier_hpo.assembly.shards import shard_windows
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.preprocessing.shard_file import shard_windows
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.report.data import Baseline
 
