@@ -1,11 +1,11 @@
-"""Windows of tensor shards as arrays, read without torch, which this process never loads."""
+"""Tensor shards, read without torch, which this process never loads."""
 
 import collections
 import io
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sequifier_hpo.errors import InputError
 
-_TYPES = {
+_DTYPES = {
     "LongStorage": "<i8",
     "IntStorage": "<i4",
     "ShortStorage": "<i2",
@@ -24,6 +24,8 @@ _TYPES = {
     "FloatStorage": "<f4",
     "HalfStorage": "<f2",
 }
+# A shard's pickle is a few hundred bytes per column; the numbers lie beside it.
+_MAX_PICKLE_BYTES = 64 * 2**20
 
 # What a pickle of another make-up runs into.
 _MALFORMED = (KeyError, ValueError, TypeError, AttributeError, IndexError)
@@ -39,8 +41,7 @@ def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDA
     for file in listing["batch_files"]:
         path = folder / file["path"]
         try:
-            with zipfile.ZipFile(path) as archive:
-                inputs, targets, *_ = _read(archive)
+            inputs, targets, *_ = _read(path, _array, _numbers)
             yield {
                 column: np.concatenate([inputs[column], targets[column][:, -1:]], axis=1).astype(
                     np.float64
@@ -51,34 +52,69 @@ def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDA
             raise InputError(f"{path} is no tensor shard: {error}", "preprocess again") from error
 
 
-def _read(archive: zipfile.ZipFile) -> Any:
-    (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-    folder = name.removesuffix("data.pkl")
-    return _ArrayUnpickler(io.BytesIO(archive.read(name)), archive, folder).load()
+def shard_shapes(path: Path) -> Any:
+    """What a shard holds, with every tensor replaced by its shape.
+
+    Raises:
+        OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
+        pickle.UnpicklingError: If it names what has no place in a shard.
+    """
+    return _read(path, _shape, lambda _archive, _folder, _pid: None)
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Makes arrays of what torch.save writes for tensors, and refuses to name anything else."""
+def _read(
+    path: Path,
+    rebuild: Callable[..., Any],
+    load_storage: Callable[[zipfile.ZipFile, str, Any], Any],
+) -> Any:
+    """The pickled object of a torch file.
 
-    def __init__(self, file: io.BytesIO, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(file)
-        self._archive = archive
-        self._folder = folder
+    Args:
+        path: The file.
+        rebuild: Called in place of torch's function, with its arguments, to make a tensor.
+        load_storage: (archive, folder in it, torch's id of a storage) -> what `rebuild` gets as
+            the storage.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
+        if entry is None:
+            raise zipfile.BadZipFile("there is no data.pkl in it")
+        if entry.file_size > _MAX_PICKLE_BYTES:
+            raise zipfile.BadZipFile("its data.pkl is too large")
+        folder = entry.filename.removesuffix("data.pkl")
+        return _ShardUnpickler(
+            archive.read(entry), rebuild, lambda pid: load_storage(archive, folder, pid)
+        ).load()
+
+
+class _ShardUnpickler(pickle.Unpickler):
+    """Reads what torch.save writes for tensors in dicts, and refuses to name anything else."""
+
+    def __init__(
+        self, content: bytes, rebuild: Callable[..., Any], load_storage: Callable[[Any], Any]
+    ) -> None:
+        super().__init__(io.BytesIO(content))
+        self._rebuild = rebuild
+        self._load_storage = load_storage
 
     def find_class(self, module: str, name: str) -> Any:
         """The few names that a shard may hold."""
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _array
+            return self._rebuild
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
-        if module == "torch" and name in _TYPES:
-            return _TYPES[name]
+        if module == "torch" and name.endswith("Storage"):
+            return name
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a shard")
 
-    def persistent_load(self, pid: Any) -> NDArray[Any]:
-        """The numbers of one tensor: they lie beside the pickle."""
-        _, dtype, key, *_ = pid
-        return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), dtype=dtype)
+    def persistent_load(self, pid: Any) -> Any:
+        """The numbers of one tensor, which lie beside the pickle."""
+        return self._load_storage(pid)
+
+
+def _numbers(archive: zipfile.ZipFile, folder: str, pid: Any) -> NDArray[Any]:
+    _, storage, key, *_ = pid
+    return np.frombuffer(archive.read(f"{folder}data/{key}"), dtype=_DTYPES[storage])
 
 
 def _array(
@@ -94,3 +130,7 @@ def _array(
         raise pickle.UnpicklingError("a tensor reaches beyond its numbers")
     found: NDArray[Any] = values[places]
     return found
+
+
+def _shape(_storage: Any, _offset: int, size: tuple[int, ...], *_: Any) -> tuple[int, ...]:
+    return tuple(size)

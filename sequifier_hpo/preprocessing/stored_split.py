@@ -1,24 +1,19 @@
 """What a stored split holds, asked without loading it and without torch."""
 
-import collections
-import io
 import json
-import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
+from sequifier_hpo.preprocessing.shard_file import shard_shapes
 
 _REWRITE = "run `sequifier-hpo preprocess` again, or correct the path"
 _FIRST_ROWS = 4096
-# A shard's skeleton is a few hundred bytes per column; the numbers lie beside it.
-_MAX_SKELETON_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -145,7 +140,7 @@ def _describe_shards(folder: Path) -> StoredSplit:
 def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
     """(L, feature columns) of one shard, whose tensors must all have `num_samples` rows."""
     try:
-        inputs, targets, *numbers = _read_skeleton(path)
+        inputs, targets, *numbers = shard_shapes(path)
         shapes = {shape for part in (inputs, targets) for shape in part.values()}
         columns = [str(name) for name in inputs]
         is_sound = (
@@ -163,40 +158,6 @@ def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
             path, f"its tensors do not have one shape for all columns and {num_samples} rows"
         )
     return shapes.pop()[1], columns
-
-
-def _read_skeleton(path: Path) -> Any:
-    """The pickled object of a torch file with every tensor replaced by its shape."""
-    with zipfile.ZipFile(path) as archive:
-        entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
-        if entry is None:
-            raise zipfile.BadZipFile("there is no data.pkl in it")
-        if entry.file_size > _MAX_SKELETON_BYTES:
-            raise zipfile.BadZipFile("its data.pkl is too large")
-        return _SkeletonUnpickler(io.BytesIO(archive.read(entry))).load()
-
-
-class _SkeletonUnpickler(pickle.Unpickler):
-    """Reads what torch.save writes for tensors in dicts, and refuses to name anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _shape_of_rebuilt
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if module == "torch" and name.endswith("Storage"):
-            return name
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a shard")
-
-    def persistent_load(self, pid: Any) -> Any:
-        return pid
-
-
-def _shape_of_rebuilt(
-    _storage: Any, _offset: int, size: tuple[int, ...], *_: Any
-) -> tuple[int, ...]:
-    """Stands in for the function that torch calls with these arguments to make a tensor."""
-    return tuple(size)
 
 
 def _not_a_split(path: Path, problem: str) -> InputError:
