@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from sequifier_hpo.atomic import remove_unfinished, write_atomically
+from sequifier_hpo.atomic import StagedFiles, remove_unfinished
 from sequifier_hpo.config.train import train_yaml
 from sequifier_hpo.messages import BatchDone, EpochDone, FromWorker, RunTrial, TrialEnded
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
@@ -33,7 +33,8 @@ def run_trial(
         if order.config_path is not None:
             path = Path(order.config_path)
             remove_unfinished(path.parent, path.name.__eq__)  # of an attempt that was killed
-            write_atomically(path, train_yaml(order.config))
+            with StagedFiles() as files:
+                files.add(path, train_yaml(order.config).encode())
         log = RunLog(order.config)
         result = _train(order, open_data, send, should_stop, log)
     except Exception as error:  # noqa: BLE001 - the edge of the process: an outcome, not a crash
