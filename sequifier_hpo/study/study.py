@@ -94,11 +94,12 @@ class SearchStudy(TrialStudy):
     def _is_wanted(self, rank: int) -> bool:  # noqa: ARG002 - whichever it is
         return True  # whatever was begun is brought to its end
 
+    def _cell(self, rank: int) -> Cell:
+        return self._plan.effective.representative(rank)
+
     def _task(self, rank: int) -> Task:
-        cell = self._plan.effective.representative(rank)
-        return Task(
-            cell, self._proposals.propose(rank), self._plan.describe(cell), self._note(cell)
-        )
+        cell = self._cell(rank)
+        return Task(self._proposals.propose(rank), self._plan.describe(cell), self._note(cell))
 
     def _note(self, cell: Cell) -> Callable[[int], str] | None:
         write = self._plan.trial_note

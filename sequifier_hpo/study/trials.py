@@ -84,13 +84,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Task:
-    """What the trials of one rank train."""
+    """What a trial of one rank begins with."""
 
-    cell: Cell
     params: Mapping[str, str]
     """The cell as Optuna stores it: parameter -> label."""
     attributes: Mapping[str, Any]
-    """User attributes that a trial begins with."""
+    """User attributes."""
     note: Callable[[int], str] | None = None
     """Run number -> Markdown that describes the run; None = no note."""
 
@@ -153,8 +152,12 @@ class TrialStudy(ABC):
         """Whether a rank that was handed out is still to come to its end."""
 
     @abstractmethod
+    def _cell(self, rank: int) -> Cell:
+        """The configuration that a rank stands for."""
+
+    @abstractmethod
     def _task(self, rank: int) -> Task:
-        """What a rank stands for."""
+        """What is stored of a rank when a trial of it begins."""
 
     @abstractmethod
     def _title(self, rank: int, run_number: int) -> str:
@@ -392,10 +395,7 @@ class TrialStudy(ABC):
         new = NewTrial(
             state=TrialState.RUNNING,
             params=task.params,
-            user_attrs={
-                **task.attributes,
-                **inherited,
-            },
+            user_attrs={**task.attributes, **inherited},
             system_attrs=system_attrs,
         )
         ((trial_id, number),) = transactions.insert_trials(
@@ -436,7 +436,7 @@ class TrialStudy(ABC):
             run_number=run,
             title=self._title(rank, run),
             rank=rank,
-            cell=self._task(rank).cell,
+            cell=self._cell(rank),
             is_continuation=len(self._index.attempts(rank)) > 1,
             batch_size=attempt.user_attrs.get("effective_batch_size"),
             oom_retries=attempt.user_attrs.get("oom_retries", 0),

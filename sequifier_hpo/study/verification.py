@@ -121,11 +121,13 @@ class VerificationStudy(TrialStudy):
     def _is_wanted(self, rank: int) -> bool:
         return rank in self._wanted
 
+    def _cell(self, rank: int) -> Cell:
+        return self._wanted[rank].cell
+
     def _task(self, rank: int) -> Task:
         retraining = self._wanted[rank]
         about = {"verified_run": retraining.run_number, "seed": retraining.seed}
         return Task(
-            cell=retraining.cell,
             params=self._space.labels(retraining.cell),
             attributes={**retraining.attributes, **about},
             note=lambda _: retraining.note,
