@@ -20,41 +20,33 @@ def artifact_folder(study_folder: Path) -> Path:
     return study_folder / "artifacts"
 
 
-class RunArtifacts:
-    """Keeps the artifacts of a search's runs in its folder."""
+def keep_artifacts(
+    folder: Path, study_name: str, run: ActiveRun, run_file: Path, losses: Mapping[int, float]
+) -> list[Artifact]:
+    """Write the artifacts of a trial that has ended; what cannot be written is left out.
 
-    def __init__(self, study_name: str, folder: Path) -> None:
-        """Name the study and its folder of artifacts; it is made when it is needed."""
-        self._study_name = study_name
-        self._folder = folder
+    The same trial gives the same artifacts again: its end may have to be told twice.
 
-    def keep(self, run: ActiveRun, run_file: Path, losses: Mapping[int, float]) -> list[Artifact]:
-        """Write the artifacts of a trial that has ended; what cannot be written is left out.
+    Args:
+        folder: Where to; it is made when it is needed.
+        study_name: The study of the trial.
+        run: What the trial trained.
+        run_file: Its `train.yaml`.
+        losses: Validation loss by epoch.
+    """
 
-        The same trial gives the same artifacts again: its end may have to be told twice.
-
-        Args:
-            run: The run.
-            run_file: Its `train.yaml`.
-            losses: Validation loss by epoch.
-        """
-        kept: list[Artifact] = []
-        name = run.config.model_name
-        with suppress(OSError, EnvironmentFaultError):
-            kept.append(self._write(run, "train.yaml", _YAML, run_file.read_bytes()))
-        if losses:
-            with suppress(OSError, EnvironmentFaultError):
-                picture = loss_curve(name, losses, run.train_losses)
-                kept.append(self._write(run, "loss-curve.svg", _SVG, picture.encode()))
-        return kept
-
-    def _write(self, run: ActiveRun, filename: str, mimetype: str, content: bytes) -> Artifact:
-        trial = f"{self._study_name}/{run.claim.trial_id}/{filename}"
-        artifact = Artifact(
-            artifact_id=str(uuid.uuid5(uuid.NAMESPACE_URL, trial)),
-            filename=filename,
-            mimetype=mimetype,
-        )
+    def keep(filename: str, mimetype: str, content: bytes) -> None:
+        trial = f"{study_name}/{run.claim.trial_id}/{filename}"
+        artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, trial))
         with StagedFiles() as files:
-            files.add(self._folder / artifact.artifact_id, content)
-        return artifact
+            files.add(folder / artifact_id, content)
+        kept.append(Artifact(artifact_id, filename, mimetype))
+
+    kept: list[Artifact] = []
+    with suppress(OSError, EnvironmentFaultError):
+        keep("train.yaml", _YAML, run_file.read_bytes())
+    if losses:
+        with suppress(EnvironmentFaultError):
+            picture = loss_curve(run.config.model_name, losses, run.train_losses)
+            keep("loss-curve.svg", _SVG, picture.encode())
+    return kept

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.assembly.artifacts import RunArtifacts, artifact_folder
+from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.atomic import remove_unfinished, write_atomically
 from sequifier_hpo.config.paths import is_model_of, run_name
@@ -206,7 +206,7 @@ def decode_claim(
 def _keep(prepared: PreparedSearch, run: ActiveRun, losses: Mapping[int, float]) -> list[Artifact]:
     folder = artifact_folder(prepared.loaded.config.study_folder)
     run_file = prepared.run_file(run.config.model_name)
-    return RunArtifacts(prepared.name, folder).keep(run, run_file, losses)
+    return keep_artifacts(folder, prepared.name, run, run_file, losses)
 
 
 def places_of(prepared: PreparedSearch) -> Places:

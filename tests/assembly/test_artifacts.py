@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.assembly.artifacts import RunArtifacts
+from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.coordinator.loop import ActiveRun
 from sequifier_hpo.searchspace import compile_space, decode
@@ -34,7 +34,7 @@ def run(write_search: WriteSearch) -> ActiveRun:
 
 
 def test_the_run_file_and_the_loss_curve_are_kept_under_their_ids(run: ActiveRun) -> None:
-    kept = RunArtifacts("shop", Path("kept")).keep(run, Path("run.yaml"), {1: 0.75})
+    kept = keep_artifacts(Path("kept"), "shop", run, Path("run.yaml"), {1: 0.75})
 
     texts = {a.filename: (Path("kept") / a.artifact_id).read_text() for a in kept}
     assert texts["train.yaml"] == "model_name: shop-run-5\n"
@@ -43,11 +43,11 @@ def test_the_run_file_and_the_loss_curve_are_kept_under_their_ids(run: ActiveRun
 
 
 def test_the_same_trial_gives_the_same_artifacts_and_another_gives_others(run: ActiveRun) -> None:
-    artifacts = RunArtifacts("shop", Path("kept"))
     other = replace(run, claim=replace(CLAIM, trial_id=8))
 
     first, again, of_other = (
-        artifacts.keep(r, Path("run.yaml"), {1: 0.75}) for r in (run, run, other)
+        keep_artifacts(Path("kept"), "shop", r, Path("run.yaml"), {1: 0.75})
+        for r in (run, run, other)
     )
 
     assert first == again
@@ -55,7 +55,7 @@ def test_the_same_trial_gives_the_same_artifacts_and_another_gives_others(run: A
 
 
 def test_a_run_that_never_had_an_epoch_has_no_curve(run: ActiveRun) -> None:
-    kept = RunArtifacts("shop", Path("kept")).keep(run, Path("run.yaml"), {})
+    kept = keep_artifacts(Path("kept"), "shop", run, Path("run.yaml"), {})
 
     assert [artifact.filename for artifact in kept] == ["train.yaml"]
 
@@ -63,8 +63,8 @@ def test_a_run_that_never_had_an_epoch_has_no_curve(run: ActiveRun) -> None:
 def test_what_cannot_be_read_or_written_is_left_out(run: ActiveRun) -> None:
     Path("file").touch()
 
-    without_run_file = RunArtifacts("shop", Path("kept")).keep(run, Path("missing"), {1: 0.75})
-    without_folder = RunArtifacts("shop", Path("file")).keep(run, Path("run.yaml"), {1: 0.75})
+    without_run_file = keep_artifacts(Path("kept"), "shop", run, Path("missing"), {1: 0.75})
+    without_folder = keep_artifacts(Path("file"), "shop", run, Path("run.yaml"), {1: 0.75})
 
     assert [artifact.filename for artifact in without_run_file] == ["loss-curve.svg"]
     assert without_folder == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.assembly.artifacts import RunArtifacts, artifact_folder
+from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.cli.main import app, exit_code_of
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
@@ -74,7 +74,7 @@ class Study:
             trial_note=partial(trial_note, space, places=places),
         )
         self._space = space
-        self._artifacts = RunArtifacts("shop", artifact_folder(config.study_folder))
+        self._artifacts = artifact_folder(config.study_folder)
         self.url = sqlite_url(config.study_folder / "study.db")
         self.storage = Storage(self.url)
         self._lease = Lease.acquire(config.study_folder / "coordinators")
@@ -94,7 +94,9 @@ class Study:
             run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
             train_config, _ = decode(self._space, claim.cell, claim.run_number, device="cpu")
             active = ActiveRun(claim, train_config, notes=[], train_losses={1: loss})
-            kept = self._artifacts.keep(active, run_file, self.study.losses(claim))
+            kept = keep_artifacts(
+                self._artifacts, "shop", active, run_file, self.study.losses(claim)
+            )
             self.study.complete(claim, loss, attributes, kept)
 
     @contextmanager
