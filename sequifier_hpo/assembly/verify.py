@@ -14,7 +14,7 @@ from sequifier_hpo.coordinator.loop import Observer, SearchEnd
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.notes import retraining_note, trial_attributes, verification_note
-from sequifier_hpo.report.verification import Checked
+from sequifier_hpo.report.verification import CheckedRun
 from sequifier_hpo.searchspace import describe_space, differences
 from sequifier_hpo.study import (
     Claim,
@@ -98,7 +98,7 @@ class OpenVerification:
             log_name=f"{self._prepared.name}-verify",
         )
 
-    def results(self) -> list[Checked]:
+    def results(self) -> list[CheckedRun]:
         """What was found so far, in the order of the search."""
         trained = self.study.results()
         checked = []
@@ -106,7 +106,7 @@ class OpenVerification:
             assert run.validation_loss is not None, "only complete runs are checked"
             own = [(r.seed, found) for r, found in trained if r.run_number == run.number and found]
             checked.append(
-                Checked(
+                CheckedRun(
                     run_number=run.number,
                     search_loss=run.validation_loss,
                     losses={

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.verification import Checked
+from sequifier_hpo.report.verification import CheckedRun
 
 _TOP = 10
 
@@ -32,7 +32,7 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
     return _as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
 
 
-def verification_table(ranked: Sequence[Checked]) -> str:
+def verification_table(ranked: Sequence[CheckedRun]) -> str:
     """The configurations of a winner check as a table of text."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     headings = ("", "run", "seeds", "mean loss", "± spread", "smallest", "largest", "in the search")

@@ -15,7 +15,7 @@ from sequifier_hpo.coordinator.loop import SearchEnd
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import progress
 from sequifier_hpo.report.verification import (
-    Checked,
+    CheckedRun,
     Verdict,
     by_mean,
     verdict,
@@ -100,7 +100,7 @@ def _run(prepared: PreparedSearch, verification: OpenVerification) -> SearchEnd:
         return verification.run(view)
 
 
-def _as_text(prepared: PreparedSearch, checked: Sequence[Checked]) -> str:
+def _as_text(prepared: PreparedSearch, checked: Sequence[CheckedRun]) -> str:
     lines = [verification_table(by_mean(checked)).rstrip(), ""]
     for each in checked:
         lines += [
@@ -145,7 +145,7 @@ def _next(prepared: PreparedSearch, found: Verdict) -> str:
     return f"\nnext:\n  sequifier-hpo train --config-path {file}"
 
 
-def _exit_code(end: SearchEnd, checked: Sequence[Checked]) -> int:
+def _exit_code(end: SearchEnd, checked: Sequence[CheckedRun]) -> int:
     if end.stopped_by is not None:
         _say(f"stopped by {end.stopped_by.name}; the same command goes on")
         return 128 + end.stopped_by
@@ -158,7 +158,7 @@ def _exit_code(end: SearchEnd, checked: Sequence[Checked]) -> int:
     return 0
 
 
-def _num_ended(checked: Sequence[Checked]) -> int:
+def _num_ended(checked: Sequence[CheckedRun]) -> int:
     return sum(len(each.losses) + len(each.failures) for each in checked)
 
 

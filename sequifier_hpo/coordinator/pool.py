@@ -29,7 +29,7 @@ _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals by which someone ends a process; it did nothing wrong."""
 
 
-_CPU_ENVIRONMENT = {
+_FORKING_ENVIRONMENT = {
     # Before torch is imported: its thread pools are sized then.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -164,7 +164,7 @@ class WorkerPool:
         environment = {**os.environ, **worker.spec.environment}
         environment.pop("SEQUIFIER_HPO_STORAGE", None)  # no worker needs its secrets
         if not worker.spec.is_resident:
-            environment |= _CPU_ENVIRONMENT
+            environment |= _FORKING_ENVIRONMENT
         worker.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -12,7 +12,7 @@ from typing import Any
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
-from sequifier_hpo.report.leaderboard import value_of
+from sequifier_hpo.report.leaderboard import shortened, value_of
 
 Figure = dict[str, Any]
 
@@ -361,7 +361,7 @@ def timeline_chart(data: ReportData) -> Figure | None:
         add(
             state.value,
             colour,
-            lambda bar, state=state: bar.run.state == state and not is_best(bar),  # type: ignore[misc]
+            lambda bar, state=state: bar.run.state == state and not is_best(bar),  # type: ignore[misc] # a default binds it
         )
     add("best", "@accent", is_best)
     again = [bar for bar in bars if _num_retries(bar.run)]
@@ -451,7 +451,7 @@ def _hover(run: Run) -> str:
 @lru_cache(maxsize=10_000)
 def _hover_line(parameter: str, label: str) -> str:
     # The same few values stand in thousands of runs.
-    return f"{_escaped(parameter)}: {_escaped(_shortened(value_of(label)))}"
+    return f"{_escaped(parameter)}: {_escaped(shortened(value_of(label), _MAX_TEXT))}"
 
 
 def _timeline_hover(bar: series.Bar) -> str:
@@ -465,7 +465,7 @@ def _timeline_hover(bar: series.Bar) -> str:
         lines.append(f"{run.attributes['oom_retries']} out-of-memory retries, batch size {size}")
     explanation = run.attributes.get("explanation") or run.reason
     if explanation:
-        lines.append(_escaped(_shortened(str(explanation))))
+        lines.append(_escaped(shortened(str(explanation), _MAX_TEXT)))
     return "<br>".join(lines)
 
 
@@ -494,7 +494,7 @@ def _thinned(labels: Sequence[str], limit: int = 14) -> list[str]:
 def _wrapped(text: str, width: int = _WRAP) -> str:
     """Escaped text in lines of about `width` characters."""
     lines = [""]
-    for word in _shortened(text).split(" "):
+    for word in shortened(text, _MAX_TEXT).split(" "):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
@@ -507,10 +507,6 @@ def _wrapped_name(name: str) -> str:
     if len(name) <= _LONG_NAME or not head:
         return _escaped(name)
     return f"{_escaped(head)}{underscore}<br>{_escaped(tail)}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 
 
 def _escaped(text: str) -> str:

@@ -64,6 +64,11 @@ def value_of(label: str) -> str:
     return label.partition(": ")[2]
 
 
+def shortened(text: str, limit: int) -> str:
+    """A text of at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def results_csv(study_name: str, runs: Sequence[Run]) -> str:
     """The study as a table: best first, then what is not complete; numbers in full precision."""
     ranked = leaderboard(runs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
-from sequifier_hpo.report.leaderboard import value_of
+from sequifier_hpo.report.leaderboard import shortened, value_of
 from sequifier_hpo.searchspace import Cell, SearchSpace, value_text, values_at
 
 _NOT_SHOWN = frozenset({"column_types", "categorical_columns", "real_columns"})
@@ -146,7 +146,7 @@ def trial_attributes(space: SearchSpace, cell: Cell) -> dict[str, Any]:
     _, adjustments = values_at(space, cell)
     if adjustments:
         text = "; ".join(str(adjustment) for adjustment in adjustments)
-        attributes["adjustments"] = _shortened(text, _MAX_ATTRIBUTE)
+        attributes["adjustments"] = shortened(text, _MAX_ATTRIBUTE)
     return attributes
 
 
@@ -204,9 +204,5 @@ def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _code(text: str) -> str:
     """A code span; a bar would end the cell of a table, and a backtick the span."""
-    clean = " ".join(_shortened(text, _MAX_VALUE).replace("`", "'").split())
+    clean = " ".join(shortened(text, _MAX_VALUE).replace("`", "'").split())
     return "`" + clean.replace("|", "\\|") + "`"
-
-
-def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

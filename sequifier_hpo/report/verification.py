@@ -17,7 +17,7 @@ _T_QUANTILES = (
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedRun:
     """One configuration of a winner check."""
 
     run_number: int
@@ -52,8 +52,8 @@ class Checked:
 class Verdict:
     """How the winner of the search compares with the best of the others."""
 
-    winner: Checked
-    rival: Checked
+    winner: CheckedRun
+    rival: CheckedRun
     """The other configuration with the smallest mean."""
     margin: float | None
     """Mean of the rival less that of the winner; None if one of them has no result at all."""
@@ -71,7 +71,7 @@ class Verdict:
         return self.margin / self.spread
 
 
-def verdict(checked: Sequence[Checked]) -> Verdict | None:
+def verdict(checked: Sequence[CheckedRun]) -> Verdict | None:
     """Compare the first configuration with the best of the others.
 
     Args:
@@ -109,7 +109,7 @@ def verdict(checked: Sequence[Checked]) -> Verdict | None:
     )
 
 
-def _mean_of(checked: Checked) -> float:
+def _mean_of(checked: CheckedRun) -> float:
     assert checked.mean is not None
     return checked.mean
 
@@ -132,7 +132,7 @@ def _are_apart(first: Sequence[float], second: Sequence[float]) -> bool:
     return difference > quantile * error
 
 
-def by_mean(checked: Sequence[Checked]) -> list[Checked]:
+def by_mean(checked: Sequence[CheckedRun]) -> list[CheckedRun]:
     """The configurations, smallest mean first; those without a result last."""
     with_mean = [each for each in checked if each.mean is not None]
     return [
@@ -141,7 +141,7 @@ def by_mean(checked: Sequence[Checked]) -> list[Checked]:
     ]
 
 
-def verification_record(study_name: str, checked: Sequence[Checked]) -> dict[str, Any]:
+def verification_record(study_name: str, checked: Sequence[CheckedRun]) -> dict[str, Any]:
     """A winner check as JSON values, in full precision."""
     found = verdict(checked)
     return {
@@ -171,7 +171,7 @@ def verification_record(study_name: str, checked: Sequence[Checked]) -> dict[str
     }
 
 
-def verification_csv(checked: Sequence[Checked]) -> str:
+def verification_csv(checked: Sequence[CheckedRun]) -> str:
     """A winner check as a table, one row per configuration, smallest mean first."""
     parameters = list(checked[0].parameters)
     text = io.StringIO()

@@ -62,7 +62,7 @@ class AdEMAMix(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override] # torch's overloads
         """Make one step; `closure` recomputes the loss, as for every torch optimizer."""
         loss = None
         if closure is not None:

@@ -84,7 +84,7 @@ def make_deterministic(device: torch.device, *, enforced: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         # Otherwise torch fills every new tensor with NaN first, which costs time for nothing.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a module with properties
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def join_team(config: TrainConfig, rank: int, listener: socket.socket) -> Team:
     if rank != 0:
         os.close(descriptor)
     with _naming_lost_peers():
-        store = distributed.TCPStore(  # type: ignore[attr-defined]
+        store = distributed.TCPStore(  # type: ignore[attr-defined] # its stub hides it
             LOOPBACK,
             port,
             spec.num_processes,

@@ -81,7 +81,7 @@ class _FusedSteps:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state; the tensors in it are other ones afterwards."""
         self._parameters = None
-        super().load_state_dict(state_dict)  # type: ignore[misc]
+        super().load_state_dict(state_dict)  # type: ignore[misc] # whose base it is, a protocol cannot say
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Make one step."""

@@ -3,7 +3,8 @@
 On a CPU the server imports torch and loads the data once, then forks a process per trial: a fork
 costs milliseconds, shares the data without copies, and whatever happens to a trial (a crash, a
 leak, the kernel's out-of-memory killer) happens to it alone. CUDA does not survive a fork, so a
-resident server runs its trials itself and is replaced by the coordinator after a failure.
+resident server runs its trials itself and is replaced by the coordinator after a failure. Runs of
+several GPUs are forked all the same: their processes touch CUDA only after the fork.
 
 The server starts no threads, and ends when the coordinator's end of the pipe closes.
 """

@@ -7,7 +7,7 @@ from math import sqrt
 import pytest
 
 from sequifier_hpo.report.verification import (
-    Checked,
+    CheckedRun,
     Verdict,
     by_mean,
     verdict,
@@ -18,8 +18,8 @@ from sequifier_hpo.report.verification import (
 
 def checked(
     run_number: int, *losses: float, failed: int = 0, num_seeds: int | None = None
-) -> Checked:
-    return Checked(
+) -> CheckedRun:
+    return CheckedRun(
         run_number=run_number,
         search_loss=0.25 + run_number,
         losses={102 + i: loss for i, loss in enumerate(losses)},
@@ -29,7 +29,7 @@ def checked(
     )
 
 
-def found(*configurations: Checked) -> Verdict:
+def found(*configurations: CheckedRun) -> Verdict:
     verdict_found = verdict(configurations)
     assert verdict_found is not None
     return verdict_found

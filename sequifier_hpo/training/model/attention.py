@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sequifier_hpo.config.train import ModelSpec
-from sequifier_hpo.training.model.attention_layer import AttentionLayer, is_narrow
+from sequifier_hpo.training.model.attention_by_hand import AttentionByHand, is_narrow
 from sequifier_hpo.training.model.layers import Dropout, Linear
 
 
@@ -97,7 +97,7 @@ class CausalSelfAttention(nn.Module):
         factors = self.dropout.factors((B * K, self.num_heads // K * T, T), x_BTD.dtype)
         tables = None if self.rope is None else self.rope.tables(x_BTD.dtype)
         weights = (self.wq.weight, self.wk.weight, self.wv.weight, self.wo.weight)
-        y: Tensor = AttentionLayer.apply(  # type: ignore[no-untyped-call]
+        y: Tensor = AttentionByHand.apply(  # type: ignore[no-untyped-call] # torch: untyped
             x_BTD, *weights, mask_TT, factors, tables, self.head_size
         )
         return y

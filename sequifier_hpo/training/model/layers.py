@@ -5,7 +5,7 @@ Every layer casts what it receives to its own weights' type, so that any mix of
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -79,8 +79,8 @@ class RMSNorm(nn.Module):
         """Normalise (..., width); the result has the type of x."""
         weight = self.weight.float()
         if x.device.type == "cpu":
-            y: Tensor = _RootMeanSquareNorm.apply(x.float(), weight)  # type: ignore[no-untyped-call]
-            return y.to(x.dtype)
+            norm: Callable[[Tensor, Tensor], Tensor] = _RootMeanSquareNorm.apply
+            return norm(x.float(), weight).to(x.dtype)
         return functional.rms_norm(x.float(), (x.shape[-1],), weight, _RMS_EPS).to(x.dtype)
 
 

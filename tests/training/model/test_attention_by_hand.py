@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sequifier_hpo.training.model.attention import RotaryPositions
-from sequifier_hpo.training.model.attention_layer import AttentionLayer
+from sequifier_hpo.training.model.attention_by_hand import AttentionByHand
 
 B, T = 3, 5
 MASK = torch.full((T, T), -math.inf, dtype=torch.float64).triu(1)
@@ -50,7 +50,7 @@ def test_values_and_gradients_are_those_of_the_formula(
     shape = (B * K, H // K * T, T)
     factors = torch.randint(0, 2, shape).double() * 2 if is_dropping else None
 
-    y: Tensor = AttentionLayer.apply(*leaves, MASK, factors, tables, C)  # type: ignore[no-untyped-call]
+    y: Tensor = AttentionByHand.apply(*leaves, MASK, factors, tables, C)  # type: ignore[no-untyped-call]
     expected = by_the_formula(leaves[0], leaves[1:], factors, rope, C)
 
     torch.testing.assert_close(y, expected)

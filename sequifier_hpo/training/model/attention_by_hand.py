@@ -1,7 +1,8 @@
 """Attention with its derivative written out, for the CPU.
 
 Autograd computes the products of the backward pass in an order of memory that makes them several
-times slower for small heads. Here the positions are innermost in all of them.
+times slower for narrow heads. For these the positions are innermost here, in all products; for
+wide heads the features are, and what is saved are autograd's copies.
 
 Axes: B batch, T positions, H query heads, K key/value heads, G = H / K query heads
 per key/value head, C head size; and N = B * K, R = G * T rows of queries that share keys.
@@ -17,7 +18,7 @@ _NARROW = 16
 """Below this head size products are fastest with the positions innermost."""
 
 
-class AttentionLayer(torch.autograd.Function):
+class AttentionByHand(torch.autograd.Function):
     """wo(softmax(rotate(wq x) rotate(wk x)^T / sqrt(C) + mask) wv x), for all heads.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2; the rotation: Su et al. 2021,
@@ -65,15 +66,16 @@ class AttentionLayer(torch.autograd.Function):
         weights_NRT = scores.softmax(-1)
         dropped_NRT = weights_NRT if factors_NRT is None else weights_NRT * factors_NRT
         mixed = _unfold(_product(v_NCT, dropped_NRT.transpose(1, 2)), B, T)
-        ctx.save_for_backward(x, mixed, q_NCR, k_NCT, v_NCT, weights_NRT, dropped_NRT, factors_NRT)
-        ctx.weights, ctx.tables_CT, ctx.shape = (wq, wk, wv, wo), tables_CT, (B, T, K, C)
+        attention = (q_NCR, k_NCT, v_NCT, weights_NRT, dropped_NRT, factors_NRT)
+        ctx.save_for_backward(x, mixed, wq, wk, wv, wo, *attention)
+        ctx.tables_CT, ctx.shape = tables_CT, (B, T, K, C)
         return (mixed @ wo.t()).view(B, T, -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Go back through the products, the softmax and the rotation."""
-        x, mixed, q_NCR, k_NCT, v_NCT, weights_NRT, dropped_NRT, factors_NRT = ctx.saved_tensors
-        wq, wk, wv, wo = ctx.weights
+        x, mixed, wq, wk, wv, wo, *attention = ctx.saved_tensors
+        q_NCR, k_NCT, v_NCT, weights_NRT, dropped_NRT, factors_NRT = attention
         B, T, _, C = ctx.shape
         dy = gradients[0].reshape(B * T, -1)
         d_mixed_NCR = _fold(dy @ wo, ctx.shape)
