@@ -1,5 +1,6 @@
 """Settings of a process that trains."""
 
+import onnx.defs
 import torch
 
 
@@ -13,3 +14,5 @@ def prepare_process(*, is_forking: bool) -> None:
     if is_forking:
         torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
+        # At the first question onnx registers all its operators, which takes as long as an export.
+        onnx.defs.has("Add")
