@@ -51,7 +51,7 @@ lint: $(INSTALLED) ## Format, lint rules and import layers
 types: $(INSTALLED) ## Static types
 	$(BIN)/mypy
 
-conformance: $(INSTALLED) ## Let Sequifier 1.0.0.6, in an environment of its own, read our files
+conformance: $(INSTALLED) ## Let Sequifier 1.0.0.6, in an environment of its own, compare its networks and read our files
 	test -x .venv-reference/bin/sequifier || { \
 	  $(PYTHON) -m venv .venv-reference \
 	  && .venv-reference/bin/pip install --quiet -r tests/conformance/requirements.txt \

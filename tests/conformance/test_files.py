@@ -1,10 +1,5 @@
-"""Files written here, read by Sequifier 1.0.0.6 itself, in an environment of its own.
+"""Files written here, read by Sequifier 1.0.0.6 itself."""
 
-`make conformance` builds that environment and names its folder in SEQUIFIER_REFERENCE.
-"""
-
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +11,9 @@ import yaml
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.train import train_yaml
 from sequifier_hpo.searchspace import EffectiveSpace, compile_space, decode
+from tests.conformance.reference import REFERENCE, ask_reference, needs_reference
 
-REFERENCE = os.environ.get("SEQUIFIER_REFERENCE", "")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not REFERENCE, reason="needs Sequifier itself: run `make conformance`"),
-]
+pytestmark = [pytest.mark.slow, needs_reference]
 
 LOAD_ALL = """
 import json, sys
@@ -88,14 +79,7 @@ def write_run_files(project: Path, search_file: Path) -> list[str]:
 
 
 def refused_by_the_reference(project: Path, paths: list[str]) -> dict[str, str]:
-    done = subprocess.run(
-        [f"{REFERENCE}/bin/python", "-c", LOAD_ALL, *paths],
-        cwd=project,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    refused: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    refused: dict[str, str] = ask_reference(LOAD_ALL, *paths, folder=project)
     return refused
 
 
