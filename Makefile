@@ -6,10 +6,10 @@ BIN     = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-grid test test-quick check conformance fmt lint types chaos docs clean
+.PHONY: help setup demo demo-grid test test-quick check conformance reference-3 fmt lint types chaos docs clean
 
 help: ## Show this menu
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create the virtual environment with pinned dependencies
 
@@ -57,6 +57,13 @@ conformance: $(INSTALLED) ## Let Sequifier 1.0.0.6, in an environment of its own
 	  && .venv-reference/bin/pip install --quiet -r tests/conformance/requirements.txt \
 	  && .venv-reference/bin/pip install --quiet --no-deps sequifier==1.0.0.6; }
 	SEQUIFIER_REFERENCE=$(CURDIR)/.venv-reference $(BIN)/python -m pytest tests/conformance
+
+reference-3: ## Sequifier 3.1.1.0 in an environment of its own, for studies/throughput/run.py
+	test -x .venv-reference-3/bin/sequifier || { \
+	  $(PYTHON) -m venv .venv-reference-3 \
+	  && .venv-reference-3/bin/pip install --quiet -c constraints.txt torch \
+	  && .venv-reference-3/bin/pip install --quiet -r studies/throughput/requirements-3.1.1.0.txt \
+	  && .venv-reference-3/bin/pip install --quiet --no-deps sequifier==3.1.1.0; }
 
 chaos: $(INSTALLED) ## Kill searches at least 200 times in all, on SQLite and Postgres (an hour or so)
 	SEQUIFIER_HPO_KILLS=50 $(BIN)/python -m pytest -s tests/process/test_chaos.py

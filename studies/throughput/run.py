@@ -1,18 +1,20 @@
-"""Time whole searches, here and in Sequifier 1.0.0.6, as whole processes, in turn.
+"""Time whole searches, here and in Sequifier 1.0.0.6 and 3.1.1.0, as whole processes, in turn.
 
-Usage: python studies/throughput/run.py [--reference FOLDER] [--repeats N] [--longer] [--folder DIR]
+Usage: python studies/throughput/run.py [--reference FOLDER] [--reference-3 FOLDER] [--repeats N]
+           [--busy-neighbour] [--longer] [--one-thread-only] [--folder DIR]
 
 `--reference` is the folder of a virtual environment with Sequifier 1.0.0.6, as `make conformance`
-builds one; without it only this program is timed. Both run the same search file, except that the
-reference exports `.pt` instead of ONNX: its exporter does not work with the torch of today.
+builds one, `--reference-3` of one with 3.1.1.0, as `make reference-3` does; each may be left out.
+All run the same grid (`searches.py`), except that 1.0.0.6 exports `.pt` instead of ONNX: its
+exporter does not work with the torch of today. 3.1.1.0 runs three times: with its defaults, which
+compile each model; with `torch_compile: none`; and like that, but exporting `.pt`, its least work.
 """
 
 import argparse
 import contextlib
-import csv
 import ctypes
+import math
 import os
-import random
 import re
 import resource
 import shutil
@@ -20,15 +22,48 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from searches import (
+    NUM_SETTINGS,
+    PREPROCESS_1,
+    PREPROCESS_3,
+    SEQUIFIER_1,
+    SEQUIFIER_3,
+    Config,
+    best_losses,
+    prepare,
+    search_1,
+    search_3,
+    write,
+)
 
-NAME = "throughput"
-NUM_SEQUENCES, NUM_EVENTS = 100, 200
 PR_SET_CHILD_SUBREAPER = 36
+OURS = "here"
+LONGER = "here, 32 trials"
+BUSY = "here, beside a busy neighbour"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of search to time."""
+
+    name: str
+    program: str
+    executable: Path
+    project: Path
+    configs: dict[str, Config]
+    threads: int | None = None  # per process; None: as many as the program takes by itself
+    has_busy_neighbour: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of its files, without spaces: torch's compiler cannot work in a path with them."""
+        return re.sub(r"[^\w.]+", "-", self.name)
 
 
 @dataclass(frozen=True)
@@ -37,141 +72,106 @@ class Timing:
     cpu: float
 
 
-def make_table(path: Path) -> None:
-    """Events with something to learn: a cycle of states that `flag` speeds up, and some noise."""
-    rng = random.Random(1)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sequenceId", "itemPosition", "state", "flag", "level"])
-        for sequence in range(NUM_SEQUENCES):
-            state = rng.randrange(12)
-            for position in range(NUM_EVENTS):
-                flag = rng.randrange(3)
-                writer.writerow(
-                    [sequence, position, f"s{state:02}", f"f{flag}", f"{rng.gauss(state, 1):.4f}"]
-                )
-                step = 1 + flag if rng.random() < 0.85 else rng.randrange(12)
-                state = (state + step) % 12
+def prepare_kinds(arguments: argparse.Namespace, folder: Path) -> list[Kind]:
+    """Preprocess the data for each program, and list the searches of a round in their order."""
+    project = folder / "project"
+    own = Path(sys.executable).with_name("sequifier-hpo")
+    prepare(project, own, PREPROCESS_1)
+    kinds = [Kind(OURS, OURS, own, project, search_1(export="onnx"))]
+    if arguments.longer:
+        kinds.append(Kind(LONGER, OURS, own, project, search_1(export="onnx", learning_rates=4)))
+    threads: dict[str, int | None] = {", 1 thread": 1}
+    if not arguments.one_thread_only:
+        threads = {"": None} | threads
+    if arguments.reference:
+        executable = arguments.reference.absolute() / "bin" / "sequifier"
+        configs = search_1(export="pt")
+        for suffix, number in threads.items():
+            name = f"{SEQUIFIER_1}{suffix}"
+            kinds.append(Kind(name, SEQUIFIER_1, executable, project, configs, number))
+    if arguments.reference_3:
+        executable = arguments.reference_3.absolute() / "bin" / "sequifier"
+        project_3 = folder / "project-3"
+        prepare(project_3, executable, PREPROCESS_3)
+        suffix, number = next(iter(threads.items()))
+        for variant, configs in {
+            "": search_3(export="onnx", torch_compile=None),
+            ", not compiled": search_3(export="onnx", torch_compile="none"),
+            ", not compiled, .pt": search_3(export="pt", torch_compile="none"),
+        }.items():
+            name = f"{SEQUIFIER_3}{variant}{suffix}"
+            kinds.append(Kind(name, SEQUIFIER_3, executable, project_3, configs, number))
+    if arguments.busy_neighbour:
+        configs = search_1(export="onnx")
+        kinds.append(Kind(BUSY, OURS, own, project, configs, has_busy_neighbour=True))
+    return kinds
 
 
-def search_file(*, learning_rates: int, for_reference: bool) -> dict[str, object]:
-    """A grid of {state | state, flag} x window {16, 32} x batch {32, 64} x learning rates."""
-    rates = [round(0.001 * 1.2**i, 6) for i in range(learning_rates)]
-    types = {"state": "Int64", "flag": "Int64", "level": "Float64"}
-    return {
-        "project_root": ".",
-        "metadata_config_path": "configs/metadata_configs/events.json",
-        "hp_search_name": NAME,
-        "model_config_write_path": "configs/hp_search",
-        "search_strategy": "grid",
-        "n_samples": None,
-        "override_input": True,
-        "training_data_path": "data/events-split0.parquet",
-        "validation_data_path": "data/events-split1.parquet",
-        "read_format": "parquet",
-        "input_columns": [["state"], ["state", "flag"]],
-        "column_types": [types, types],
-        "target_columns": ["state"],
-        "target_column_types": {"state": "categorical"},
-        "seq_length": [16, 32],
-        "inference_batch_size": 10,
-        "export_generative_model": True,
-        "export_embedding_model": False,
-        "export_onnx": not for_reference,
-        "export_pt": for_reference,
-        "model_hyperparameter_sampling": {
-            "dim_model": [32],
-            "n_head": [4],
-            "initial_embedding_dim": [32],
-            "joint_embedding_dim": [None],
-            "feature_embedding_dims": None,
-            "dim_feedforward": [64],
-            "num_layers": [2],
-            "activation_fn": ["swiglu"],
-            "normalization": ["rmsnorm"],
-            "positional_encoding": ["rope"],
-            "attention_type": ["mha"],
-            "norm_first": [True],
-            "n_kv_heads": [None],
-            "rope_theta": [10000.0],
-            "prediction_length": 1,
-        },
-        "training_hyperparameter_sampling": {
-            "device": "cpu",
-            "learning_rate": rates,
-            "epochs": [3] * learning_rates,
-            "scheduler": [{"name": "StepLR", "step_size": 1, "gamma": 0.9}] * learning_rates,
-            "batch_size": [32, 64],
-            "accumulation_steps": [1],
-            "dropout": [0.0],
-            "optimizer": [{"name": "AdamW", "weight_decay": 0.01}],
-            "criterion": {"state": "CrossEntropyLoss"},
-            "save_interval_epochs": 1,
-            "continue_training": False,
-            "log_interval": 100,
-        },
-    }
-
-
-def prepare(root: Path) -> None:
-    """Preprocess the table in a fresh project, once for all searches."""
-    for folder in ("configs", "data"):
-        (root / folder).mkdir(parents=True)
-    make_table(root / "data" / "events.csv")
-    config = {
-        "project_root": ".",
-        "data_path": "data/events.csv",
-        "read_format": "csv",
-        "write_format": "parquet",
-        "split_ratios": [0.8, 0.2],
-        "seq_length": 32,
-        "stride_by_split": [4, 4],
-    }
-    (root / "configs" / "preprocess.yaml").write_text(yaml.safe_dump(config))
-    subprocess.run(
-        [*ours("preprocess"), "--config-path", "configs/preprocess.yaml"], cwd=root, check=True
-    )
-
-
-def ours(command: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("sequifier-hpo")), command]
-
-
-def timed_search(
-    project: Path, root: Path, command: list[str], *, threads: int | None, rates: int, log: Path
-) -> Timing:
+def timed_search(kind: Kind, root: Path, log: Path) -> Timing:
     """One search in a copy of the project, from the start of the process to the end of its last."""
     shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(project, root)
+    shutil.copytree(kind.project, root)
     for folder in ("configs/hp_search", "logs", "models", "checkpoints"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    content = search_file(learning_rates=rates, for_reference=log.stem.startswith("reference"))
-    (root / "configs" / "search.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    environment = dict(os.environ)
-    environment.pop("OMP_NUM_THREADS", None)
-    environment["PATH"] = (
-        f"{Path(command[0]).parent}{os.pathsep}{environment['PATH']}"  # it calls itself by name
-    )
-    if threads is not None:
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    with log.open("wb") as file:
+    for name, config in kind.configs.items():
+        write(root / "configs" / name, config)
+    command = [str(kind.executable), "hyperparameter-search", "--config-path=configs/search.yaml"]
+    neighbour = busy_neighbour() if kind.has_busy_neighbour else contextlib.nullcontext()
+    with log.open("wb") as file, neighbour:
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(
-            [*command, "--config-path", "configs/search.yaml"],
+            command,
             cwd=root,
-            env=environment,
+            env=environment(kind, root),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    wall = time.perf_counter() - started
-    reap_orphans()
+        wall = time.perf_counter() - started
+        reap_orphans()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed, see {log}")
+    losses = best_losses(root, kind.program)
+    if len(losses) != NUM_SETTINGS or any(map(math.isnan, losses.values())):
+        raise SystemExit(f"{kind.name}: not every run has a validation loss, see {log}: {losses}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Timing(wall, cpu)
+
+
+def environment(kind: Kind, root: Path) -> dict[str, str]:
+    """Of a search's process: compilers begin with empty caches, however often it is run."""
+    variables = dict(os.environ)
+    variables.pop("OMP_NUM_THREADS", None)
+    path = f"{kind.executable.parent}{os.pathsep}{variables['PATH']}"  # it calls itself by name
+    caches = root / "caches"
+    variables |= {
+        "PATH": path,
+        "XDG_CACHE_HOME": str(caches),
+        "TORCHINDUCTOR_CACHE_DIR": str(caches / "torchinductor"),
+    }
+    if kind.threads is not None:
+        variables |= {"OMP_NUM_THREADS": str(kind.threads), "MKL_NUM_THREADS": str(kind.threads)}
+    return variables
+
+
+@contextlib.contextmanager
+def busy_neighbour() -> Iterator[None]:
+    """Keep one core busy: with this process, whose time is not counted as its children's is."""
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            pass
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def adopt_orphans() -> None:
@@ -186,94 +186,78 @@ def reap_orphans() -> None:
             os.wait()
 
 
-def median(values: list[float]) -> str:
-    return f"{statistics.median(values):6.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
-def best_losses(root: Path) -> dict[str, str]:
-    """Setting -> smallest validation loss that a run's log reports, as written there."""
-    losses = {}
-    for path in sorted((root / "configs" / "hp_search").glob(f"{NAME}-run-*.yaml")):
-        run = yaml.safe_load(path.read_text())
-        setting = (
-            f"{'+'.join(run['input_columns'])} L{run['seq_length']} "
-            f"B{run['training_spec']['batch_size']}"
-        )
-        logs = "".join(
-            log.read_text() for log in (root / "logs").glob(f"sequifier-{path.stem}[.-]*")
-        )
-        found = re.findall(r"Validation \|.*?[^ ] \| Loss:\s*([0-9.eE+-]+)", logs)
-        losses[setting] = f"{min(map(float, found)):.4f}" if found else "none"
-    return losses
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reference", type=Path, default=os.environ.get("SEQUIFIER_REFERENCE"))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=os.environ.get("SEQUIFIER_REFERENCE"),
+        help=f"an environment with Sequifier {SEQUIFIER_1}",
+    )
+    parser.add_argument(
+        "--reference-3", type=Path, help=f"an environment with Sequifier {SEQUIFIER_3}"
+    )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one-thread-only", action="store_true", help="on a busy machine")
+    parser.add_argument(
+        "--busy-neighbour", action="store_true", help="time ours beside a busy process too"
+    )
     parser.add_argument("--longer", action="store_true", help="time 32 trials too, here only")
+    parser.add_argument("--one-thread-only", action="store_true", help="on a busy machine")
     parser.add_argument("--folder", type=Path, default=None, help="work here, and leave the files")
     arguments = parser.parse_args()
     adopt_orphans()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        project = folder / "project"
-        shutil.rmtree(project, ignore_errors=True)
-        prepare(project)
-        kinds: dict[str, tuple[list[str], int | None, int]] = {
-            "ours": (ours("hyperparameter-search"), None, 1)
-        }
-        if arguments.longer:
-            kinds["ours, 32 trials"] = (ours("hyperparameter-search"), None, 4)
-        if arguments.reference:
-            program = [str(arguments.reference / "bin" / "sequifier"), "hyperparameter-search"]
-            if not arguments.one_thread_only:
-                kinds["reference"] = (program, None, 1)
-            kinds["reference, 1 thread"] = (program, 1, 1)
-        timings: dict[str, list[Timing]] = {kind: [] for kind in kinds}
+        kinds = prepare_kinds(arguments, folder)
+        timings: dict[str, list[Timing]] = {kind.name: [] for kind in kinds}
         for _ in range(arguments.repeats):
-            for kind, (command, threads, rates) in kinds.items():
-                timing = timed_search(
-                    project,
-                    folder / kind,
-                    command,
-                    threads=threads,
-                    rates=rates,
-                    log=folder / f"{kind}.txt",
-                )
-                timings[kind].append(timing)
+            for kind in kinds:
+                timing = timed_search(kind, folder / kind.label, folder / f"{kind.label}.txt")
+                timings[kind.name].append(timing)
                 load = os.getloadavg()[0]
                 print(
-                    f"{kind}: {timing.wall:.2f} s, {timing.cpu:.2f} CPU s (load {load:.1f})",
+                    f"{kind.name}: {timing.wall:.2f} s, {timing.cpu:.2f} CPU s (load {load:.1f})",
                     flush=True,
                 )
-        report(timings, folder)
+        report_times(timings)
+        report_losses(kinds, folder)
 
 
-def report(timings: dict[str, list[Timing]], folder: Path) -> None:
-    """Medians, and ratios of neighbouring runs."""
+def median(values: list[float]) -> str:
+    return f"{statistics.median(values):6.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def report_times(timings: dict[str, list[Timing]]) -> None:
+    """Medians, and ratios to our own run of the same round."""
     print()
-    for kind, values in timings.items():
+    width = max(map(len, timings))
+    for name, values in timings.items():
         walls, cpus = [value.wall for value in values], [value.cpu for value in values]
-        print(f"{kind:20} wall {median(walls)} s   CPU {median(cpus)} s")
-    own = timings["ours"]
-    if longer := timings.get("ours, 32 trials"):
-        extra = [(b.wall - a.wall) / 24 for a, b in zip(own, longer, strict=True)]
-        cpu = [(b.cpu - a.cpu) / 24 for a, b in zip(own, longer, strict=True)]
-        print(f"an extra trial: wall {median(extra)} s, CPU {median(cpu)} s")
-    for kind in ("reference", "reference, 1 thread"):
-        if values := timings.get(kind):
-            walls = [b.wall / a.wall for a, b in zip(own, values, strict=True)]
-            cpus = [b.cpu / a.cpu for a, b in zip(own, values, strict=True)]
-            print(f"{kind} / ours: wall {median(walls)}, CPU {median(cpus)}")
-    if references := [kind for kind in timings if kind.startswith("reference")]:
-        losses = best_losses(folder / "ours"), best_losses(folder / references[0])
-        print(
-            "\nbest validation loss (ours: mean; the reference's: sum of its whole batches' means)"
-        )
-        for setting, loss in losses[0].items():
-            print(f"{setting:18} {loss}   {losses[1].get(setting, 'missing')}")
+        print(f"{name:{width}}  wall {median(walls)} s   CPU {median(cpus)} s")
+    print()
+    own = timings[OURS]
+    for name, values in timings.items():
+        pairs = list(zip(own, values, strict=True))
+        if name == LONGER:
+            extra = [(b.wall - a.wall) / 24 for a, b in pairs]
+            cpu = [(b.cpu - a.cpu) / 24 for a, b in pairs]
+            print(f"an extra trial: wall {median(extra)} s, CPU {median(cpu)} s")
+        elif name != OURS:
+            walls, cpus = [b.wall / a.wall for a, b in pairs], [b.cpu / a.cpu for a, b in pairs]
+            print(f"{name:{width}} / {OURS}: wall {median(walls)}   CPU {median(cpus)}")
+
+
+def report_losses(kinds: list[Kind], folder: Path) -> None:
+    """The best validation losses of each program's first kind of search, side by side."""
+    firsts = {kind.program: kind for kind in reversed(kinds)}
+    columns = {
+        program: best_losses(folder / firsts[program].label, program)
+        for program in (OURS, SEQUIFIER_1, SEQUIFIER_3)
+        if program in firsts
+    }
+    print(f"\n{'best validation loss':20}", *(f"{program:>8}" for program in columns))
+    for setting in sorted(columns[OURS]):
+        print(f"{setting:20}", *(f"{losses[setting]:8.4f}" for losses in columns.values()))
 
 
 if __name__ == "__main__":
