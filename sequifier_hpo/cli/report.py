@@ -36,4 +36,5 @@ def report(
         size = target.stat().st_size
         print(json.dumps({"study": source.name, "report": str(target), "bytes": size}))
     else:
-        print(f"wrote {target}: {data.progress.num_complete:,} complete runs")
+        num_complete = data.progress.num_complete
+        print(f"wrote {target}: {num_complete:,} complete run{'' if num_complete == 1 else 's'}")

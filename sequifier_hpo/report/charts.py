@@ -5,7 +5,7 @@ dark theme. Text of the user is escaped: plotly.js reads a little HTML in labels
 """
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -411,6 +411,7 @@ def _layout(
         "margin": {"l": 60, "r": 16, "t": 30, "b": 48},
         "xaxis": {"title": {"text": x_title}, "gridcolor": "@grid", "zeroline": False},
         "yaxis": y_axis,
+        "showlegend": True,  # also of a single line or bar
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         "hoverlabel": {"align": "left", "bgcolor": "@surface", "font": {"color": "@text"}},
         "hovermode": "closest",
@@ -494,11 +495,22 @@ def _thinned(labels: Sequence[str], limit: int = 14) -> list[str]:
 def _wrapped(text: str, width: int = _WRAP) -> str:
     """Escaped text in lines of about `width` characters."""
     lines = [""]
-    for word in shortened(text, _MAX_TEXT).split(" "):
+    for word in _words(shortened(text, _MAX_TEXT), width):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "<br>".join(_escaped(line) for line in lines)
+
+
+def _words(text: str, width: int) -> Iterator[str]:
+    """What may stand on a line of its own: a word, and of one that is too long `name=`, `value`."""
+    for word in text.split(" "):
+        name, equals, value = word.partition("=")
+        if len(word) > width and equals:
+            yield f"{name}="
+            yield value
+        else:
+            yield word
 
 
 def _wrapped_name(name: str) -> str:

@@ -28,8 +28,10 @@
     return Plotly.react(name, themed(figure.data, style), layout, {
       responsive: true,
       displaylogo: false,
-      displayModeBar: figure.is_small ? false : "hover",
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"],
+      // On a narrow screen the buttons would lie on the legend.
+      displayModeBar: figure.is_small || window.innerWidth < 700 ? false : "hover",
+      // The last two, of newer and of older releases, would send the chart to a server.
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "sendChartToCloud", "sendDataToCloud"],
     });
   }
 

@@ -1,8 +1,6 @@
 """The dashboard: what it lets in, and that it shows the study."""
 
 import json
-import shutil
-import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -15,10 +13,9 @@ import pytest
 from sequifier_hpo.assembly.dashboard import guarded, open_dashboard
 from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.errors import EnvironmentFaultError
+from tests.browser import load_page, needs_chromium
 from tests.cli.conftest import Run, Study
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-"""The browser as Debian and Ubuntu name it."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -142,7 +139,7 @@ def test_an_artifact_of_another_machine_is_said_to_be_there(address: str, study:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("page", "shown"),
@@ -154,26 +151,7 @@ def test_an_artifact_of_another_machine_is_said_to_be_there(address: str, study:
 def test_a_browser_shows_the_notes_and_the_loss_curve(
     address: str, tmp_path: Path, page: str, shown: list[str]
 ) -> None:
-    assert CHROMIUM is not None
-
-    document = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",  # for containers, where tests may run as root
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--no-first-run",
-            f"--user-data-dir={tmp_path / 'browser'}",
-            "--virtual-time-budget=10000",
-            "--dump-dom",
-            address + page,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=True,
-    ).stdout
+    document = load_page(address + page, tmp_path).document
 
     assert not [text for text in shown if text not in document]
 

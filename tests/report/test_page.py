@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +14,7 @@ from sequifier_hpo.assembly.report import read_assets
 from sequifier_hpo.records import RunState
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import PageAssets, report_page
+from tests.browser import DARK, LIGHT, load_page, needs_chromium
 from tests.report.conftest import MakeData, MakeRun
 
 ASSETS = PageAssets(css="/* css */", js="/* js */", plotly_js="/* plotly */")
@@ -103,6 +102,7 @@ def test_the_page_needs_no_network(make_data: MakeData) -> None:
     policy = next(a["content"] for _, a in reader.tags if "http-equiv" in a)
     assert policy is not None
     assert "default-src 'none'" in policy
+    assert "form-action 'none'" in policy
     assert "http" not in policy
 
 
@@ -173,6 +173,22 @@ def test_equal_studies_give_equal_pages(make_data: MakeData) -> None:
     assert report_page(make_data(300), ASSETS) == report_page(make_data(300), ASSETS)
 
 
+def test_a_long_value_is_broken_where_its_name_ends(make_data: MakeData, make_run: MakeRun) -> None:
+    labels = [f"{i}: epochs={i} scheduler=CosineAnnealingLR" for i in range(2)]
+    runs = [make_run(i, 1.0 + i, labels={"x": labels[i], "y": f"{i}: {i}"}) for i in range(2)]
+
+    annotations = payload(make_data(runs=runs))["charts"]["parallel"]["layout"]["annotations"]
+
+    assert "epochs=0 scheduler=<br>CosineAnnealingLR" in [a["text"] for a in annotations]
+
+
+def test_a_single_curve_is_named_too(make_data: MakeData) -> None:
+    charts = payload(make_data(1))["charts"]
+
+    assert charts["curves"]["layout"]["showlegend"]
+    assert charts["timeline"]["layout"]["showlegend"]
+
+
 def test_parameters_are_called_as_in_the_search_file(make_data: MakeData) -> None:
     page = report_page(make_data(4), ASSETS)
 
@@ -222,29 +238,23 @@ def test_a_running_study_says_so(make_data: MakeData, make_run: MakeRun) -> None
 
 
 @pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize(
+    ("theme", "colour_of_text"), [(LIGHT, "rgb(28, 32, 36)"), (DARK, "rgb(232, 234, 237)")]
+)
 def test_a_browser_draws_all_charts_and_the_table_without_a_complaint(
-    make_data: MakeData, tmp_path: Path
+    make_data: MakeData, tmp_path: Path, theme: str, colour_of_text: str
 ) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("chromium is not installed")
     page = tmp_path / "report.html"
     page.write_text(report_page(make_data(30, importances={"dropout": 1.0}), read_assets()))
 
-    done = subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-            *("--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile"),
-            *("--virtual-time-budget=15000", "--dump-dom", page.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=True,
-    )
+    loaded = load_page(page.as_uri(), tmp_path, theme)
 
-    assert 'data-ready="yes"' in done.stdout
-    assert done.stdout.count('class="main-svg"') >= 5
-    assert done.stdout.count("<tr") == 31
-    assert "CONSOLE" not in done.stderr
+    assert loaded.complaints == []
+    assert 'data-ready="yes"' in loaded.document
+    assert loaded.document.count('class="main-svg"') >= 5
+    assert f"fill: {colour_of_text}" in loaded.document
+    assert loaded.document.count("<tr") == 31
+    # Of plotly's buttons, none that sends anything anywhere.
+    assert 'data-title="Download plot as a PNG"' in loaded.document
+    assert 'data-title="Share' not in loaded.document
