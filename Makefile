@@ -25,11 +25,13 @@ demo: $(INSTALLED) ## Prepare real weather data and run the search of configs/hy
 	$(BIN)/sequifier-hpo init . > /dev/null
 	$(BIN)/sequifier-hpo preprocess --config-path configs/preprocess.yaml
 	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search.yaml
+	@echo; echo 'to type these commands: source $(BIN)/activate'
 
 demo-grid: $(INSTALLED) ## The same data, every combination of a small space
 	$(BIN)/sequifier-hpo init . > /dev/null
 	$(BIN)/sequifier-hpo preprocess --config-path configs/preprocess.yaml
 	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search_grid.yaml
+	@echo; echo 'to type these commands: source $(BIN)/activate'
 
 test: $(INSTALLED) ## All tests
 	$(BIN)/python -m pytest -n auto --dist loadfile

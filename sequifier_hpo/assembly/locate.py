@@ -1,16 +1,16 @@
 """Which study a command means, found without opening it and without checking its search."""
 
-import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict
 
-from sequifier_hpo.assembly.prepare import STORAGE_VARIABLE, PreparedSearch
+from sequifier_hpo.assembly.prepare import PreparedSearch, usual_storage
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel, load
-from sequifier_hpo.config.storage_url import sqlite_path, sqlite_url
+from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.redaction import redacted_url
 
@@ -44,6 +44,10 @@ class StudySource:
     """Folder of the report and other files about the study."""
     run_folder: Path | None
     """Folder of the runs' `train.yaml`; None if the search file is not known."""
+    needs_storage: bool = False
+    """Whether the search file alone would lead to another storage."""
+    needs_name: bool = False
+    """Whether the search file alone would lead to another study."""
 
     @property
     def shown_storage(self) -> str:
@@ -52,10 +56,15 @@ class StudySource:
 
     @property
     def options(self) -> str:
-        """The command-line options that name this study again."""
+        """The command-line options that name this study again, as a shell takes them."""
+        options = []
         if self.search_file is not None:
-            return f"--config-path {self.search_file}"
-        return f"--storage {self.shown_storage} --study-name {self.name}"
+            options += ["--config-path", str(self.search_file)]
+        if self.search_file is None or self.needs_storage:
+            options += ["--storage", self.shown_storage]
+        if self.search_file is None or self.needs_name:
+            options += ["--study-name", self.name]
+        return shlex.join(options)
 
     def run_file(self, model_name: str) -> Path | None:
         """Where the `train.yaml` of a run is, or None if only the search file knows."""
@@ -78,23 +87,27 @@ def find_study(
     config = load(_SearchFile, read_yaml(path))
     name = study_name or config.hp_search_name
     folder = ProjectPaths(Path(config.project_root)).study_folder(name)
-    url = storage or config.storage or os.environ.get(STORAGE_VARIABLE)
+    usual = usual_storage(config.storage, folder)
     return StudySource(
         name=name,
-        storage_url=url or sqlite_url(folder / "study.db"),
+        storage_url=storage or usual,
         search_file=path,
         study_folder=folder,
         run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
+        needs_storage=storage not in {None, usual},
+        needs_name=name != config.hp_search_name,
     )
 
 
 def source_of(prepared: PreparedSearch) -> StudySource:
     """The study of a prepared search."""
     config = prepared.loaded.config
+    usual = usual_storage(config.storage, config.study_folder)
     return StudySource(
         name=prepared.name,
         storage_url=prepared.storage_url,
         search_file=Path(prepared.loaded.document.file),
         study_folder=config.study_folder,
         run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
+        needs_storage=prepared.storage_url != usual,
     )

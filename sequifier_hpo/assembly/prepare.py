@@ -88,16 +88,20 @@ def prepare_search(
     _check_against_data(loaded)
     config = loaded.config
     space = compile_space(config)
-    url = storage or config.storage or os.environ.get(STORAGE_VARIABLE)
     if workers is None and config.workers != "auto":
         workers = config.workers
     return PreparedSearch(
         loaded=loaded,
         space=space,
         effective=EffectiveSpace(space, config.seed),
-        storage_url=url or sqlite_url(config.study_folder / "study.db"),
+        storage_url=storage or usual_storage(config.storage, config.study_folder),
         workers=workers,
     )
+
+
+def usual_storage(in_file: str | None, study_folder: Path) -> str:
+    """The storage URL of a search for which none is given on the command line."""
+    return in_file or os.environ.get(STORAGE_VARIABLE) or sqlite_url(study_folder / "study.db")
 
 
 def _check_against_data(loaded: LoadedSearch) -> None:

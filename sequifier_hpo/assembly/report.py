@@ -105,18 +105,22 @@ class SearchReport:
         cost = self._clock() - began
         self._not_before = began + max(_MIN_SECONDS, cost / _MAX_SHARE)
 
-    def write(self, runs: Sequence[Run]) -> None:
-        """Rewrite the report now.
+    def write(self, runs: Sequence[Run]) -> ReportData:
+        """Rewrite the report now; returns what is in it.
 
         Raises:
             EnvironmentFaultError: If the file cannot be written.
         """
-        data = ReportData(
-            study_name=self._source.name,
-            storage=self._source.shown_storage,
-            strategy=self._prepared.loaded.config.search_strategy,
-            num_runs=self._prepared.num_runs,
-            runs=runs,
-            read_at=datetime.now().astimezone(),
+        data = _gathered(
+            self._source,
+            ReportData(
+                study_name=self._source.name,
+                storage=self._source.shown_storage,
+                strategy=self._prepared.loaded.config.search_strategy,
+                num_runs=self._prepared.num_runs,
+                runs=runs,
+                read_at=datetime.now().astimezone(),
+            ),
         )
-        write_atomically(self.path, report_page(_gathered(self._source, data), read_assets()))
+        write_atomically(self.path, report_page(data, read_assets()))
+        return data

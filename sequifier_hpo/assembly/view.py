@@ -69,10 +69,11 @@ class StudyReader:
         return int(self._storage.cached.get_study_id_from_name(self._source.name))
 
     def _how(self) -> str:
-        file = self._source.search_file
-        if file is None:
+        source = self._source
+        if source.search_file is None or source.needs_name:
             return "check --storage and --study-name"
-        return f"start it with `sequifier-hpo hyperparameter-search --config-path {file}`"
+        check = "check --storage, or " if source.needs_storage else ""
+        return f"{check}start it with `sequifier-hpo hyperparameter-search {source.options}`"
 
 
 def read_source(source: StudySource) -> StudySnapshot:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,25 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sequifier_hpo.assembly.locate import source_of
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.report import SearchReport
 from sequifier_hpo.assembly.search import OpenSearch, open_search
-from sequifier_hpo.cli.tables import leaderboard_table
+from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.loop import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Run
+from sequifier_hpo.report.data import Baseline
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress, value_of
+from sequifier_hpo.report.series import loss_of
 
 NO_SUCCESS = 4
 _RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
 _RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
 
 
-def run_search(
-    prepared: PreparedSearch, config_path: Path, *, retry_failed: bool, as_json: bool
-) -> int:
+def run_search(prepared: PreparedSearch, *, retry_failed: bool, as_json: bool) -> int:
     """Run what is left of a search and show its result; returns the exit code."""
     report = SearchReport(prepared)
     with open_search(prepared) as search:
@@ -40,13 +42,13 @@ def run_search(
         _announce(prepared, before, is_complete=not search.study.is_anything_left())
         end = _run(search, report, before)
         runs = search.write_results()
-    _write_report(report, runs)
+    baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
         print(json.dumps(_summary(prepared, after), indent=2))
     else:
-        _show_result(prepared, runs, after, config_path)
-    return _exit_code(end, after, config_path)
+        _show_result(prepared, runs, after, baselines)
+    return _exit_code(prepared, end, after)
 
 
 def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEnd:
@@ -68,12 +70,13 @@ def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEn
         return search.run(view)
 
 
-def _write_report(report: SearchReport, runs: Sequence[Run]) -> None:
+def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baseline]:
     """Write the report; its absence is no reason to lose sight of the result."""
     try:
-        report.write(runs)
+        return report.write(runs).baselines
     except EnvironmentFaultError as error:
         _say(f"warning: there is no report: {error}")
+        return ()
 
 
 def _announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
@@ -97,7 +100,7 @@ def _announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) 
 
 
 def _show_result(
-    prepared: PreparedSearch, runs: Sequence[Run], after: Progress, config_path: Path
+    prepared: PreparedSearch, runs: Sequence[Run], after: Progress, baselines: Sequence[Baseline]
 ) -> None:
     best = after.best
     if best is None:
@@ -110,6 +113,8 @@ def _show_result(
     width = max((len(parameter) for parameter in best.labels), default=0)
     for parameter, label in best.labels.items():
         print(f"  {parameter:<{width}}  {value_of(label)}")
+    if baselines:
+        print("", *baseline_lines(loss_of(best), baselines), sep="\n")
     models = prepared.loaded.config.paths.models
     print(
         f"\n{_counts(after)}\n"
@@ -117,19 +122,32 @@ def _show_result(
         f"  models       {models}/sequifier-{name}-*\n"
         f"  leaderboard  {prepared.results_path}\n"
         f"  report       {prepared.results_path.with_name('report.html')}\n"
-        "\nnext:\n"
-        f"  sequifier-hpo train --config-path {run_file}    # train the best run again\n"
-        f"  sequifier-hpo dashboard --config-path {config_path}    # look at the study\n"
-        f"  sequifier-hpo hyperparameter-search --config-path {config_path}"
-        "    # go on, with a larger n_samples for example"
+        "\nnext:"
     )
+    for line in _next_commands(prepared, after, run_file):
+        print(f"  {line}")
 
 
-def _exit_code(end: SearchEnd, after: Progress, config_path: Path) -> int:
+def _next_commands(prepared: PreparedSearch, after: Progress, run_file: Path) -> list[str]:
+    """What to type now, with the options that lead to this study."""
+    options = source_of(prepared).options
+    lines = [
+        f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # train the best run again",
+        f"sequifier-hpo dashboard {options}    # look at the study",
+    ]
+    if after.num_complete > 1:
+        lines.append(f"sequifier-hpo best {options} --verify 3    # does the winner still win?")
+    if prepared.num_runs < prepared.effective.num_distinct:
+        again = f"sequifier-hpo hyperparameter-search {options}"
+        lines.append(f"{again}    # go on, with a larger n_samples for example")
+    return lines
+
+
+def _exit_code(prepared: PreparedSearch, end: SearchEnd, after: Progress) -> int:
     if end.stopped_by is not None:
         _say(
             f"stopped by {end.stopped_by.name}; go on with\n"
-            f"  sequifier-hpo hyperparameter-search --config-path {config_path}"
+            f"  sequifier-hpo hyperparameter-search {source_of(prepared).options}"
         )
         return 128 + end.stopped_by
     if end.gave_up_after:

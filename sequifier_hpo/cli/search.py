@@ -45,4 +45,4 @@ def hyperparameter_search(
     # Optuna and what it brings take half a second: only when a search really runs.
     from sequifier_hpo.cli.running import run_search  # noqa: PLC0415
 
-    raise typer.Exit(run_search(prepared, config_path, retry_failed=retry_failed, as_json=as_json))
+    raise typer.Exit(run_search(prepared, retry_failed=retry_failed, as_json=as_json))

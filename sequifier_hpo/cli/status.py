@@ -119,12 +119,17 @@ def headline(found: "StudyStatus") -> str:
 
 def status_text(found: "StudyStatus", top: int) -> str:
     """The state of a study as a person reads it."""
-    from sequifier_hpo.cli.tables import leaderboard_table  # noqa: PLC0415 - loads rich
+    from sequifier_hpo.cli.tables import (  # noqa: PLC0415 - loads rich
+        baseline_lines,
+        leaderboard_table,
+    )
+    from sequifier_hpo.report.series import loss_of  # noqa: PLC0415 - with the tables
 
     lines = [headline(found), f"storage {found.source.shown_storage}"]
     if found.seconds_left is not None:
         lines.append(f"about {duration(found.seconds_left)} left")
-    lines += [f"trivial predictor, {b.name}: {b.loss:.6g}" for b in found.baselines]
+    if found.progress.best is not None:
+        lines += baseline_lines(loss_of(found.progress.best), found.baselines)
     for run in found.running:
         epochs = f"epoch {max(run.losses)}" if run.losses else "first epoch"
         loss = f", validation loss {run.losses[max(run.losses)]:.6g}" if run.losses else ""

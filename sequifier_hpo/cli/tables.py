@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sequifier_hpo.records import Run
+from sequifier_hpo.report.data import Baseline, unbeaten
 from sequifier_hpo.report.verification import CheckedRun
 
 _TOP = 10
@@ -30,6 +31,18 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
         )
     more = len(ranked) - top
     return _as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
+
+
+def baseline_lines(loss: float, baselines: Sequence[Baseline]) -> list[str]:
+    """What the best validation loss means: the losses of trivial predictors, and a warning."""
+    lines = [f"trivial predictor, {each.name}: {each.loss:.6g}" for each in baselines]
+    better = unbeaten(loss, baselines)
+    if better is not None:
+        lines.append(
+            f"no run is better than the trivial predictor ({better.name}): more data, "
+            "other columns or longer training may help"
+        )
+    return lines
 
 
 def verification_table(ranked: Sequence[CheckedRun]) -> str:

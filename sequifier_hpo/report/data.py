@@ -17,6 +17,12 @@ class Baseline:
     loss: float
 
 
+def unbeaten(loss: float, baselines: Sequence[Baseline]) -> Baseline | None:
+    """The best trivial predictor, if a loss is no better than its own."""
+    best = min(baselines, key=lambda baseline: baseline.loss, default=None)
+    return None if best is None or loss < best.loss else best
+
+
 @dataclass(frozen=True)
 class ReportData:
     """A study, and what was found out about it."""

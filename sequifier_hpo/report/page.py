@@ -8,7 +8,7 @@ from typing import Any
 
 from sequifier_hpo.records import Run
 from sequifier_hpo.report import charts, series
-from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.data import ReportData, unbeaten
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.tables import finite
 
@@ -113,8 +113,20 @@ def _head(data: ReportData) -> str:
 <h1>{html.escape(data.study_name)}</h1>
 <p class="note">{state}, {html.escape(when)}</p>
 </header>
-<section class="cards">{shown}</section>
+<section class="cards">{shown}</section>{_warning(data)}
 <section>{chosen}</section>"""
+
+
+def _warning(data: ReportData) -> str:
+    """A paragraph if the best run is no better than a trivial predictor."""
+    best = data.progress.best
+    better = None if best is None else unbeaten(series.loss_of(best), data.baselines)
+    if better is None:
+        return ""
+    return (
+        '\n<p class="warning">No run is better than the trivial predictor '
+        f"({html.escape(better.name)}): more data, other columns or longer training may help.</p>"
+    )
 
 
 def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list[str]:

@@ -214,8 +214,16 @@ def test_a_study_that_was_never_started_is_said_to_be_so(
 
     assert shown.code == 2
     assert "the study `nope` was never started" in shown.stderr
-    assert "sequifier-hpo hyperparameter-search --config-path configs/search.yaml" in shown.stderr
+    assert "check --storage and --study-name" in shown.stderr
     assert not Path("studies/nope").exists()
+
+
+def test_how_to_start_a_study_repeats_the_storage_that_was_given(run: Run, study: Study) -> None:
+    shown = run("status", *FILE, "--storage", "sqlite:///other.db")
+
+    assert shown.code == 2
+    options = "--config-path configs/search.yaml --storage sqlite:///other.db"
+    assert f"start it with `sequifier-hpo hyperparameter-search {options}`" in shown.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -41,6 +41,8 @@ def test_the_search_ends_with_a_leaderboard_and_the_next_commands(searched: Sear
     assert "best run" in finished.stdout
     assert "4 of 4 runs complete, 4 duplicate cells" in finished.stdout
     assert "sequifier-hpo train --config-path configs/hp_search/tiny-run-" in finished.stdout
+    assert "trivial predictor, class frequencies after the last value: " in finished.stdout
+    assert "n_samples" not in finished.stdout, "this is a grid: nothing can be added"
 
 
 def test_every_run_leaves_its_file_its_logs_its_checkpoint_and_its_models(

@@ -12,7 +12,7 @@ import pytest
 
 from sequifier_hpo.assembly.report import read_assets
 from sequifier_hpo.records import RunState
-from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.data import Baseline, ReportData
 from sequifier_hpo.report.page import PageAssets, report_page
 from tests.browser import DARK, LIGHT, load_page, needs_chromium
 from tests.report.conftest import MakeData, MakeRun
@@ -128,6 +128,17 @@ def test_the_page_shows_what_was_won_over_a_trivial_predictor(make_data: MakeDat
 
     assert "trivial: class frequencies" in page
     assert "60.0% lower" in page  # 1.0 against 2.5
+
+
+def test_the_page_warns_when_no_run_is_better_than_a_trivial_predictor(
+    make_data: MakeData,
+) -> None:
+    better = (Baseline("class frequencies", 2.5), Baseline("last value", 0.9))
+
+    assert "No run is better" not in report_page(make_data(), ASSETS)
+    assert "No run is better than the trivial predictor (last value)" in report_page(
+        make_data(baselines=better), ASSETS
+    )
 
 
 def test_importances_are_not_shown_for_a_handful_of_runs(make_data: MakeData) -> None:
