@@ -17,6 +17,7 @@ from sequifier_hpo.config.fields import ActivationFn, Normalization
 _RMS_EPS = 1e-6
 _LAYER_NORM_EPS = 1e-5
 _NUM_LEVELS = 2**16
+_LEVELS_PER_WORD = 4
 _INT64_MIN = -(2**63)
 
 
@@ -28,18 +29,56 @@ class Linear(nn.Linear):
         return functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
-class Dropout(nn.Module):
-    """Dropout that costs nothing, and draws no random numbers, when there is nothing to drop.
+class DropoutMasks:
+    """Where the dropout of a model takes its masks from on a CPU.
 
-    On CPU torch draws one number per element, which takes as long as a layer. There 16 random bits
+    On CPU torch draws one number per element, which takes as long as a layer. Here 16 random bits
     decide on each element, so that the probability is rounded to a multiple of 1 / 65536. The bits
     come from torch's generator, so that its state is all that a resumed run needs.
+
+    A compiled step cannot draw: its masks come from a store that was drawn before, in the order in
+    which the layers would have drawn them.
     """
+
+    def __init__(self, probability: float) -> None:
+        self.num_taken = 0
+        """Elements taken since `open`, with those that fill a word of 64 bits up."""
+        self.num_dropped = round(probability * _NUM_LEVELS)
+        """Of the 65536 equally probable values, those with which an element is dropped."""
+        self._store: Tensor | None = None
+
+    def open(self, store: Tensor | None) -> None:
+        """Take masks from the beginning of a store, or draw them if it is None."""
+        self._store, self.num_taken = store, 0
+
+    def take(self, num_elements: int) -> Tensor:
+        """Which of the next so many elements are kept, as booleans."""
+        start = self.num_taken
+        self.num_taken += -(-num_elements // _LEVELS_PER_WORD) * _LEVELS_PER_WORD
+        if self._store is None:
+            return self.draw(num_elements)
+        return self._store[start : start + num_elements]
+
+    def draw(self, num_elements: int) -> Tensor:
+        """A mask from torch's generator.
+
+        Several draws one after the other give the same as one of all their words of 64 bits.
+        """
+        num_words = -(-num_elements // _LEVELS_PER_WORD)
+        # The whole range: without bounds torch leaves the sign bit 0, and with it every fourth
+        # group of 16 bits would be another distribution.
+        words = torch.empty(num_words, dtype=torch.int64).random_(_INT64_MIN, None)
+        levels = words.view(torch.int16)[:num_elements]
+        return levels >= self.num_dropped - _NUM_LEVELS // 2
+
+
+class Dropout(nn.Module):
+    """Dropout that costs nothing, and draws no random numbers, when there is nothing to drop."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
-        self._num_dropped = round(probability * _NUM_LEVELS)
+        self.masks = DropoutMasks(probability)
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero elements in training and scale the others up; return x itself otherwise."""
@@ -52,17 +91,13 @@ class Dropout(nn.Module):
 
     def factors(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor | None:
         """What to multiply with on a CPU: 0 or 1 / (1 - probability) each; None for all 1."""
-        if not self.training or self._num_dropped == 0:
+        num_dropped = self.masks.num_dropped
+        if not self.training or num_dropped == 0:
             return None
-        if self._num_dropped == _NUM_LEVELS:
+        if num_dropped == _NUM_LEVELS:
             return torch.zeros(shape, dtype=dtype)
-        num_elements = math.prod(shape)
-        # The whole range: without bounds torch leaves the sign bit 0, and with it every fourth
-        # group of 16 bits would be another distribution.
-        words = torch.empty((num_elements + 3) // 4, dtype=torch.int64).random_(_INT64_MIN, None)
-        levels = words.view(torch.int16)[:num_elements].view(shape)
-        kept = (levels >= self._num_dropped - _NUM_LEVELS // 2).to(dtype)
-        return kept.mul_(_NUM_LEVELS / (_NUM_LEVELS - self._num_dropped))
+        kept = self.masks.take(math.prod(shape)).view(shape).to(dtype)
+        return kept.mul_(_NUM_LEVELS / (_NUM_LEVELS - num_dropped))
 
 
 class RMSNorm(nn.Module):

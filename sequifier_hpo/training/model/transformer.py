@@ -14,7 +14,13 @@ from sequifier_hpo.config.fields import LayerType
 from sequifier_hpo.config.train import ModelSpec, TrainConfig
 from sequifier_hpo.config.widths import allocate_widths
 from sequifier_hpo.training.model.attention import CausalSelfAttention
-from sequifier_hpo.training.model.layers import Dropout, Linear, make_feed_forward, make_norm
+from sequifier_hpo.training.model.layers import (
+    Dropout,
+    DropoutMasks,
+    Linear,
+    make_feed_forward,
+    make_norm,
+)
 
 _INITIAL_STD = 0.02
 
@@ -89,6 +95,10 @@ class SequenceTransformer(nn.Module):
         self.dropout = Dropout(dropout)
         mask = torch.full((config.seq_length, config.seq_length), -math.inf).triu(1)
         self.register_buffer("causal_mask", mask, persistent=False)
+        self.masks = DropoutMasks(dropout)
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.masks = self.masks
         self._refill(config)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sequifier_hpo.training.model.layers import Dropout, RMSNorm
+from sequifier_hpo.training.model.layers import Dropout, DropoutMasks, RMSNorm
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
@@ -28,6 +28,21 @@ def test_dropout_draws_the_same_again_from_the_same_state() -> None:
 
     assert torch.equal(first, second)
     assert not torch.equal(second, dropout(x))
+
+
+def test_masks_from_a_store_are_those_that_would_have_been_drawn() -> None:
+    sizes = [7, 400, 1, 33]
+    masks = DropoutMasks(0.3)
+    state = torch.get_rng_state()
+    masks.open(None)
+    drawn, after = [masks.take(size) for size in sizes], torch.get_rng_state()
+    torch.set_rng_state(state)
+
+    masks.open(masks.draw(masks.num_taken))
+    stored = [masks.take(size) for size in sizes]
+
+    assert all(torch.equal(a, b) for a, b in zip(drawn, stored, strict=True))
+    assert torch.equal(torch.get_rng_state(), after)
 
 
 def test_gradients_pass_where_values_do() -> None:
