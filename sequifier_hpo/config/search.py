@@ -31,6 +31,7 @@ from sequifier_hpo.config.fields import (
     Seed,
     StepOn,
     TargetType,
+    TorchCompile,
 )
 from sequifier_hpo.config.linked import (
     DATA_SCHEMA,
@@ -155,6 +156,8 @@ class TrainingSampling(FrozenModel):
     """Whether training runs under autocast when `layer_type_dtypes` is set."""
     enforce_determinism: bool = True
     """Whether torch is asked for deterministic algorithms."""
+    torch_compile: TorchCompile = "none"
+    """auto = compile the training step of runs whose steps repay it; none = of no run."""
 
     @property
     def num_processes(self) -> int:

@@ -30,6 +30,7 @@ from sequifier_hpo.config.fields import (
     Seed,
     StepOn,
     TargetType,
+    TorchCompile,
 )
 from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
 from sequifier_hpo.config.paths import ProjectPaths, project_path
@@ -174,6 +175,8 @@ class TrainingSpec(FrozenModel):
     """Number type per kind of layer; null = float32."""
     layer_autocast: bool | None = True
     """Whether training runs under autocast when `layer_type_dtypes` is set."""
+    torch_compile: TorchCompile = "none"
+    """auto = the training step is compiled where the run's steps repay it; none = never."""
 
     @property
     def num_processes(self) -> int:
@@ -262,8 +265,15 @@ def load_train_config(
 
 
 def train_yaml(config: TrainConfig) -> str:
-    """The text of the run's standalone `train.yaml`."""
-    return dump_yaml(config.model_dump())
+    """The text of the run's standalone `train.yaml`.
+
+    Sequifier 1.0.0.6 refuses keys it does not know, so `torch_compile` stands there only if it says
+    something.
+    """
+    content = config.model_dump()
+    if config.training_spec.torch_compile == "none":
+        del content["training_spec"]["torch_compile"]
+    return dump_yaml(content)
 
 
 def effective_columns(

@@ -37,6 +37,7 @@ _NOT_IDENTITY = frozenset(
         "save_interval_epochs",
         "continue_training",
         "num_workers",
+        "torch_compile",
         "max_ram_gb",
         "load_full_data_to_ram",
         "backend",

@@ -61,6 +61,7 @@ _TRAINING_WITHOUT_INFLUENCE = frozenset(
         "load_full_data_to_ram",
         "max_ram_gb",
         "num_workers",
+        "torch_compile",
         "backend",
         "distributed",
         "world_size",

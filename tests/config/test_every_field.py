@@ -116,6 +116,7 @@ TRAINING_FIELDS: dict[str, tuple[Any, list[Any]]] = {
     "layer_type_dtypes": ({"linear": "bfloat16"}, [{"linear": "float16"}, {"linear": "int8"}, {"attention": "float32"}, "bfloat16"]),
     "layer_autocast": (False, NOT_A_BOOL),
     "enforce_determinism": (False, NOT_A_BOOL),
+    "torch_compile": ("auto", ["always", True, None, ["auto"]]),
 }  # fmt: skip
 
 # Filled in from the metadata, whatever the file says; tested with --skip-metadata elsewhere.

@@ -1,6 +1,7 @@
 """The space: links, labels, distinct runs and the order they are proposed in."""
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -95,6 +96,20 @@ def test_every_decoded_configuration_is_a_valid_file_that_reads_back_equal(
         path = project / f"{config.model_name}.yaml"
         path.write_text(train_yaml(config))
         assert load_train_config(path) == config
+
+
+@pytest.mark.parametrize(("given", "written"), [("none", []), ("auto", ["auto"])])
+def test_a_key_that_sequifier_does_not_know_is_written_only_if_it_says_something(
+    write_search: WriteSearch, project: Any, given: str, written: list[str]
+) -> None:
+    space = space_of(write_search, {f"{TRAINING}.torch_compile": given})
+
+    config, _ = decode(space, next(iter(all_cells(space))), 0, device="cpu")
+    path = project / "run.yaml"
+    path.write_text(train_yaml(config))
+
+    assert re.findall("torch_compile: (.*)", path.read_text()) == written
+    assert load_train_config(path) == config
 
 
 @pytest.mark.parametrize(
