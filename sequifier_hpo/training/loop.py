@@ -15,9 +15,9 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind
 from sequifier_hpo.training.checkpoint import OWN_KEY, CheckpointStore
 from sequifier_hpo.training.data.batching import Batch, WindowBatches
-from sequifier_hpo.training.device import Precision
 from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluation, Evaluator, describe_shares
+from sequifier_hpo.training.forward import ComputeLoss
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
 from sequifier_hpo.training.model.transformer import SequenceTransformer
@@ -54,12 +54,12 @@ class Apparatus:
 
     config: TrainConfig
     model: SequenceTransformer
+    compute_loss: ComputeLoss
     optimizer: Optimizer
     schedule: Schedule
     losses: TargetLosses
     batches: WindowBatches
     evaluator: Evaluator
-    precision: Precision
     device: torch.device
     team: Team
 
@@ -165,10 +165,7 @@ class Training:
         mask = parts.losses.mask(batch.targets)
         count = mask.sum()  # of the whole batch: so the gradients of all ranks need only be added
         share, share_mask = parts.team.share(batch, mask)
-        with parts.precision.autocast(parts.device):
-            outputs = parts.model(share.inputs)
-        sums = parts.losses.sums(outputs, share.targets, share_mask)
-        loss = parts.losses.total(sums, count)
+        loss, sums = parts.compute_loss(share, share_mask, count)
         loss = loss / self._group_size() if self._accumulated > 1 else loss
         torch.autograd.backward(loss)
         progress.batch += 1

@@ -7,6 +7,13 @@ import torch
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, fingerprint_of
+from sequifier_hpo.training.compile_plan import (
+    CompilePlan,
+    computes_narrow,
+    finds_cpp_compiler,
+    plan_compilation,
+)
+from sequifier_hpo.training.compiled import CompiledPass, load_compiler
 from sequifier_hpo.training.data.batching import WindowBatches
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.device import (
@@ -19,6 +26,7 @@ from sequifier_hpo.training.device import (
 from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluator
 from sequifier_hpo.training.export import export_models
+from sequifier_hpo.training.forward import ComputeLoss, ForwardPass
 from sequifier_hpo.training.loop import Apparatus, Ending, Hooks, Training, cpu_state
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
@@ -72,6 +80,12 @@ def train(
         training, ending = _ready(config, data, hooks, team, resume=resume)
         ending = ending or training.run()
     return _result(config, training, ending, team)
+
+
+def prepare_for(config: TrainConfig, data: TrainingData) -> None:
+    """Load what a run needs beyond torch, so that processes forked afterwards have it at once."""
+    if _plan(config, data).compiles:
+        load_compiler()
 
 
 def _say_nothing(_report: object) -> None:
@@ -139,11 +153,13 @@ def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team:
     optimizer = build_optimizer(spec.optimizer, model.parameters(), spec.learning_rate)
     scheduler = build_scheduler(spec.scheduler, optimizer)
     losses = TargetLosses(config, device)
+    forward = ForwardPass(model, losses, precision, device)
     if not team.is_first:
         torch.manual_seed(config.seed + team.rank)  # equal weights, but a dropout of its own
     return Apparatus(
         config=config,
         model=model,
+        compute_loss=_choose_pass(config, data, forward, hooks),
         optimizer=optimizer,
         schedule=Schedule(scheduler, spec.scheduler_step_on, hooks.on_message),
         losses=losses,
@@ -157,9 +173,31 @@ def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team:
             class_share_targets=spec.class_share_log_columns,
             team=team,
         ),
-        precision=precision,
         device=device,
         team=team,
+    )
+
+
+def _plan(config: TrainConfig, data: TrainingData) -> CompilePlan:
+    return plan_compilation(
+        config, data.training.num_windows, has_cpp_compiler=finds_cpp_compiler()
+    )
+
+
+def _choose_pass(
+    config: TrainConfig, data: TrainingData, usual: ForwardPass, hooks: Hooks
+) -> ComputeLoss:
+    """Compile the forward and backward pass if the run asks for it and has enough steps."""
+    plan = _plan(config, data)
+    if not plan.compiles:
+        if plan.reason:
+            hooks.on_message(f"the training step is not compiled: {plan.reason}")
+        return usual
+    return CompiledPass(
+        usual,
+        batch_size=config.training_spec.batch_size,
+        is_narrow=computes_narrow(config),
+        on_message=hooks.on_message,
     )
 
 

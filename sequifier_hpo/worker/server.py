@@ -27,6 +27,7 @@ from sequifier_hpo.messages import (
 from sequifier_hpo.records import result_of_exit
 from sequifier_hpo.training.data.open import data_key, open_training_data
 from sequifier_hpo.training.data.windows import TrainingData
+from sequifier_hpo.training.run import prepare_for
 from sequifier_hpo.worker.orphans import die_with_parent
 from sequifier_hpo.worker.stop import StopRequest
 from sequifier_hpo.worker.trial import run_trial
@@ -118,7 +119,7 @@ class WorkerServer:
 
     def _fork(self, order: RunTrial) -> None:
         try:
-            self._open_data(order)
+            prepare_for(order.config, self._open_data(order))
         except Exception:  # noqa: BLE001 - the child meets the same error and reports it
             self._data = None
         reading, writing = os.pipe()

@@ -78,6 +78,12 @@ _MODEL_KEYS = frozenset(TrainConfig.model_fields["model_spec"].annotation.model_
 _TRAINING_KEYS = frozenset(TrainConfig.model_fields["training_spec"].annotation.model_fields)  # type: ignore[union-attr]
 
 
+@pytest.fixture(scope="session")
+def build_config() -> Callable[[Path, dict[str, Any]], TrainConfig]:
+    """A function: project root and changed keys of any section -> config of a small model."""
+    return _config
+
+
 @pytest.fixture
 def make_config(tmp_path: Path) -> Callable[..., TrainConfig]:
     """A function: changed keys of any section -> config of a small model in `tmp_path`."""
