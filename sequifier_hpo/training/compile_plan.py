@@ -14,8 +14,8 @@ from sequifier_hpo.config.train import TrainConfig
 
 # Estimates of CPU seconds, see studies/throughput/README.md. What the compiler saves grows with the
 # number of values that pass from one operation to the next, since it joins operations.
-_BUILD_SECONDS = 20.0
-_BUILD_SECONDS_PER_LAYER = 8.0
+_BUILD_SECONDS = 30.0
+_BUILD_SECONDS_PER_LAYER = 6.0
 _SAVED_SECONDS_PER_POSITION_AND_LAYER = 1.5e-6
 _SAVED_SECONDS_WITH_DROPOUT = 0.5e-6  # its masks are drawn outside of what is compiled
 # A GPU saves the start of some hundred operations per layer, whatever their size.
