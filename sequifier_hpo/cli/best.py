@@ -75,7 +75,9 @@ def best(
         bool, typer.Option("--json", help="The same as --format json.")
     ] = False,
 ) -> None:
-    """Show the best run of a study; with --write, copy its train.yaml. Exit code 4: none is complete.
+    """Show the best run of a study, copy or verify it.
+
+    With --write, copy its train.yaml. Exit code 4: no run is complete.
 
     With --verify, check whether the winner still wins: train the best runs again with new seeds,
     and compare. These trainings are no runs of the search: they are kept in a study of their own.

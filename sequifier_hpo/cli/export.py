@@ -33,7 +33,9 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")
     ] = None,
 ) -> None:
-    """Write all runs of a study, best first, in full precision.
+    """Write all runs of a study as CSV or JSON.
+
+    Best first, in full precision.
 
     Example: sequifier-hpo export --format json | jq '.[0].parameters'
     """

@@ -13,9 +13,9 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 def init(
     folder: Annotated[Path, typer.Argument(help="The new project's folder.")],
 ) -> None:
-    """Create a project with real weather data and commented configurations, ready to run.
+    """Create a project with real data, ready to run.
 
-    Files that exist already are left alone.
+    It holds real weather data, and a preprocessing file and search files with comments. Files that exist already are left alone.
 
     Example: sequifier-hpo init my-project
     """

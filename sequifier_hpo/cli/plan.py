@@ -56,7 +56,7 @@ def plan(
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Show what a search would run, without running anything.
+    """Show what a search would run; runs nothing.
 
     Example: sequifier-hpo plan --config-path configs/hyperparameter_search.yaml
     """

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.cli.options import ConfigPath, given
 from sequifier_hpo.config.preprocess import load_preprocess_config
 
@@ -20,7 +21,9 @@ def preprocess(
         typer.Option("--selected-columns", "-sc", help="Replaces selected_columns; repeatable."),
     ] = None,
 ) -> None:
-    """Turn a CSV or Parquet table of event sequences into windows to train on.
+    """Turn a table of events into windows to train on.
+
+    The table is a CSV or Parquet file, or a folder of them.
 
     Example: sequifier-hpo preprocess --config-path configs/preprocess.yaml
     """
@@ -31,17 +34,22 @@ def preprocess(
     overrides = given(data_path=data_path, selected_columns=selected_columns or None)
     config = load_preprocess_config(config_path, overrides=overrides)
     summary = run_preprocess(config, on_progress=lambda text: print(text, file=sys.stderr))
+    sequences = "sequence" if summary.num_sequences == 1 else "sequences"
     print(
-        f"{summary.num_rows:,} rows, {summary.num_sequences:,} sequences, "
+        f"{summary.num_rows:,} rows, {summary.num_sequences:,} {sequences}, "
         f"{summary.seconds:.1f} seconds"
     )
     print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in summary.columns.items()))
     for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):
-        print(f"  {path}  {windows:,} windows")
+        print(f"  {Path(path)}  {windows:,} windows")
     print(f"  {summary.metadata_path}")
     for note in summary.notes:
         print(f"note: {note}")
-    print(
-        "\nnext:\n  sequifier-hpo hyperparameter-search "
-        "--config-path configs/hyperparameter_search.yaml"
-    )
+    if not DEFAULT_SEARCH_FILE.exists():
+        print(
+            f"\nnext: say what to search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "
+            "copy,\n`sequifier-hpo init my-project` writes one with comments), then"
+        )
+    else:
+        print("\nnext:")
+    print(f"  sequifier-hpo hyperparameter-search --config-path {DEFAULT_SEARCH_FILE}")

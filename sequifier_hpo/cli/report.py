@@ -22,7 +22,7 @@ def report(
         bool, typer.Option("--json", help="Print what was written as JSON.")
     ] = False,
 ) -> None:
-    """Write a study as one HTML file that opens anywhere, without a network.
+    """Write a study as one HTML file that opens offline.
 
     Example: sequifier-hpo report --config-path configs/hyperparameter_search.yaml
     """

@@ -34,7 +34,9 @@ def train(
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Train one model from a `train.yaml`: the same code, and the same result, as a trial.
+    """Train one model from a `train.yaml`.
+
+    The same code, and the same result, as a trial of a search.
 
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
@@ -57,7 +59,7 @@ def train(
         f"of {result.last_epoch}"
     )
     for path in result.model_files:
-        print(f"  {config.project_root}/{path}")
+        print(f"  {Path(config.project_root) / path}")
 
 
 def _show_epoch(report: EpochReport) -> None:

@@ -172,6 +172,8 @@ def _choose_features(path: Path, names: list[str], selected: list[str] | None) -
         if column not in names:
             hint = did_you_mean(column, names)
             faults.append(f"the column `{column}` is missing{f' ({hint})' if hint else ''}")
+    if faults:
+        faults.append("the columns that are there: " + ", ".join(f"`{name}`" for name in names))
     available = [name for name in names if name not in ID_COLUMNS]
     features = available if selected is None else selected
     for column in features:

@@ -249,8 +249,14 @@ def _column_notes(data: _WindowedData) -> list[str]:
         if column.statistics is not None and column.statistics.std == 0:
             notes.append(f"column `{column.name}` is constant, and becomes zeros")
         if column.id_map is not None and len(column.id_map) > suspicious:
+            is_text = not all(value.lstrip("-").isdecimal() for value in column.id_map)
             notes.append(
                 f"column `{column.name}` has {len(column.id_map):,} categories in {num_rows:,} "
-                "rows; store numbers that are not categories with a decimal point"
+                + (
+                    "rows; leave it out with `selected_columns`, or make it a number, if it is "
+                    "no category (a time, for example)"
+                    if is_text
+                    else "rows; store numbers that are not categories with a decimal point"
+                )
             )
     return notes

@@ -30,7 +30,11 @@ def check_table(table: RawTable) -> None:
         headline = f"the table in {table.files[0][0].parent} cannot be preprocessed:"
         if len(table.files) == 1:
             headline = f"{table.files[0][0]} cannot be preprocessed:"
-        raise InputError("\n".join([headline, *(f"  - {fault}" for fault in faults)]))
+        raise InputError(
+            "\n".join([headline, *(f"  - {fault}" for fault in faults)]),
+            "prepare the table first: fill empty cells or drop their rows, and number sequences "
+            "and items with whole numbers (docs/tutorial.md shows how)",
+        )
 
 
 def sort_items(table: RawTable) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import pytest
 
 from sequifier_hpo.cli.main import app
 from sequifier_hpo.cli.reference import command_reference, search_file_reference
+from tests.cli.conftest import Run
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -20,6 +21,13 @@ def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
     page = (PAGES / "command-line.md").read_text()
 
     assert page == command_reference(), "run `make docs`"
+
+
+def test_the_list_of_commands_cuts_no_sentence_off(run: Run) -> None:
+    commands = run("--help").stdout.partition("Commands:")[2]
+
+    assert "hyperparameter-search" in commands
+    assert "..." not in commands
 
 
 @pytest.mark.parametrize("command", [c.callback for c in app.registered_commands])

@@ -64,6 +64,13 @@ def test_values_that_cannot_be_used_are_counted_and_located(
 
     assert error.problem.startswith(f"{data} cannot be preprocessed:\n")
     assert fault in error.problem
+    assert "prepare the table first" in error.fix
+
+
+def test_the_columns_that_are_there_are_named_when_an_id_is_missing(project: Project) -> None:
+    data = project.write_csv("t.csv", "customer;step;x\n0;0;1\n0;1;2\n")
+
+    assert "the columns that are there: `customer;step;x`" in problem_of(project, data).problem
 
 
 def test_a_null_in_parquet_is_an_error_like_an_empty_cell(project: Project) -> None:

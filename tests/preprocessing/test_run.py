@@ -437,6 +437,18 @@ def test_a_category_that_nearly_every_row_has_to_itself_is_noted(
     (note,) = project.preprocess(data).notes
 
     assert note.startswith("column `x` has 1,500 categories in 1,500 rows")
+    assert "decimal point" in note
+
+
+def test_a_text_that_nearly_every_row_has_to_itself_is_advised_to_be_left_out(
+    project: Project,
+) -> None:
+    rows = [f"0,{i},at {i}" for i in range(1500)]
+    data = project.write_csv("t.csv", "\n".join(["sequenceId,itemPosition,when", *rows]))
+
+    (note,) = project.preprocess(data).notes
+
+    assert "leave it out with `selected_columns`" in note
 
 
 def test_a_column_name_that_cannot_be_trained_on_is_noted(project: Project) -> None:
