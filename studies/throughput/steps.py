@@ -155,7 +155,8 @@ def run_process(kind: str, size: str, arguments: argparse.Namespace) -> list[flo
         if kind == "reference":
             program = str(Path(__file__).with_name("reference_step.py"))
             num_steps = str(SIZES[size][-1])
-            command = [f"{arguments.reference}/bin/python", program, str(path), num_steps]
+            python = str(arguments.reference.absolute() / "bin" / "python")
+            command = [python, program, str(path), num_steps]
         done = subprocess.run(
             command,
             cwd=folder,
