@@ -12,6 +12,7 @@ from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel, load
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.config.yaml_file import read_yaml
+from sequifier_hpo.errors import InputError
 from sequifier_hpo.redaction import redacted_url
 
 DEFAULT_SEARCH_FILE = Path("configs/hyperparameter_search.yaml")
@@ -78,12 +79,18 @@ def find_study(
 
     Raises:
         ConfigError: If the search file is needed and missing, or does not name a study.
+        InputError: If only a storage is given, and no usual search file names the study in it.
     """
     if config_path is None and storage is not None and study_name is not None:
         file = sqlite_path(storage)
         folder = file.parent if file is not None else Path()
         return StudySource(study_name, storage, None, folder, None)
     path = config_path or DEFAULT_SEARCH_FILE
+    if config_path is None and storage is not None and not path.exists():
+        raise InputError(
+            f"--storage alone does not say which study, and there is no {path} that would",
+            "add --study-name, or the search file with --config-path",
+        )
     config = load(_SearchFile, read_yaml(path))
     name = study_name or config.hp_search_name
     folder = ProjectPaths(Path(config.project_root)).study_folder(name)

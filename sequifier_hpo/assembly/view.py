@@ -1,5 +1,6 @@
 """Read a study as it stands, without changing it, also while a search runs."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,9 +31,7 @@ class StudyReader:
         self._source = source
         file = sqlite_path(source.storage_url)
         if file is not None and not file.exists():
-            raise InputError(
-                f"the study `{source.name}` was never started: there is no {file}", self._how()
-            )
+            raise _never_started(source, file, self._how())
         self._storage = Storage(source.storage_url, is_for_reading=not allow_changes)
 
     def __enter__(self) -> Self:
@@ -74,6 +73,21 @@ class StudyReader:
             return "check --storage and --study-name"
         check = "check --storage, or " if source.needs_storage else ""
         return f"{check}start it with `sequifier-hpo hyperparameter-search {source.options}`"
+
+
+def _never_started(source: StudySource, file: Path, how_to_start: str) -> InputError:
+    """What to say of a study without a file: that it is new, or that it is somewhere else."""
+    if source.search_file is not None and not file.is_absolute():
+        for folder in source.search_file.resolve().parents:
+            if (folder / file).exists():
+                return InputError(
+                    f"there is no {file} in the working directory {Path.cwd()}, but one in {folder}",
+                    "paths in the search file are relative to the working directory: "
+                    f"`cd {shlex.quote(str(folder))}` first",
+                )
+    return InputError(
+        f"the study `{source.name}` was never started: there is no {file}", how_to_start
+    )
 
 
 def read_source(source: StudySource) -> StudySnapshot:

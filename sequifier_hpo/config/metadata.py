@@ -62,7 +62,7 @@ def read_metadata(path: Path, *, where: ConfigIssue | None = None) -> DataMetada
         raise failed(
             f"the metadata file {path} does not exist",
             "run `sequifier-hpo preprocess --config-path configs/preprocess.yaml` first, "
-            "or correct the path",
+            f"or correct the path; it is relative to the working directory {Path.cwd()}",
         ) from error
     except OSError as error:
         raise failed(f"the metadata file {path} cannot be read: {error.strerror}") from error

@@ -227,6 +227,32 @@ def test_how_to_start_a_study_repeats_the_storage_that_was_given(run: Run, study
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_from_another_folder_the_one_of_the_project_is_named(
+    run: Run, study: Study, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    project = Path.cwd()
+    monkeypatch.chdir("configs")
+
+    shown = run(command, "--config-path", "search.yaml")
+
+    assert shown.code == 2
+    assert f"no studies/shop/study.db in the working directory {project / 'configs'}" in (
+        shown.stderr
+    )
+    assert f"`cd {project}` first" in shown.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_storage_alone_asks_for_the_name_of_the_study(
+    run: Run, study: Study, command: str
+) -> None:
+    shown = run(command, "--storage", study.url)
+
+    assert shown.code == 2
+    assert "add --study-name" in shown.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_missing_study_in_a_storage_is_named_with_those_that_exist(
     run: Run, study: Study, command: str
 ) -> None:
