@@ -23,9 +23,12 @@ _STATE_COLOURS = {
     RunState.RUNNING: "@good",
 }
 _WRAP = 30
+_WRAP_AXIS = 18  # more would reach the next of the parallel axes
 _MAX_TEXT = 90
 _LONG_NAME = 14
 _MAX_SINGLE_TICKS = 12  # whole numbers that are all written at an axis; beyond, plotly chooses
+_FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
+_POINT = 5
 MIN_CURVES_TO_CUT = 4
 """From so many curves on, the first epochs may lie above the picture."""
 
@@ -97,8 +100,7 @@ def curves_chart(data: ReportData) -> Figure | None:
         ("better half", complete[tenth:half], "@rank2"),
         ("best tenth", complete[1:tenth], "@rank1"),
     )
-    mode = "lines" if max(len(curve.epochs) for curve in found) > 2 else "lines+markers"
-    traces = [_curves(name, mode, chosen, colour) for name, chosen, colour in groups if chosen]
+    traces = [_curves(name, chosen, colour) for name, chosen, colour in groups if chosen]
     traces.append(
         {
             "type": "scatter",
@@ -134,18 +136,24 @@ def curves_chart(data: ReportData) -> Figure | None:
     return {"data": traces, "layout": layout, "height": 420}
 
 
-def _curves(name: str, mode: str, curves: Sequence[series.Curve], colour: str) -> dict[str, Any]:
-    """Several curves as one trace, with gaps between them."""
+def _curves(name: str, curves: Sequence[series.Curve], colour: str) -> dict[str, Any]:
+    """Several curves as one trace, with gaps between them; short ones have points too."""
     x: list[int | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
+    sizes: list[int] = []
     for curve in curves:
+        num_epochs = len(curve.epochs)
         x += [*curve.epochs, None]
         y += [*_rounded(curve.losses), None]
-        numbers += [*([curve.run.number] * len(curve.epochs)), None]
+        numbers += [*([curve.run.number] * num_epochs), None]
+        # A line of one epoch has no length: without a point the run would not be seen.
+        sizes += [_POINT if num_epochs <= _FEW_EPOCHS else 0] * (num_epochs + 1)
+    points: dict[str, Any] = {"marker": {"color": colour, "size": sizes}} if any(sizes) else {}
     return {
         "type": "scatter",
-        "mode": mode,
+        "mode": "lines+markers" if points else "lines",
+        **points,
         "name": name,
         "x": x,
         "y": y,
@@ -156,12 +164,13 @@ def _curves(name: str, mode: str, curves: Sequence[series.Curve], colour: str) -
 
 
 def importance_chart(data: ReportData) -> Figure | None:
-    """How much of the differences in loss each parameter explains."""
+    """The share of each parameter in the importance of all."""
     if not data.importances:
         return None
     ranked = sorted(data.importances.items(), key=lambda item: (item[1], item[0]))
-    figure_layout = _layout("share of the differences in loss", "")
-    figure_layout["yaxis"] |= {"automargin": True, "showgrid": False}
+    figure_layout = _layout("share of the importance of all parameters", "")
+    figure_layout["showlegend"] = False
+    figure_layout["yaxis"] |= {"automargin": True, "showgrid": False, "ticksuffix": " "}
     figure_layout["xaxis"] |= {"tickformat": ".0%", "rangemode": "tozero"}
     trace = {
         "type": "bar",
@@ -200,7 +209,13 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
         "fillcolor": "@box",
         "hoverinfo": "skip",
     }
-    drawn = [(place, run) for place in places for run in found.choices[place].shown]
+    best = data.progress.best
+    drawn = [
+        (place, run)
+        for place in places
+        for run in found.choices[place].shown
+        if best is None or run.number != best.number  # that one is the star
+    ]
     dots = {
         "type": "scatter",
         "mode": "markers",
@@ -216,7 +231,6 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
         },
     }
     traces: list[dict[str, Any]] = [box, dots]
-    best = data.progress.best
     for place, choice in enumerate(found.choices):
         if best is not None and best.labels.get(found.parameter) == choice.label:
             traces.append(_star(series.loss_of(best), place, best))
@@ -275,7 +289,7 @@ def parallel_chart(data: ReportData) -> Figure | None:
         {
             "x": place,
             "y": _round(_height(axis, label)),
-            "text": _wrapped(value_of(label), 20),
+            "text": _wrapped(value_of(label), _WRAP_AXIS),
             "showarrow": False,
             "xanchor": "left",
             "align": "left",

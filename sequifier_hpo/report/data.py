@@ -38,7 +38,7 @@ class ReportData:
     baselines: Sequence[Baseline] = ()
     """For the window length of the best run."""
     importances: Mapping[str, float] = field(default_factory=dict)
-    """Parameter -> share of the differences in loss it explains; empty with too few runs."""
+    """Parameter -> its share of the importance of all; empty with too few runs."""
     best_file: str | None = None
     """Path of the best run's `train.yaml`."""
     best_yaml: str | None = None

@@ -190,7 +190,7 @@ def test_a_long_value_is_broken_where_its_name_ends(make_data: MakeData, make_ru
 
     annotations = payload(make_data(runs=runs))["charts"]["parallel"]["layout"]["annotations"]
 
-    assert "epochs=0 scheduler=<br>CosineAnnealingLR" in [a["text"] for a in annotations]
+    assert "epochs=0<br>scheduler=<br>CosineAnnealingLR" in [a["text"] for a in annotations]
 
 
 def test_a_single_curve_is_named_too(make_data: MakeData) -> None:
@@ -198,6 +198,26 @@ def test_a_single_curve_is_named_too(make_data: MakeData) -> None:
 
     assert charts["curves"]["layout"]["showlegend"]
     assert charts["timeline"]["layout"]["showlegend"]
+
+
+def test_a_run_of_one_epoch_is_seen_among_longer_ones(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    runs = [make_run(0, 1.0), make_run(1, 1.5), make_run(2, 1.6, losses={1: 1.6})]
+
+    traces = payload(make_data(runs=runs))["charts"]["curves"]["data"]
+
+    (worse,) = [trace for trace in traces if trace["name"] == "worse half"]
+    sizes = dict(zip(worse["customdata"], worse["marker"]["size"], strict=True))
+    assert sizes[1] == 0
+    assert sizes[2] > 0
+
+
+def test_the_best_run_is_a_star_and_not_a_point_beside_it(make_data: MakeData) -> None:
+    _, dots, star = payload(make_data(8))["charts"]["slice-0"]["data"]
+
+    assert star["name"] == "best: run 0"
+    assert not any(text.startswith("run 0:") for text in dots["text"])
 
 
 def test_parameters_are_called_as_in_the_search_file(make_data: MakeData) -> None:
