@@ -2,11 +2,12 @@
 
 import html
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
@@ -338,7 +339,7 @@ def _others(data: ReportData) -> str:
     parts = [
         f"{number:,} {what}"
         for number, what in (
-            (done.num_failed, "failed"),
+            (done.num_failed, f"failed ({_reasons(data)})"),
             (done.num_running, "running"),
             (done.num_interrupted, "interrupted"),
             (done.num_duplicates, "duplicate cells"),
@@ -346,6 +347,15 @@ def _others(data: ReportData) -> str:
         if number
     ]
     return ", ".join(parts)
+
+
+def _reasons(data: ReportData) -> str:
+    """Why runs failed, the most frequent reason first, with numbers if there are several."""
+    counts = Counter(run.reason for run in data.own_runs if run.state == RunState.FAILED)
+    words = [
+        (reason.replace("_", " ") or "no reason known", n) for reason, n in counts.most_common()
+    ]
+    return ", ".join(word if len(words) == 1 else f"{word}: {n:,}" for word, n in words)
 
 
 def _note(*sentences: str | bool) -> str:

@@ -262,6 +262,16 @@ def test_a_study_of_2000_runs_adds_less_than_four_megabytes(make_data: MakeData)
     assert len(report_page(make_data(2000), ASSETS)) < 4_000_000
 
 
+def test_the_head_says_why_runs_failed(make_data: MakeData, make_run: MakeRun) -> None:
+    one_reason = [make_run(0, 1.0), make_run(1), make_run(2)]
+    several = [*one_reason, make_run(3, reason="out_of_memory")]
+
+    assert "2 failed (diverged)" in report_page(make_data(runs=one_reason), ASSETS)
+    assert "3 failed (diverged: 2, out of memory: 1)" in report_page(
+        make_data(runs=several), ASSETS
+    )
+
+
 def test_a_running_study_says_so(make_data: MakeData, make_run: MakeRun) -> None:
     running = replace(make_run(0), state=RunState.RUNNING, ended=None)
 
