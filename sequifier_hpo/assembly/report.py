@@ -101,16 +101,19 @@ class SearchReport:
         if began < self._not_before:
             return
         with suppress(EnvironmentFaultError):
-            self.write(runs)
+            self._write(runs, is_rewritten=True)
         cost = self._clock() - began
         self._not_before = began + max(_MIN_SECONDS, cost / _MAX_SHARE)
 
     def write(self, runs: Sequence[Run]) -> ReportData:
-        """Rewrite the report now; returns what is in it.
+        """Write the report as the search leaves it; returns what is in it.
 
         Raises:
             EnvironmentFaultError: If the file cannot be written.
         """
+        return self._write(runs, is_rewritten=False)
+
+    def _write(self, runs: Sequence[Run], *, is_rewritten: bool) -> ReportData:
         data = _gathered(
             self._source,
             ReportData(
@@ -120,6 +123,7 @@ class SearchReport:
                 num_runs=self._prepared.num_runs,
                 runs=runs,
                 read_at=datetime.now().astimezone(),
+                is_rewritten=is_rewritten,
             ),
         )
         write_atomically(self.path, report_page(data, read_assets()))

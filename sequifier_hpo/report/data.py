@@ -39,6 +39,8 @@ class ReportData:
     """For the window length of the best run."""
     importances: Mapping[str, float] = field(default_factory=dict)
     """Parameter -> its share of the importance of all; empty with too few runs."""
+    is_rewritten: bool = False
+    """Whether the search that writes the report goes on, and will write it again."""
     best_file: str | None = None
     """Path of the best run's `train.yaml`."""
     best_yaml: str | None = None
@@ -57,4 +59,4 @@ class ReportData:
     @property
     def is_running(self) -> bool:
         """Whether more is to come at this moment."""
-        return any(run.state == RunState.RUNNING for run in self.runs)
+        return self.is_rewritten or any(run.state == RunState.RUNNING for run in self.runs)

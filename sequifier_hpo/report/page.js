@@ -152,6 +152,13 @@
     fill();
   }
 
+  // A search that runs writes this file again and again: a reader who only looks sees the newest.
+  if (report.isRunning) {
+    const follow = setInterval(() => location.reload(), 30000);
+    // A click or a key is work on the page: a filter, a zoom, a text marked to be copied.
+    for (const use of ["pointerdown", "keydown"]) addEventListener(use, () => clearInterval(follow));
+  }
+
   // The best run's file.
   const copy = document.getElementById("copy");
   if (copy) {

@@ -39,7 +39,7 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
     """The page; equal input gives equal text."""
     figures: dict[str, charts.Figure] = {}
     sections = "".join(_chart_sections(data, figures))
-    payload = {"charts": figures, "table": _table(data)}
+    payload = {"isRunning": data.is_running, "charts": figures, "table": _table(data)}
     title = html.escape(f"{data.study_name}: hyperparameter search")
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -75,7 +75,11 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
 def _head(data: ReportData) -> str:
     done = data.progress
     best = done.best
-    state = "still running" if data.is_running else "as it stands"
+    state = (
+        "still running; the page reloads itself until you click in it"
+        if data.is_running
+        else "as it stands"
+    )
     when = data.read_at.strftime("%Y-%m-%d %H:%M")
     cards = []
     if best is not None:

@@ -49,6 +49,19 @@ def test_it_is_written_when_due_and_not_before(prepared: PreparedSearch) -> None
     assert "0 of 8" in report.path.read_text()
 
 
+def test_it_says_that_the_search_goes_on_until_its_end(prepared: PreparedSearch) -> None:
+    clock = Clock()
+    report = SearchReport(prepared, clock)
+    clock.now += 60
+
+    report.refresh([])
+    meanwhile = report.path.read_text()
+    report.write([])
+
+    assert "still running" in meanwhile  # though between two runs none is running
+    assert "still running" not in report.path.read_text()
+
+
 def test_an_expensive_report_is_written_less_often(prepared: PreparedSearch) -> None:
     times = iter([0.0, 100.0, 110.0, 200.0, 700.0, 700.5])  # a report of ten seconds
     report = SearchReport(prepared, lambda: next(times))

@@ -2,9 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
@@ -53,6 +58,30 @@ def read(page: str) -> Reader:
     reader.feed(page)
     assert reader.open == []
     return reader
+
+
+@contextmanager
+def served(pages: list[str]) -> Iterator[str]:
+    """The address of a page that is another one at each request; the last one stays."""
+    left = list(pages)
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(HTTPStatus.OK if self.path == "/" else HTTPStatus.NO_CONTENT)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            if self.path == "/":
+                self.wfile.write((left.pop(0) if len(left) > 1 else left[0]).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
 def payload(data: ReportData) -> dict[str, Any]:
@@ -299,3 +328,14 @@ def test_a_browser_draws_all_charts_and_the_table_without_a_complaint(
     # Of plotly's buttons, none that sends anything anywhere.
     assert 'data-title="Download plot as a PNG"' in loaded.document
     assert 'data-title="Share' not in loaded.document
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_page_of_a_search_that_runs_reloads_itself(make_data: MakeData, tmp_path: Path) -> None:
+    pages = [make_data(8, is_rewritten=True), make_data(9)]
+    with served([report_page(data, read_assets()) for data in pages]) as address:
+        loaded = load_page(address, tmp_path, "--virtual-time-budget=60000")
+
+    assert "9 of 9" in loaded.document
+    assert loaded.complaints == []
