@@ -45,22 +45,29 @@ def best(
     storage: StorageUrl = None,
     study_name: StudyName = None,
     write: Annotated[
-        Path | None, typer.Option(help="Copy the best run's train.yaml to this file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Copy the best run's train.yaml to this file."),
     ] = None,
     force: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--force", help="Let --write replace a file with other content.")
     ] = False,
     verify: Annotated[
         int | None,
-        typer.Option(min=1, help="Train this many of the best runs again, with new seeds."),
+        typer.Option(
+            min=1, metavar="N", help="Train this many of the best runs again, with new seeds."
+        ),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=2, help=f"With --verify: new seeds each; default: {_DEFAULT_SEEDS}."),
+        typer.Option(
+            min=2, metavar="N", help=f"With --verify: new seeds each; default: {_DEFAULT_SEEDS}."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="With --verify: trials at the same time; default: the file's."),
+        typer.Option(
+            min=1, metavar="N", help="With --verify: trials at the same time; default: the file's."
+        ),
     ] = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--retry-failed", help="With --verify: train failed ones again.")

@@ -14,9 +14,11 @@ def dashboard(
     storage: StorageUrl = None,
     study_name: StudyName = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. It asks for no password.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. It asks for no password.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="0 = any free one.")
+    ] = 8080,
     allow_changes: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option("--allow-changes", help="Let it write notes, and delete or rename studies."),

@@ -30,7 +30,8 @@ def export(
         Format, typer.Option("--format", help="csv: one row per run; json: with loss curves.")
     ] = Format.CSV,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout."),
     ] = None,
 ) -> None:
     """Write all runs of a study as CSV or JSON.

@@ -1,5 +1,6 @@
 """The `sequifier-hpo` program: its commands, and how errors become text and exit codes."""
 
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,15 @@ from sequifier_hpo.cli.search import hyperparameter_search
 from sequifier_hpo.cli.status import status
 from sequifier_hpo.cli.train import train
 from sequifier_hpo.errors import SequifierHpoError
+
+
+def _help_of(command: Callable[..., None]) -> str:
+    """The docstring of a command, with examples that can be copied: no terminal breaks them."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(
+        f"\b\n{text}" if text.startswith("Example:") else text for text in paragraphs
+    )
+
 
 app = typer.Typer(
     name="sequifier-hpo",
@@ -43,7 +53,7 @@ for command in (
     train,
     doctor,
 ):
-    app.command()(command)
+    app.command(help=_help_of(command))(command)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the callback's signature

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 ConfigPath = Annotated[
-    Path, typer.Option("--config-path", help="The YAML file.", show_default=True)
+    Path, typer.Option("--config-path", metavar="FILE", help="The YAML file.", show_default=True)
 ]
 SkipMetadata = Annotated[
     bool,
@@ -18,11 +18,15 @@ SkipMetadata = Annotated[
 ]
 MetadataConfigPath = Annotated[
     str | None,
-    typer.Option("--metadata-config-path", "-mc", help="Replaces metadata_config_path."),
+    typer.Option(
+        "--metadata-config-path", "-mc", metavar="FILE", help="Replaces metadata_config_path."
+    ),
 ]
 OneInputSet = Annotated[
     list[str] | None,
-    typer.Option("--input-columns", "-ic", help="Search this one input set; repeatable."),
+    typer.Option(
+        "--input-columns", "-ic", metavar="COLUMN", help="Search this one input set; repeatable."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -46,12 +50,16 @@ def search_overrides(
 StudyFile = Annotated[
     Path | None,
     typer.Option(
-        "--config-path", help="The search file; default: configs/hyperparameter_search.yaml."
+        "--config-path",
+        metavar="FILE",
+        help="The search file; default: configs/hyperparameter_search.yaml.",
     ),
 ]
 StorageUrl = Annotated[
-    str | None, typer.Option("--storage", help="Storage URL; default: the search file's.")
+    str | None,
+    typer.Option("--storage", metavar="URL", help="The storage; default: the search file's."),
 ]
 StudyName = Annotated[
-    str | None, typer.Option("--study-name", help="Name of the study; default: the search file's.")
+    str | None,
+    typer.Option("--study-name", metavar="NAME", help="The study; default: the search file's."),
 ]

@@ -14,11 +14,16 @@ from sequifier_hpo.config.preprocess import load_preprocess_config
 def preprocess(
     config_path: ConfigPath = Path("configs/preprocess.yaml"),
     data_path: Annotated[
-        str | None, typer.Option("--data-path", "-dp", help="Replaces data_path.")
+        str | None, typer.Option("--data-path", "-dp", metavar="PATH", help="Replaces data_path.")
     ] = None,
     selected_columns: Annotated[
         list[str] | None,
-        typer.Option("--selected-columns", "-sc", help="Replaces selected_columns; repeatable."),
+        typer.Option(
+            "--selected-columns",
+            "-sc",
+            metavar="COLUMN",
+            help="Replaces selected_columns; repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Turn a table of events into windows to train on.

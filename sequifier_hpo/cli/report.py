@@ -16,7 +16,12 @@ def report(
     study_name: StudyName = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write; default: report.html of the study."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; default: report.html of the study.",
+        ),
     ] = None,
     as_json: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--json", help="Print what was written as JSON.")

@@ -21,7 +21,8 @@ def hyperparameter_search(
     config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
     storage: StorageUrl = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Trials at the same time; default: the file's.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
     ] = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--retry-failed", help="Run failed runs again.")

@@ -22,12 +22,12 @@ def status(
     config_path: StudyFile = None,
     storage: StorageUrl = None,
     study_name: StudyName = None,
-    top: Annotated[int, typer.Option(min=0, help="Lines of the leaderboard.")] = 10,
+    top: Annotated[int, typer.Option(min=0, metavar="N", help="Lines of the leaderboard.")] = 10,
     watch: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--watch", "-w", help="Show it again until nothing is left to run.")
     ] = False,
     interval: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two looks with --watch.")
     ] = _DEFAULT_SECONDS,
     as_json: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--json", help="Print JSON; with --watch one line per change.")

@@ -24,12 +24,16 @@ _EXIT_CODES = {
 def train(
     config_path: ConfigPath = Path("configs/train.yaml"),
     model_name: Annotated[
-        str | None, typer.Option("--model-name", "-mn", help="Replaces model_name.")
+        str | None, typer.Option("--model-name", "-mn", metavar="NAME", help="Replaces model_name.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", "-s", help="Replaces seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", "-s", metavar="N", help="Replaces seed.")
+    ] = None,
     input_columns: Annotated[
         list[str] | None,
-        typer.Option("--input-columns", "-ic", help="Replaces input_columns; repeatable."),
+        typer.Option(
+            "--input-columns", "-ic", metavar="COLUMN", help="Replaces input_columns; repeatable."
+        ),
     ] = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag

@@ -1,5 +1,6 @@
 """The reference pages are written from models and commands, so they cannot drift."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,5 +32,13 @@ def test_the_list_of_commands_cuts_no_sentence_off(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", [c.callback for c in app.registered_commands])
-def test_every_command_has_help_with_an_example(command: object) -> None:
-    assert "Example: sequifier-hpo " in (command.__doc__ or "")
+def test_every_command_has_help_with_an_example_that_can_be_copied(
+    run: Run, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")  # a narrow terminal, which breaks other lines
+
+    shown = run(command.__name__.replace("_", "-"), "--help").stdout.splitlines()
+
+    examples = [line.strip() for line in (command.__doc__ or "").splitlines() if "Example:" in line]
+    assert examples
+    assert set(examples) <= {line.strip() for line in shown}
