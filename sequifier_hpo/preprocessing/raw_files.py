@@ -168,10 +168,12 @@ def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError
 def _choose_features(path: Path, names: list[str], selected: list[str] | None) -> list[str]:
     """The feature columns: those selected, or all that are not ids."""
     faults = []
+    fix = "correct the header of the file, or `selected_columns`"
     for column in ID_COLUMNS:
         if column not in names:
             hint = did_you_mean(column, names)
             faults.append(f"the column `{column}` is missing{f' ({hint})' if hint else ''}")
+            fix = fix if hint else _how_to_get_ids(names)
     if faults:
         faults.append("the columns that are there: " + ", ".join(f"`{name}`" for name in names))
     available = [name for name in names if name not in ID_COLUMNS]
@@ -185,11 +187,19 @@ def _choose_features(path: Path, names: list[str], selected: list[str] | None) -
     if not features and not faults:
         faults.append("there is no feature column beside sequenceId and itemPosition")
     if faults:
-        raise InputError(
-            _listed(f"the columns of {path} cannot be used", faults),
-            "correct the header of the file, or `selected_columns`",
-        )
+        raise InputError(_listed(f"the columns of {path} cannot be used", faults), fix)
     return list(features)
+
+
+def _how_to_get_ids(names: list[str]) -> str:
+    separators = [mark for mark in ";\t|" if names and mark in names[0]]
+    if len(names) == 1 and separators:
+        return f"write the table with commas between the columns, not with {separators[0]!r}"
+    return (
+        "add the two whole numbers that say to which sequence an event belongs (sequenceId) and in "
+        "which order events came (itemPosition); docs/tutorial.md shows how to make them from "
+        "names and times"
+    )
 
 
 def _name_problem(column: str, names: list[str]) -> str | None:

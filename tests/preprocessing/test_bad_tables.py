@@ -68,9 +68,19 @@ def test_values_that_cannot_be_used_are_counted_and_located(
 
 
 def test_the_columns_that_are_there_are_named_when_an_id_is_missing(project: Project) -> None:
-    data = project.write_csv("t.csv", "customer;step;x\n0;0;1\n0;1;2\n")
+    error = problem_of(project, project.write_csv("t.csv", "customer,step,x\n0,0,1\n0,1,2\n"))
 
-    assert "the columns that are there: `customer;step;x`" in problem_of(project, data).problem
+    assert "the columns that are there: `customer`, `step`, `x`" in error.problem
+    assert "docs/tutorial.md shows how to make them" in error.fix
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_table_without_commas_is_known_by_its_separator(project: Project, separator: str) -> None:
+    text = "sequenceId,itemPosition,x\n0,0,1\n0,1,2\n".replace(",", separator)
+
+    error = problem_of(project, project.write_csv("t.csv", text))
+
+    assert error.fix == f"write the table with commas between the columns, not with {separator!r}"
 
 
 def test_a_null_in_parquet_is_an_error_like_an_empty_cell(project: Project) -> None:
