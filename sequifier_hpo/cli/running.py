@@ -124,20 +124,31 @@ def _show_result(
         f"  report       {prepared.results_path.with_name('report.html')}\n"
         "\nnext:"
     )
-    for line in _next_commands(prepared, after, run_file):
+    options = source_of(prepared).options
+    for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
         print(f"  {line}")
 
 
-def _next_commands(prepared: PreparedSearch, after: Progress, run_file: Path) -> list[str]:
-    """What to type now, with the options that lead to this study."""
-    options = source_of(prepared).options
+def next_commands(options: str, run_file: Path, after: Progress, num_distinct: int) -> list[str]:
+    """What to type after a search.
+
+    Args:
+        options: The options that lead to its study.
+        run_file: The `train.yaml` of its best run.
+        after: How far it has come.
+        num_distinct: Distinct runs that its space has.
+    """
     lines = [
         f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # train the best run again",
         f"sequifier-hpo dashboard {options}    # look at the study",
     ]
+    if after.num_failed:
+        lines.append(f"sequifier-hpo status {options}    # why did runs fail?")
     if after.num_complete > 1:
         lines.append(f"sequifier-hpo best {options} --verify 3    # does the winner still win?")
-    if prepared.num_runs < prepared.effective.num_distinct:
+    # A search that was stopped says itself how to go on.
+    is_finished = after.num_complete + after.num_failed >= after.num_runs
+    if is_finished and after.num_runs < num_distinct:
         again = f"sequifier-hpo hyperparameter-search {options}"
         lines.append(f"{again}    # go on, with a larger n_samples for example")
     return lines

@@ -148,6 +148,9 @@ def _next_commands(found: "StudyStatus") -> list[str]:
     lines = []
     if not found.progress.num_running and found.progress.num_interrupted:
         lines.append(f"sequifier-hpo hyperparameter-search {options}    # go on")
+    if found.failed and not found.progress.num_running:
+        again = f"sequifier-hpo hyperparameter-search {options} --retry-failed"
+        lines.append(f"{again}    # run the failed ones again")
     if found.progress.best is not None:
         lines.append(f"sequifier-hpo best {options}")
         lines.append(f"sequifier-hpo report {options}")

@@ -1,0 +1,28 @@
+"""What the end of a search says."""
+
+from pathlib import Path
+
+import pytest
+
+from sequifier_hpo.cli.running import next_commands
+from sequifier_hpo.report.leaderboard import Progress
+
+
+def _words(num_complete: int, num_failed: int, num_distinct: int = 100) -> str:
+    after = Progress(8, num_complete, num_failed, 0, 0, 0, None)
+    return "\n".join(next_commands("--config-path s.yaml", Path("r.yaml"), after, num_distinct))
+
+
+@pytest.mark.parametrize(
+    ("num_complete", "num_failed", "num_distinct", "is_offered"),
+    [(8, 0, 100, True), (6, 2, 100, True), (6, 1, 100, False), (8, 0, 8, False)],
+)
+def test_more_runs_are_offered_where_all_are_done_and_more_are_possible(
+    num_complete: int, num_failed: int, num_distinct: int, *, is_offered: bool
+) -> None:
+    assert ("n_samples" in _words(num_complete, num_failed, num_distinct)) == is_offered
+
+
+def test_failures_are_followed_by_the_way_to_their_reasons() -> None:
+    assert "sequifier-hpo status --config-path s.yaml    # why did runs fail?" in _words(6, 2)
+    assert "why did runs fail" not in _words(8, 0)
