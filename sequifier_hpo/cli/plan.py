@@ -1,6 +1,7 @@
 """`sequifier-hpo plan`: what a search would run, before anything is spent."""
 
 import json
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,12 +147,18 @@ def _duplicate_lines(found: _Plan) -> list[str]:
         return []
     lines = ["choices that mean the same run, trained once:"]
     for same in found.duplicates[:_MAX_SHOWN]:
-        shown = (
-            " ".join(f"{name}={value_of(label)}" for name, label in choice.items())
-            for choice in same.choices
-        )
-        lines.append("  " + "  =  ".join(shown))
+        shared = dict(set.intersection(*(set(choice.items()) for choice in same.choices)))
+        first = same.choices[0]
+        lines.append(f"  with {_named(first, set(shared))}:" if shared else "  always:")
+        own = [f"    {_named(choice, set(choice) - set(shared))}" for choice in same.choices]
+        lines += own[:_MAX_SHOWN] + ["    ..."] * (len(own) > _MAX_SHOWN)
     return lines + (["  ..."] if len(found.duplicates) > _MAX_SHOWN else [])
+
+
+def _named(choice: Mapping[str, str], names: Container[str]) -> str:
+    return ", ".join(
+        f"{name}: {value_of(label)}" for name, label in choice.items() if name in names
+    )
 
 
 def _more(total: int) -> list[str]:

@@ -55,3 +55,12 @@ def test_every_search_file_that_comes_with_the_package_loads(prepared: Project, 
 
     assert finished.code == 0, finished.stderr
     assert "warning" not in finished.stdout
+
+
+def test_the_plan_lists_choices_that_mean_the_same_run(prepared: Project) -> None:
+    file = prepared.write_search("twins")
+
+    shown = prepared.run("plan", "--config-path", file).stdout
+
+    twins = shown.partition("trained once:\n")[2].partition("\n\n")[0]
+    assert twins == "  always:\n    attention_type: mha\n    attention_type: gqa"
