@@ -1,5 +1,6 @@
 """Tables for the terminal."""
 
+import shutil
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +12,7 @@ from sequifier_hpo.report.data import Baseline, unbeaten
 from sequifier_hpo.report.verification import CheckedRun
 
 _TOP = 10
+_WIDTH = 100
 
 
 def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
@@ -67,7 +69,10 @@ def verification_table(ranked: Sequence[CheckedRun]) -> str:
 
 
 def _as_text(table: Table) -> str:
-    console = Console(width=100, no_color=True)
+    console = Console(width=_WIDTH, no_color=True)
+    # Narrower than the table, a terminal would break its lines anywhere: better the headings.
+    terminal = shutil.get_terminal_size((_WIDTH, 24)).columns
+    console.width = max(console.measure(table).minimum, min(_WIDTH, terminal))
     with console.capture() as capture:
         console.print(table)
     return capture.get()

@@ -2,10 +2,32 @@
 
 import pytest
 
-from sequifier_hpo.cli.tables import baseline_lines
+from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.data import Baseline
 
 BASELINES = (Baseline("class frequencies", 1.5), Baseline("the last value", 0.75))
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_the_leaderboard_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    measured = {"best_epoch": 12, "num_parameters": 1_234_567, "seconds": 1234.5}
+    run = Run(11, 11, RunState.COMPLETE, 0.123456, {}, {}, measured, "", None, None, None, 1)
+
+    lines = leaderboard_table([run]).splitlines()
+
+    assert max(len(line) for line in lines) <= min(columns, 100)
+    assert lines[-2].split() == ["1", "11", "0.123456", "12", "1,234,567", "1,234.5"]
+
+
+def test_no_number_is_cut_off_where_the_terminal_is_too_narrow_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    run = Run(11, 11, RunState.COMPLETE, 0.123456, {}, {}, {}, "", None, None, None, 1)
+
+    assert leaderboard_table([run]).splitlines()[-2].split() == ["1", "11", "0.123456"]
 
 
 def test_the_losses_of_trivial_predictors_are_named() -> None:
