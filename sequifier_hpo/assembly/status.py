@@ -84,7 +84,7 @@ def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:
         ranked=leaderboard(snapshot.runs),
         running=[run for run in own if run.state == RunState.RUNNING],
         failed=[run for run in own if run.state == RunState.FAILED],
-        baselines=_known_baselines(source, done.best),
+        baselines=known_baselines(source, done.best),
         seconds_left=_seconds_left(own, done),
     )
 
@@ -101,7 +101,7 @@ def _seconds_left(own: list[Run], done: Progress) -> float | None:
     return (max(0, to_come) + done.num_running / 2) * mean(seconds) / done.num_running
 
 
-def _known_baselines(source: StudySource, best: Run | None) -> tuple[Baseline, ...]:
+def known_baselines(source: StudySource, best: Run | None) -> tuple[Baseline, ...]:
     """The baselines that a search or a report has computed; looking must stay cheap."""
     cache = source.study_folder / "baselines.json"
     if best is None or not cache.exists():

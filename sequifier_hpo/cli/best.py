@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
+from sequifier_hpo.report.data import Baseline
 from sequifier_hpo.report.leaderboard import leaderboard, results_csv, value_of
 from sequifier_hpo.report.tables import run_record
 
@@ -139,28 +141,38 @@ def _require_name(prepared: PreparedSearch, study_name: str | None) -> None:
 
 def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.assembly.status import known_baselines  # noqa: PLC0415
     from sequifier_hpo.assembly.view import read_source, train_file_of  # noqa: PLC0415
 
     snapshot = read_source(source)
     ranked = leaderboard(snapshot.runs)
     if not ranked:
-        print(f"no run of the study {source.name} is complete yet", file=sys.stderr)
+        print(
+            f"no run of the study {source.name} is complete yet\n\n"
+            f"next:\n  sequifier-hpo status {source.options}    # what has come of them",
+            file=sys.stderr,
+        )
         raise typer.Exit(NO_SUCCESS)
     run = ranked[0]
     if write is not None:
         _copy(train_file_of(source, run), write, force=force)
         print(f"wrote {write}: run {run.number} of {source.name}", file=sys.stderr)
     if chosen == Format.JSON:
-        print(json.dumps(_as_json(source, run), indent=2))
+        print(json.dumps(_as_json(source, run, known_baselines(source, run)), indent=2))
     elif chosen == Format.CSV:
         print(results_csv(source.name, [run]), end="")
     elif write is None:
-        print(_as_text(source, run, snapshot))
+        print(_as_text(source, run, snapshot, known_baselines(source, run)))
     else:
         print(f"next:\n  sequifier-hpo train --config-path {write}", file=sys.stderr)
 
 
-def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
+def _as_text(
+    source: StudySource, run: Run, snapshot: "StudySnapshot", baselines: Sequence[Baseline]
+) -> str:
+    from sequifier_hpo.cli.tables import baseline_lines  # noqa: PLC0415 - loads rich
+    from sequifier_hpo.report.series import loss_of  # noqa: PLC0415 - with the tables
+
     num_complete = sum(other.validation_loss is not None for other in snapshot.runs)
     lines = [
         f"best of {num_complete:,} complete runs: run {run.number}, "
@@ -172,6 +184,8 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
             shown[name] = run.attributes[name]
     width = max((len(name) for name in shown), default=0)
     lines += [f"  {name:<{width}}  {value}" for name, value in shown.items()]
+    if baselines:
+        lines += ["", *baseline_lines(loss_of(run), baselines)]
     file = _run_file(source, run)
     if file is not None:
         lines += ["", f"run file  {file}", "", "next:"]
@@ -183,11 +197,12 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     return "\n".join(lines)
 
 
-def _as_json(source: StudySource, run: Run) -> dict[str, Any]:
+def _as_json(source: StudySource, run: Run, baselines: Sequence[Baseline]) -> dict[str, Any]:
     file = _run_file(source, run)
     return {
         "study": source.name,
         **run_record(source.name, run),
+        "baselines": {baseline.name: baseline.loss for baseline in baselines},
         "train_config": None if file is None else str(file),
     }
 

@@ -146,6 +146,7 @@ def test_best_of_nothing_exits_with_4(run: Run, study: Study) -> None:
 
     assert (shown.code, shown.stdout) == (4, "")
     assert "no run of the study shop is complete yet" in shown.stderr
+    assert "sequifier-hpo status --config-path configs/search.yaml" in shown.stderr
 
 
 def test_best_as_csv_is_one_row_in_full_precision(run: Run, study: Study) -> None:

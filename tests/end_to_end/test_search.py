@@ -45,6 +45,18 @@ def test_the_search_ends_with_a_leaderboard_and_the_next_commands(searched: Sear
     assert "n_samples" not in finished.stdout, "this is a grid: nothing can be added"
 
 
+def test_the_best_run_is_shown_beside_the_losses_of_trivial_predictors(searched: Searched) -> None:
+    project, _ = searched
+
+    shown = project.run("best", "--config-path", "configs/tiny.yaml")
+    found = json.loads(project.run("best", "--config-path", "configs/tiny.yaml", "--json").stdout)
+
+    losses = found["baselines"]
+    assert set(losses) == {"class frequencies", "class frequencies after the last value"}
+    for name, loss in losses.items():
+        assert f"trivial predictor, {name}: {loss:.6g}" in shown.stdout
+
+
 def test_every_run_leaves_its_file_its_logs_its_checkpoint_and_its_models(
     searched: Searched,
 ) -> None:
