@@ -10,8 +10,10 @@ from pydantic.fields import FieldInfo
 
 from sequifier_hpo.cli.main import app
 from sequifier_hpo.config.linked import DATA_SCHEMA, MODEL_BACKBONE, TRAINING_SCHEDULE
+from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.search import ModelSampling, SearchConfig, TrainingSampling
+from sequifier_hpo.config.train import ModelSpec, TrainConfig, TrainingSpec
 
 _OURS = ("seed", "storage", "workers", "on_out_of_memory", "max_consecutive_failures", "export")
 _HEAD = """# The search file
@@ -23,6 +25,35 @@ Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are understo
 `false` are never numbers. Paths are relative to `project_root`.
 
 This page is generated from the models that read the file: do not edit it, run `make docs`.
+"""
+
+
+_TRAIN_HEAD = """# The run file: `train.yaml`
+
+Every field of the file that describes one training. A search writes one for each of its runs,
+complete and standalone; `sequifier-hpo train` takes it, or one that you wrote. Unknown fields are
+errors. Paths are relative to `project_root`.
+
+This page is generated from the models that read the file: do not edit it, run `make docs`.
+"""
+
+FROM_METADATA = (
+    "training_data_path",
+    "validation_data_path",
+    "column_types",
+    "categorical_columns",
+    "real_columns",
+    "id_maps",
+    "n_classes",
+)
+"""Fields of a `train.yaml` that the metadata supply where they are left out."""
+
+_PREPROCESS_HEAD = """# The preprocessing file
+
+Every field of the file for `sequifier-hpo preprocess`, which turns a table of events into windows
+and metadata. Unknown fields are errors.
+
+This page is generated from the model that reads the file: do not edit it, run `make docs`.
 """
 
 
@@ -54,6 +85,30 @@ def search_file_reference() -> str:
     return "\n".join(parts)
 
 
+def train_file_reference() -> str:
+    """The reference page of the run file, as Markdown."""
+    parts = [
+        _TRAIN_HEAD,
+        _table("Root", TrainConfig, skip=(*FROM_METADATA, "model_spec", "training_spec")),
+        _table(
+            "From the metadata",
+            TrainConfig,
+            only=FROM_METADATA,
+            default="the metadata's",
+            intro="Root fields that can be left out: they are read from the file at "
+            "`metadata_config_path`. With `--skip-metadata` they must be there.",
+        ),
+        _table("`model_spec`", ModelSpec),
+        _table("`training_spec`", TrainingSpec),
+    ]
+    return "\n".join(parts)
+
+
+def preprocess_file_reference() -> str:
+    """The reference page of the preprocessing file, as Markdown."""
+    return "\n".join([_PREPROCESS_HEAD, _table("Root", PreprocessConfig)])
+
+
 def _table(
     title: str,
     model: type[FrozenModel],
@@ -61,6 +116,7 @@ def _table(
     skip: tuple[str, ...] = (),
     only: tuple[str, ...] | None = None,
     intro: str = "",
+    default: str | None = None,
 ) -> str:
     lines = [f"## {title}", ""]
     if intro:
@@ -70,7 +126,12 @@ def _table(
         if name in skip or (only is not None and name not in only):
             continue
         meaning = " ".join((info.description or "").split())
-        cells = (f"`{name}`", _type(info.annotation, info.metadata), _default(info), meaning)
+        cells = (
+            f"`{name}`",
+            _type(info.annotation, info.metadata),
+            default or _default(info),
+            meaning,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -87,7 +148,7 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "**required**"
     value = info.default
-    if value is None:
+    if value is None or info.default_factory is not None:
         return "-"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -150,6 +211,8 @@ def write_reference(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
         folder / "search-file.md": search_file_reference(),
+        folder / "train-file.md": train_file_reference(),
+        folder / "preprocess-file.md": preprocess_file_reference(),
         folder / "command-line.md": command_reference(),
     }
     for page, text in pages.items():

@@ -6,16 +6,45 @@ from pathlib import Path
 import pytest
 
 from sequifier_hpo.cli.main import app
-from sequifier_hpo.cli.reference import command_reference, search_file_reference
+from sequifier_hpo.cli.reference import (
+    FROM_METADATA,
+    command_reference,
+    preprocess_file_reference,
+    search_file_reference,
+    train_file_reference,
+)
+from sequifier_hpo.config.search import load_search
+from sequifier_hpo.config.train import load_train_config
+from sequifier_hpo.config.yaml_file import dump_yaml
+from sequifier_hpo.searchspace import compile_space, decode
 from tests.cli.conftest import Run
+from tests.conftest import WriteSearch
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
 
-def test_the_page_of_the_search_file_is_what_the_models_say() -> None:
-    page = (PAGES / "search-file.md").read_text()
+@pytest.mark.parametrize(
+    ("page", "written"),
+    [
+        ("search-file.md", search_file_reference),
+        ("train-file.md", train_file_reference),
+        ("preprocess-file.md", preprocess_file_reference),
+    ],
+)
+def test_the_page_of_a_file_is_what_the_models_say(page: str, written: Callable[[], str]) -> None:
+    assert (PAGES / page).read_text() == written(), "run `make docs`"
 
-    assert page == search_file_reference(), "run `make docs`"
+
+def test_what_the_page_of_the_train_file_leaves_to_the_metadata_may_be_left_out(
+    write_search: WriteSearch, project: Path
+) -> None:
+    space = compile_space(load_search(write_search()).config)
+    complete, _ = decode(space, (0,) * len(space.parameters), 0, device="cpu")
+    fields = complete.model_dump()
+    file = project / "train.yaml"
+    file.write_text(dump_yaml({key: fields[key] for key in fields if key not in FROM_METADATA}))
+
+    assert load_train_config(file) == complete
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
