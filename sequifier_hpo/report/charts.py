@@ -28,7 +28,7 @@ _MAX_TEXT = 90
 _LONG_NAME = 14
 _MAX_SINGLE_TICKS = 12  # whole numbers that are all written at an axis; beyond, plotly chooses
 _FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
-_POINT = 5
+_POINT = 6
 MIN_CURVES_TO_CUT = 4
 """From so many curves on, the first epochs may lie above the picture."""
 
@@ -149,7 +149,9 @@ def _curves(name: str, curves: Sequence[series.Curve], colour: str) -> dict[str,
         numbers += [*([curve.run.number] * num_epochs), None]
         # A line of one epoch has no length: without a point the run would not be seen.
         sizes += [_POINT if num_epochs <= _FEW_EPOCHS else 0] * (num_epochs + 1)
-    points: dict[str, Any] = {"marker": {"color": colour, "size": sizes}} if any(sizes) else {}
+    # Sizes of their own make plotly draw points as bubbles, pale and with a rim.
+    marker = {"color": colour, "size": sizes, "opacity": 1, "line": {"width": 0}}
+    points: dict[str, Any] = {"marker": marker} if any(sizes) else {}
     return {
         "type": "scatter",
         "mode": "lines+markers" if points else "lines",
@@ -302,8 +304,8 @@ def parallel_chart(data: ReportData) -> Figure | None:
     ]
     layout["legend"] |= {"y": -0.05, "yanchor": "top"}
     layout["margin"] |= {"t": 60, "l": 20, "b": 40}
-    most = max(len(axis.labels) for axis in found.axes)
-    height = min(900, max(360, 150 + 44 * most))
+    needed = max(sum(map(_label_height, _thinned(axis.labels))) for axis in found.axes)
+    height = min(900, max(360, 150 + needed))
     return {"data": traces, "layout": layout, "height": height, "width": 135 * len(found.axes)}
 
 
@@ -364,6 +366,10 @@ def timeline_chart(data: ReportData) -> Figure | None:
                     "marker": {
                         "color": colour,
                         "line": {"color": "@surface", "width": 1 if len(bars) < 80 else 0},
+                        # Not all of such a bar was work.
+                        "pattern": {
+                            "shape": ["/" if bar.run.num_attempts > 1 else "" for bar in chosen]
+                        },
                     },
                 }
             )
@@ -498,6 +504,11 @@ def _time_unit(seconds: float) -> tuple[float, str]:
 def _height(axis: series.Axis, label: str) -> float:
     """Place of a label on its axis, in (0, 1); the first value is at the top."""
     return 1 - (axis.labels.index(label) + 0.5) / len(axis.labels)
+
+
+def _label_height(label: str) -> int:
+    """Pixels that a label of a parallel axis takes."""
+    return max(44, 14 * (1 + _wrapped(value_of(label), _WRAP_AXIS).count("<br>")) + 6)
 
 
 def _thinned(labels: Sequence[str], limit: int = 14) -> list[str]:

@@ -195,7 +195,10 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
             figures,
             "timeline",
             "When runs were at work",
-            "The bar of a run that was interrupted and continued spans the time in between.",
+            _note(
+                any(run.num_attempts > 1 for run in data.own_runs)
+                and "Hatched: interrupted and continued; the bar spans the time in between.",
+            ),
             charts.timeline_chart(data),
         ),
     ]

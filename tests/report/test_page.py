@@ -242,6 +242,23 @@ def test_a_run_of_one_epoch_is_seen_among_longer_ones(
     assert sizes[2] > 0
 
 
+def test_the_bar_of_a_run_that_was_continued_is_hatched_and_explained(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    plain = make_data(runs=[make_run(0, 1.0), make_run(1, 1.5)])
+    continued = make_data(runs=[make_run(0, 1.0), make_run(1, 1.5, num_attempts=2)])
+
+    (complete,) = [
+        trace
+        for trace in payload(continued)["charts"]["timeline"]["data"]
+        if trace["name"] == "complete"
+    ]
+
+    assert complete["marker"]["pattern"]["shape"] == ["/"]
+    assert "Hatched" in report_page(continued, ASSETS)
+    assert "Hatched" not in report_page(plain, ASSETS)
+
+
 def test_the_best_run_is_a_star_and_not_a_point_beside_it(make_data: MakeData) -> None:
     _, dots, star = payload(make_data(8))["charts"]["slice-0"]["data"]
 
