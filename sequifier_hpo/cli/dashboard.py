@@ -8,6 +8,9 @@ import typer
 from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 
+_OWN_ADDRESSES = ("127.0.0.1", "::1", "localhost")
+_OPEN_TO_ALL = "there is no password: whoever reaches this address sees the study"
+
 
 def dashboard(
     config_path: StudyFile = None,
@@ -33,6 +36,8 @@ def dashboard(
     from sequifier_hpo.assembly.dashboard import open_dashboard  # noqa: PLC0415
 
     with open_dashboard(source, host=host, port=port, allow_changes=allow_changes) as opened:
+        if host not in _OWN_ADDRESSES:
+            print(f"warning: {_OPEN_TO_ALL}", file=sys.stderr)
         print(opened.url, flush=True)
         print("Ctrl-C ends the dashboard; a search goes on by itself", file=sys.stderr, flush=True)
         try:

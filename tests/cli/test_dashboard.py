@@ -1,6 +1,9 @@
 """The dashboard: what it lets in, and that it shows the study."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -172,3 +175,23 @@ def test_a_dashboard_of_no_study_is_refused(run: Run, study: Study) -> None:
 
     assert shown.code == 2
     assert "studies there: shop" in shown.stderr
+
+
+@pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_who_opens_it_to_other_machines_is_told_that_there_is_no_password(
+    study: Study, host: str, *, is_warned: bool
+) -> None:
+    pytest.importorskip("optuna_dashboard")
+    command = [sys.executable, "-c", "from sequifier_hpo.cli.main import run; run()", "dashboard"]
+    options = ["--storage", study.url, "--study-name", "shop", "--host", host, "--port", "0"]
+
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+
+    assert address.startswith(f"http://{host}:")
+    assert ("there is no password" in said) == is_warned
