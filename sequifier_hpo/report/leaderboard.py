@@ -26,6 +26,7 @@ class Progress:
     """How far a study has come."""
 
     num_runs: int
+    """Runs that the study is to have, or has: `n_samples` may have been lowered since."""
     num_complete: int
     num_failed: int
     num_running: int
@@ -42,10 +43,11 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
         return sum(run.state == state for run in own)
 
     ranked = leaderboard(own)
+    num_complete, num_failed = count(RunState.COMPLETE), count(RunState.FAILED)
     return Progress(
-        num_runs=num_runs,
-        num_complete=count(RunState.COMPLETE),
-        num_failed=count(RunState.FAILED),
+        num_runs=max(num_runs, num_complete + num_failed),
+        num_complete=num_complete,
+        num_failed=num_failed,
         num_running=count(RunState.RUNNING),
         num_interrupted=count(RunState.INTERRUPTED),
         num_duplicates=len(runs) - len(own),

@@ -2,6 +2,7 @@
 
 import json
 
+from sequifier_hpo.report.leaderboard import progress
 from sequifier_hpo.report.tables import run_records
 from tests.report.conftest import MakeRun
 
@@ -27,3 +28,11 @@ def test_a_duplicate_has_the_files_of_the_run_it_equals(make_run: MakeRun) -> No
     (record,) = run_records("shop", [make_run(7, 0.1, duplicate_of=3)])
 
     assert (record["model_name"], record["duplicate_of"]) == ("shop-run-3", 3)
+
+
+def test_a_study_with_more_runs_than_asked_for_now_is_whole(make_run: MakeRun) -> None:
+    runs = [make_run(0, 1.0), make_run(1, 2.0), make_run(2)]
+
+    found = progress(runs, num_runs=1)
+
+    assert (found.num_complete, found.num_failed, found.num_runs) == (2, 1, 3)
