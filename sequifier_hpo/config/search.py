@@ -297,6 +297,18 @@ def load_search(
 
 def _unusual(config: SearchConfig) -> Iterator[Finding]:
     """What is allowed but probably not meant."""
+    yield from _schedules_that_do_not_end(config)
+    for column, kind in config.target_column_types.items():
+        if kind == "real" and column in (config.n_classes or {}):
+            yield Finding(
+                ("target_column_types", column),
+                f"`{column}` is categorical in the data: a real target of it is the number that "
+                "its category happens to have",
+                fix="categorical; or give the table decimal numbers (3.0) if it is a quantity",
+            )
+
+
+def _schedules_that_do_not_end(config: SearchConfig) -> Iterator[Finding]:
     sampling = config.training_hyperparameter_sampling
     if sampling.scheduler_step_on != "epoch":
         return

@@ -274,3 +274,11 @@ def test_skip_metadata_needs_the_derived_fields_in_the_file(write_search: WriteS
 
     missing = {issue.path for issue in caught.value.issues}
     assert {"column_types", "id_maps", "n_classes", "training_data_path"} <= missing
+
+
+def test_a_categorical_column_as_a_real_target_is_a_warning(write_search: WriteSearch) -> None:
+    usual = load_search(write_search())
+    odd = load_search(write_search({"target_column_types": {"product": "real"}}))
+
+    assert usual.warnings == ()
+    assert [warning.path for warning in odd.warnings] == ["target_column_types.product"]
