@@ -19,13 +19,14 @@ from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, results_csv
 from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
-from sequifier_hpo.searchspace import decode
+from sequifier_hpo.searchspace import decode, describe_space, differences
 from sequifier_hpo.study import (
     Artifact,
     Claim,
     Lease,
     SearchPlan,
     SearchStudy,
+    SpaceChangedError,
     Storage,
     StudyMissingError,
     TrialStudy,
@@ -37,15 +38,20 @@ def existing_runs(prepared: PreparedSearch) -> list[Run] | None:
     """The runs of a search's study as they stand, or None if it was never started.
 
     Raises:
+        SpaceChangedError: If the study was started with another search space.
         EnvironmentFaultError: If the storage cannot be reached.
     """
     storage = Storage(prepared.storage_url)
     try:
-        return list(read_study(storage, prepared.name).runs)
+        found = read_study(storage, prepared.name)
     except StudyMissingError:
         return None
     finally:
         storage.close()
+    changed = differences(found.space, describe_space(prepared.space))
+    if found.space and changed:
+        raise SpaceChangedError(prepared.name, changed)
+    return list(found.runs)
 
 
 class OpenSearch:

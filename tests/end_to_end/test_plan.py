@@ -36,6 +36,19 @@ def test_the_plan_of_a_finished_search_has_nothing_to_come(
     assert "to come: 0 runs" in finished.stdout
 
 
+def test_the_plan_of_another_space_under_an_old_name_is_refused_as_the_search_would_be(
+    searched: tuple[Project, Finished],
+) -> None:
+    project, _ = searched
+    file = project.write_search("other", hp_search_name="tiny", seq_length=[5])
+
+    planned = project.run("plan", "--config-path", file)
+
+    assert planned.code == 2
+    assert "the study `tiny` was started with another search space" in planned.stderr
+    assert "~ seq_length" in planned.stderr
+
+
 def test_the_plan_warns_of_a_schedule_that_does_not_end_with_the_epochs(
     prepared: Project,
 ) -> None:
