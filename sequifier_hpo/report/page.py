@@ -158,7 +158,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
                 num_curves >= charts.MIN_CURVES_TO_CUT
                 and "The first epochs may lie above the picture; double-click to see them.",
                 num_curves > series.MAX_CURVES
-                and f"{series.MAX_CURVES} of {num_curves:,} runs are drawn: the best, and an even choice of the others.",
+                and f"{series.MAX_CURVES:,} of {num_curves:,} runs are drawn: the best, and an even choice of the others.",
             ),
             charts.curves_chart(data),
         ),

@@ -10,8 +10,9 @@ from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 
-MAX_CURVES = 250
-MAX_EPOCHS = 120
+MAX_CURVES = 2000
+MAX_EPOCHS = 120  # of a curve
+MAX_CURVE_POINTS = 60_000  # of all curves: a browser draws so many at once
 MAX_LINES = 300
 MAX_POINTS = 400
 _ALWAYS_SHOWN = 50  # the best runs are never sampled away
@@ -103,7 +104,9 @@ def curves(data: ReportData) -> list[Curve]:
     with_losses = [run for run in data.own_runs if run.losses]
     ranked = leaderboard(with_losses)
     others = [run for run in with_losses if run.validation_loss is None]
-    return [_curve(run) for run in sample([*ranked, *others], MAX_CURVES)]
+    drawn = sample([*ranked, *others], MAX_CURVES)
+    num_epochs = min(MAX_EPOCHS, MAX_CURVE_POINTS // max(1, len(drawn)))
+    return [_curve(run, num_epochs) for run in drawn]
 
 
 def slices(data: ReportData) -> list[Slice]:
@@ -232,12 +235,13 @@ def is_open(run: Run) -> bool:
     return run.state in {RunState.RUNNING, RunState.INTERRUPTED}
 
 
-def _curve(run: Run) -> Curve:
+def _curve(run: Run, num_epochs: int) -> Curve:
+    """The losses of at most so many epochs, among them the best and the last."""
     points = [(epoch, loss) for epoch, loss in sorted(run.losses.items()) if math.isfinite(loss)]
-    if len(points) > MAX_EPOCHS:
+    if len(points) > num_epochs:
         best = min(points, key=lambda point: point[1])
-        step = len(points) / (MAX_EPOCHS - 2)
-        kept = {points[int(i * step)] for i in range(MAX_EPOCHS - 2)} | {best, points[-1]}
+        step = len(points) / (num_epochs - 2)
+        kept = {points[int(i * step)] for i in range(num_epochs - 2)} | {best, points[-1]}
         points = sorted(kept)
     return Curve(run, [epoch for epoch, _ in points], [loss for _, loss in points])
 

@@ -35,7 +35,7 @@ def test_runs_that_failed_and_duplicates_have_no_place_in_the_history(
 
 
 def test_the_best_runs_survive_every_cap(make_data: MakeData) -> None:
-    data = make_data(2000)
+    data = make_data(series.MAX_CURVES + 500)
 
     drawn = {curve.run.number for curve in series.curves(data)}
 
@@ -52,6 +52,19 @@ def test_a_long_curve_keeps_its_best_and_its_last_epoch(
 
     assert len(curve.epochs) <= series.MAX_EPOCHS
     assert {777, 1000} <= set(curve.epochs)
+
+
+def test_the_curves_of_many_long_runs_are_all_drawn_with_fewer_points(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    losses = {epoch: 1.0 + 1 / epoch for epoch in range(1, 101)}
+    runs = [make_run(number, 1.01, losses=losses) for number in range(2000)]
+
+    drawn = series.curves(make_data(runs=runs))
+
+    assert len(drawn) == len(runs)
+    assert sum(len(curve.epochs) for curve in drawn) <= series.MAX_CURVE_POINTS
+    assert all(curve.epochs[-1] == 100 for curve in drawn)
 
 
 def test_slices_list_values_in_the_order_of_the_search_file(
