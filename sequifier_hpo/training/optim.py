@@ -60,6 +60,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What the caller fills in, so that it is neither asked of the user nor listed for them.
 _OPTIMIZER_OWN = frozenset({"self", "params", "lr"})
 _SCHEDULER_OWN = frozenset({"self", "optimizer", "last_epoch", "verbose"})
+_IMPLEMENTATION = ("capturable", "foreach", "fused")
 
 Recipe = Mapping[str, Any]
 
@@ -108,14 +109,26 @@ def build_scheduler(recipe: Recipe, optimizer: Optimizer) -> LRScheduler:
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Restore an optimizer from a checkpoint.
 
+    By which of torch's implementations the steps are made is not part of the state: it stays as it
+    was built, since the file may come from another kind of device, or from Sequifier.
+
     Raises:
         ValueError: If the state is that of another optimizer, or of other parameters.
     """
     (group,) = state["param_groups"]
+    own = optimizer.param_groups[0]
     # torch would load a stranger's state without a word and fail at the next step.
-    if missing := optimizer.param_groups[0].keys() - group.keys():
+    if missing := own.keys() - group.keys():
         raise ValueError(f"the state of another optimizer: it has no {', '.join(sorted(missing))}")
-    optimizer.load_state_dict(state)
+    implementation = {key: own[key] for key in _IMPLEMENTATION if key in own}
+    optimizer.load_state_dict({**state, "param_groups": [{**group, **implementation}]})
+    # torch gives every state the type of its parameter's numbers, but some are kept in another:
+    # NAdam's `mu_product` of a bfloat16 layer is float32, and would go on rounded.
+    for number, values in state["state"].items():
+        loaded = optimizer.state[own["params"][number]]
+        for name, saved in values.items():
+            if isinstance(saved, Tensor) and saved.dtype != loaded[name].dtype:
+                loaded[name] = saved.to(loaded[name].device)
 
 
 def numbers_from_text(value: Any) -> Any:
@@ -218,6 +231,7 @@ def _can_be_fused(
     if any(arguments.get(key) for key in ("foreach", "capturable", "differentiable")):
         return False
     return "fused" not in arguments and all(
-        parameter.dtype is torch.float32 and parameter.device.type in ("cpu", "cuda")
+        parameter.device.type == "cuda"
+        or (parameter.device.type == "cpu" and parameter.dtype is torch.float32)
         for parameter in parameters
     )

@@ -152,6 +152,20 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
         load_optimizer_state(adam, state)
 
 
+@pytest.mark.parametrize("writer", [{"fused": False}, {"foreach": True}])
+def test_how_steps_are_made_is_not_taken_over_from_a_file(writer: dict[str, Any]) -> None:
+    # As in a file of Sequifier, or of another kind of device: on a GPU the fused kernel would then
+    # meet counters of steps on the CPU.
+    written = build_optimizer({"name": "AdamW", **writer, "weight_decay": 0.3}, parameters(), 0.1)
+    optimizer = build_optimizer({"name": "AdamW"}, parameters(), 0.2)
+
+    load_optimizer_state(optimizer, written.state_dict())
+
+    (group,) = optimizer.param_groups
+    assert (group["fused"], group["foreach"]) == (True, None)
+    assert (group["lr"], group["weight_decay"]) == (0.1, 0.3)
+
+
 def test_a_scheduler_changes_the_learning_rate_of_its_optimizer() -> None:
     optimizer = build_optimizer({"name": "SGD"}, parameters(), 1.0)
     scheduler = build_scheduler({"name": "StepLR", "step_size": 1, "gamma": "0.5"}, optimizer)

@@ -20,6 +20,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "AdamW": {"optimizer": {"name": "AdamW"}},
     "AdEMAMix": {"optimizer": {"name": "AdEMAMix", "T_alpha_beta3": 10}},
     "accumulated": {"accumulation_steps": 2},
+    "NAdam in bfloat16": {
+        "optimizer": {"name": "NAdam"},
+        "layer_type_dtypes": {"linear": "bfloat16", "decoder": "float64"},
+    },
     "plateau": {"scheduler": {"name": "ReduceLROnPlateau", "patience": 0}},
     "one cycle": {
         "scheduler": {"name": "OneCycleLR", "max_lr": 0.05, "total_steps": 24},
