@@ -117,8 +117,10 @@ class _FusedSteps:
 
     def _remember(self, group: dict[str, Any]) -> None:
         """Keep the lists that every step needs, if the kernel takes them as they are."""
-        if group["amsgrad"] or isinstance(group["lr"], Tensor):
-            return
         parameters = list(group["params"])
+        # On a GPU one call of the kernel takes one type of numbers; torch sorts them before.
+        is_mixed = len({parameter.dtype for parameter in parameters}) > 1
+        if group["amsgrad"] or isinstance(group["lr"], Tensor) or is_mixed:
+            return
         self._averages = tuple([self.state[p][name] for p in parameters] for name in _STATES)
         self._parameters = parameters

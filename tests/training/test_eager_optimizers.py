@@ -93,6 +93,28 @@ def test_other_kinds_of_adam_are_those_of_torch(arguments: dict[str, Any]) -> No
     assert torch.equal(ours, theirs)
 
 
+def test_the_kernel_is_never_given_two_types_of_numbers_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[set[torch.dtype]] = []
+    kernel = torch._fused_adamw_
+
+    def noting(weights: list[Tensor], *arguments: Any, **options: Any) -> None:
+        given.append({weight.dtype for weight in weights})
+        kernel(weights, *arguments, **options)
+
+    monkeypatch.setattr(torch, "_fused_adamw_", noting)
+    weights = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, dtype=torch.bfloat16))]
+    optimizer = build_optimizer({"name": "AdamW", "fused": True}, weights, 0.1)
+    for _ in range(3):
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        optimizer.step()
+
+    assert given
+    assert all(len(dtypes) == 1 for dtypes in given)
+
+
 def test_adam_follows_a_changed_learning_rate_and_a_missing_gradient() -> None:
     def run(optimizer: Optimizer, weights: list[nn.Parameter]) -> list[Tensor]:
         for step in range(4):
