@@ -110,8 +110,10 @@ class CausalSelfAttention(nn.Module):
         v_BTKC = self.wv(x_BTD).view(B, T, self.num_kv_heads, self.head_size)
         if self.rope is not None:
             q_BTHC, k_BTKC = self.rope(q_BTHC), self.rope(k_BTKC)
-        G = self.num_heads // self.num_kv_heads
-        k, v = (x.transpose(1, 2).repeat_interleave(G, 1) for x in (k_BTKC, v_BTKC))
+        k, v = k_BTKC.transpose(1, 2), v_BTKC.transpose(1, 2)
+        if self.num_kv_heads < self.num_heads:  # else it would copy both for nothing
+            G = self.num_heads // self.num_kv_heads
+            k, v = k.repeat_interleave(G, 1), v.repeat_interleave(G, 1)
         mixed = functional.scaled_dot_product_attention(
             q_BTHC.transpose(1, 2),
             k,
