@@ -1,5 +1,6 @@
 """The device of a run, its number types, and what is seeded and set before a run starts."""
 
+import gc
 import os
 import random
 from collections.abc import Iterator
@@ -80,11 +81,30 @@ def make_deterministic(device: torch.device, *, enforced: bool) -> None:
         return
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    # Off as well as on: a process on a GPU trains one run after the other.
+    torch.use_deterministic_algorithms(mode=enforced, warn_only=True)
     if enforced:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
         # Otherwise torch fills every new tensor with NaN first, which costs time for nothing.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a module with properties
+
+
+@contextmanager
+def current_gpu(device: torch.device) -> Iterator[None]:
+    """Make a GPU the current one while the context lasts, as one run's own.
+
+    The process may have trained other runs before. What they had reserved is given back, since it
+    is missing to this run's windows and to other processes on the same GPU; and the peak of memory
+    is counted from here.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        gc.collect()  # models of failed runs may wait in cycles
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        yield
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from sequifier_hpo.training.data.batching import WindowBatches
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.device import (
     choose_precision,
+    current_gpu,
     fast_matrix_products,
     find_device,
     make_deterministic,
@@ -76,10 +77,12 @@ def train(
     hooks = Hooks(on_epoch, on_batch, on_message, lambda: team.any(should_stop()))
     if not team.is_first:
         hooks = Hooks(_say_nothing, _say_nothing, _say_nothing, hooks.should_stop)
-    with fast_matrix_products(find_device(config.training_spec.device)):
-        training, ending = _ready(config, data, hooks, team, resume=resume)
-        ending = ending or training.run()
-    return _result(config, training, ending, team)
+    device = find_device(config.training_spec.device)
+    with current_gpu(device):
+        with fast_matrix_products(device):
+            training, ending = _ready(config, data, hooks, team, resume=resume)
+            ending = ending or training.run()
+        return _result(config, training, ending, team)
 
 
 def prepare_for(config: TrainConfig, data: TrainingData) -> None:
