@@ -86,7 +86,7 @@ class Evaluator:
                     outputs = model(share.inputs)
                 sums += self._losses.sums(outputs, share.targets, mask, self._sum_dtype)
                 for target in self._class_share_targets:
-                    hits = _hits(outputs[target], mask)
+                    hits = _hits(outputs[target], mask, self._sum_dtype)
                     shares[target] = shares[target] + hits if target in shares else hits
         finally:
             model.train()
@@ -108,10 +108,12 @@ class Evaluator:
         )
 
 
-def _hits(output_TBn: Tensor, mask_BT: Tensor) -> Tensor:
+def _hits(output_TBn: Tensor, mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
     """How often each id is the most probable one at a position that counts."""
     chosen = output_TBn.argmax(-1).transpose(0, 1).reshape(-1)
-    return torch.bincount(chosen, mask_BT.reshape(-1), minlength=output_TBn.shape[-1])
+    # Not bincount, for whose length a GPU is waited for; nor float32, which ends to count at 2^24.
+    hits = torch.zeros(output_TBn.shape[-1], dtype=dtype, device=output_TBn.device)
+    return hits.scatter_add_(0, chosen, mask_BT.reshape(-1).to(dtype))
 
 
 def describe_shares(target: str, shares: list[float], id_map: Mapping[str, int]) -> str:

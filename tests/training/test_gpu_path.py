@@ -4,11 +4,12 @@ Tensors on torch's device `meta` have shapes and no values: whatever asks for a 
 GPU would make the program wait, is an error there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sequifier_hpo.config.train import TrainConfig
@@ -52,6 +53,17 @@ class AttentionCalls(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+class AtTheEndError(Exception):
+    """A pass through the validation split has come to its end."""
+
+
+class TeamThatEndsThere(Team):
+    """Processes add their sums up after the last batch, before anyone reads them."""
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        raise AtTheEndError
+
+
 def on_meta(config: TrainConfig, data: TrainingData) -> Training:
     """A run as `build_apparatus` makes it, on a device without values."""
     spec = config.training_spec
@@ -73,8 +85,8 @@ def on_meta(config: TrainConfig, data: TrainingData) -> Training:
             precision=precision,
             device=META,
             batch_size=spec.batch_size,
-            class_share_targets=[],
-            team=Team(),
+            class_share_targets=["cat1"],
+            team=TeamThatEndsThere(),
         ),
         device=META,
         team=Team(),
@@ -111,6 +123,15 @@ def test_a_step_asks_the_device_for_nothing(
     num_steps = take_an_epochs_steps(on_meta(config, make_data()))
 
     assert num_steps == (2 if "accumulation_steps" in changes else 6)
+
+
+def test_validation_asks_the_device_for_nothing_before_its_end(
+    make_config: Config, make_data: Data
+) -> None:
+    training = on_meta(make_config(**MIXED), make_data())
+
+    with pytest.raises(AtTheEndError):
+        training._parts.evaluator.evaluate(training.model, lambda: False)
 
 
 def test_a_question_to_the_device_would_be_noticed(make_config: Config, make_data: Data) -> None:
