@@ -12,6 +12,8 @@ _OUT_OF_MEMORY_TEXTS = (
     "DefaultCPUAllocator: not enough memory",
     "CUDA out of memory",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "HIP out of memory",
     "HIP error: out of memory",
     "MPS backend out of memory",

@@ -17,6 +17,8 @@ from sequifier_hpo.training.memory import is_out_of_memory, peak_memory_bytes
             "memory: you tried to allocate 99 bytes. Error code 12 (Cannot allocate memory)"
         ),
         RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
