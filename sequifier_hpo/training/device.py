@@ -97,11 +97,15 @@ def current_gpu(device: torch.device) -> Iterator[None]:
     is missing to this run's windows and to other processes on the same GPU; and the peak of memory
     is counted from here.
     """
-    if device.type != "cuda":
+    if device.type == "cpu":
+        yield
+        return
+    gc.collect()  # models of failed runs may wait in cycles
+    if device.type == "mps":
+        torch.mps.empty_cache()
         yield
         return
     with torch.cuda.device(device):
-        gc.collect()  # models of failed runs may wait in cycles
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         yield
