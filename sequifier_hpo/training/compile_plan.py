@@ -68,8 +68,13 @@ def plan_compilation(
 
 
 def computes_narrow(config: TrainConfig) -> bool:
-    """Whether a run computes in types narrower than float32."""
-    return not _NARROW.isdisjoint((config.training_spec.layer_type_dtypes or {}).values())
+    """Whether a run computes in types narrower than float32, in its layers or by autocast."""
+    spec = config.training_spec
+    dtypes = spec.layer_type_dtypes or {}
+    # Autocast takes the type of the linear layers, and bfloat16 if only others have one.
+    has_autocast = bool(dtypes) and spec.layer_autocast
+    by_autocast = {dtypes.get("linear", "bfloat16")} if has_autocast else set()
+    return not _NARROW.isdisjoint(by_autocast.union(dtypes.values()))
 
 
 def finds_cpp_compiler() -> bool:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.training.compile_plan import plan_compilation
+from sequifier_hpo.training.compile_plan import computes_narrow, plan_compilation
+from sequifier_hpo.training.device import choose_precision
 
 Config = Callable[..., TrainConfig]
 
@@ -60,6 +62,7 @@ def test_a_step_is_compiled_where_its_full_batches_repay_the_build(
     [
         ({"device": "mps"}, "not on the device mps"),
         ({"layer_type_dtypes": {"norm": "bfloat16"}}, "bfloat16 on the CPU"),
+        ({"layer_type_dtypes": {"norm": "float32"}}, "bfloat16 on the CPU"),
         ({"distributed": True, "world_size": 2}, "several processes"),
         ({}, "there is no C++ compiler"),
         ({"device": "cuda"}, "200 full batches save about 0 s, to build takes 42 s"),
@@ -75,6 +78,25 @@ def test_a_run_that_asks_for_it_in_vain_is_told_why(
 
     assert plan.reason.startswith(reason)
     assert not plan.compiles
+
+
+@pytest.mark.parametrize("layer_autocast", [True, False])
+@pytest.mark.parametrize("linear", [None, "float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("norm", [None, "float32", "bfloat16"])
+def test_a_run_computes_narrow_where_its_layers_or_its_autocast_do(
+    make_config: Config,
+    layer_autocast: bool,  # noqa: FBT001 - a parameter of the test
+    linear: str | None,
+    norm: str | None,
+) -> None:
+    given = {"linear": linear, "norm": norm}
+    dtypes = {layer: dtype for layer, dtype in given.items() if dtype is not None}
+    config = make_config(layer_type_dtypes=dtypes or None, layer_autocast=layer_autocast)
+
+    is_narrow = computes_narrow(config)
+
+    has_narrow_autocast = choose_precision(config).autocast_dtype is torch.bfloat16
+    assert is_narrow is (has_narrow_autocast or "bfloat16" in dtypes.values())
 
 
 def test_where_a_run_stands_plays_no_part(make_config: Config) -> None:
