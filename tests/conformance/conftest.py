@@ -1,3 +1,3 @@
-from tests.training.conftest import make_config
+from tests.training.conftest import make_config, make_data
 
-__all__ = ["make_config"]
+__all__ = ["make_config", "make_data"]

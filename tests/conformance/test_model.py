@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sequifier_hpo.config.train import TrainConfig, train_yaml
-from sequifier_hpo.training.device import seed_everything
+from sequifier_hpo.training.device import choose_precision, seed_everything
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from tests.conformance.reference import ask_reference, needs_reference
 
@@ -36,7 +36,8 @@ for path in sorted(Path(sys.argv[1]).glob("*.yaml")):
         torch.equal(tensor, content["initial"][name]) for name, tensor in model.state_dict().items()
     )
     model.load_state_dict(content["weights"])
-    with torch.no_grad():
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=content["autocast"])
+    with torch.no_grad(), autocast:
         logits = model.forward_train(content["inputs"])
     answer["difference"] = max(
         (logits[target] - ours).abs().max().item() for target, ours in content["logits"].items()
@@ -97,24 +98,67 @@ def random_inputs(config: TrainConfig, generator: torch.Generator) -> dict[str, 
     return ids | reals
 
 
+def with_answer(config: TrainConfig, generator: torch.Generator, path: Path) -> None:
+    """Write a config's file, and what the network makes of random weights and inputs beside it."""
+    precision = choose_precision(config)
+    seed_everything(config.seed)
+    model = SequenceTransformer(config).eval()
+    model.cast_layers(precision.layer_dtypes)
+    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():  # so that norms and biases tell too
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        inputs = random_inputs(config, generator)
+        with precision.autocast(torch.device("cpu")):
+            logits = model(inputs)
+    content = {"initial": initial, "weights": model.state_dict(), "inputs": inputs}
+    has_autocast = precision.autocast_dtype is not None
+    torch.save({**content, "logits": logits, "autocast": has_autocast}, path.with_suffix(".pt"))
+    path.with_suffix(".yaml").write_text(train_yaml(config))
+
+
+NARROW = [
+    ({"embedding": "bfloat16", "linear": "bfloat16", "norm": "float32"}, True),
+    ({"embedding": "bfloat16", "linear": "bfloat16", "norm": "bfloat16"}, True),
+    ({"linear": "bfloat16", "decoder": "float32"}, True),
+    ({"norm": "float32"}, True),
+    ({"embedding": "bfloat16", "linear": "bfloat16", "decoder": "float32"}, False),
+    ({"embedding": "float64", "linear": "float64", "norm": "float64"}, False),
+]
+
+
+def test_layers_in_other_number_types_start_from_the_same_weights_and_score_nearly_alike(
+    make_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shown = {}
+    for i, ((dtypes, autocast), normalization, positions) in enumerate(
+        product(NARROW, ["rmsnorm", "layer_norm"], ["learned", "rope"])
+    ):
+        changes = {
+            "layer_type_dtypes": dtypes,
+            "layer_autocast": autocast,
+            "normalization": normalization,
+            "positional_encoding": positions,
+        }
+        with_answer(make_config(**changes), generator, tmp_path / f"{i:02}")
+        shown[f"{i:02}"] = changes
+
+    answers = ask_reference(COMPARE, str(tmp_path), folder=tmp_path)
+
+    assert len(answers) == len(shown) == 24
+    for name, answer in answers.items():
+        assert answer["same_start"], shown[name]
+        assert answer["difference"] <= 0.1, (answer, shown[name])  # bfloat16 has 8 bits
+
+
 def test_every_architecture_starts_from_the_same_weights_and_scores_alike(
     make_config: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     shown = {}
     for i, changes in enumerate(architectures()):
-        config = make_config(**changes)
-        seed_everything(config.seed)
-        model = SequenceTransformer(config).eval()
-        initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        with torch.no_grad():
-            for parameter in model.parameters():  # so that norms and biases tell too
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-            inputs = random_inputs(config, generator)
-            logits = model(inputs)
-        content = {"initial": initial, "weights": model.state_dict(), "inputs": inputs}
-        torch.save({**content, "logits": logits}, tmp_path / f"{i:04}.pt")
-        (tmp_path / f"{i:04}.yaml").write_text(train_yaml(config))
+        with_answer(make_config(**changes), generator, tmp_path / f"{i:04}")
         shown[f"{i:04}"] = changes
 
     answers = ask_reference(COMPARE, str(tmp_path), folder=tmp_path)
