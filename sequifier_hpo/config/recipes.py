@@ -100,10 +100,10 @@ def _sources(kind: Kind) -> dict[str, Path | None]:
         path = folder / "optim" / "lr_scheduler.py"
         names = re.findall(r"^class ([A-Z]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE)
         return dict.fromkeys(names, path)
-    # Sequifier looks into torch_optimizer before torch, so a name that exists twice means that.
+    # A name that exists twice means torch's: a file must not change its meaning with the package.
     return {
-        **_optimizers_of(folder / "optim", r"^from torch\.optim\.(\w+) import (.+)$"),
         **_optimizers_of(_package_folder("torch_optimizer"), r"^from \.(\w+) import (.+)$"),
+        **_optimizers_of(folder / "optim", r"^from torch\.optim\.(\w+) import (.+)$"),
         "AdEMAMix": None,
     }
 

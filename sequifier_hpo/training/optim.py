@@ -1,8 +1,8 @@
 """Optimizers and schedulers from their recipes: `name`, and arguments of the constructor.
 
-An optimizer's name is looked up as in Sequifier: AdEMAMix, then the package `torch_optimizer`
-(an optional extra), then torch. So RAdam and Adafactor, which exist twice, come from
-`torch_optimizer` where it is installed.
+An optimizer's name is looked up in torch, then in the package `torch_optimizer` (an optional extra,
+and Sequifier's collection); AdEMAMix is ours. Sequifier asks the package first, so that RAdam and
+Adafactor, which exist twice, would be other ones on a machine that has it than on one that has not.
 """
 
 import importlib
@@ -32,7 +32,6 @@ _TORCH_OPTIMIZER_NAMES = frozenset(
         "AdaBelief",
         "AdaBound",
         "AdaMod",
-        "Adafactor",
         "Adahessian",
         "AdamP",
         "AggMo",
@@ -45,7 +44,6 @@ _TORCH_OPTIMIZER_NAMES = frozenset(
         "PID",
         "QHAdam",
         "QHM",
-        "RAdam",
         "Ranger",
         "RangerQH",
         "RangerVA",
@@ -154,10 +152,6 @@ def _optimizer_class(name: str) -> type[Any]:
         raise InputError(
             f"the optimizer {name} cannot be used here: it {UNUSABLE['optimizer'][name]}"
         )
-    package = _torch_optimizer() if name in _TORCH_OPTIMIZER_NAMES else None
-    if package is not None:
-        found: type[Any] = getattr(package, name)
-        return found
     known = {
         key: value
         for key, value in vars(torch.optim).items()
@@ -166,6 +160,9 @@ def _optimizer_class(name: str) -> type[Any]:
     if name in known:
         return known[name]
     if name in _TORCH_OPTIMIZER_NAMES:
+        if (package := _torch_optimizer()) is not None:
+            found: type[Any] = getattr(package, name)
+            return found
         raise InputError(
             f"the optimizer {name} is in the package torch_optimizer, which is not installed",
             'pip install "sequifier-hpo[optimizers]"',
