@@ -9,6 +9,7 @@ every one.) A run that was stopped in the middle of an epoch leaves one more, hi
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,22 +210,35 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of ours or of Sequifier's, without running code from it.
 
     Raises:
-        DamagedCheckpointError: If the file is cut off, or is no checkpoint.
+        DamagedCheckpointError: If the file is cut off or changed, or is no checkpoint.
     """
     try:
+        _check_sums(path)
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, weights_only=True, map_location="cpu")
     except (
-        *(OSError, RuntimeError, EOFError, pickle.UnpicklingError),
+        *(OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile),
         *(KeyError, IndexError, TypeError, AttributeError, ValueError),
     ) as error:
         if is_out_of_memory(error):
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):
+            reason = (
+                "it holds something else than tensors and plain values"  # torch gives unsafe advice
+            )
         raise DamagedCheckpointError(reason) from error
     if not isinstance(content, dict) or not content.keys() >= _SEQUIFIER_KEYS:
         raise DamagedCheckpointError("it lacks the keys of a checkpoint")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Compare every record of the file with the checksum that torch wrote and does not read."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (record := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {record} is wrong")
 
 
 def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:

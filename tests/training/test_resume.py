@@ -9,7 +9,12 @@ import torch
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.training.checkpoint import CheckpointStore, fingerprint_of, read_checkpoint
+from sequifier_hpo.training.checkpoint import (
+    CheckpointStore,
+    DamagedCheckpointError,
+    fingerprint_of,
+    read_checkpoint,
+)
 from sequifier_hpo.training.data.windows import TrainingData
 
 Config = Callable[..., TrainConfig]
@@ -242,7 +247,43 @@ def test_only_the_newest_two_are_kept_while_training_and_the_last_when_finished(
     assert when_finished == ["small-epoch-5.pt"]
 
 
-@pytest.mark.parametrize("damage", ["cut off", "empty", "other content", "flipped bytes"])
+def test_checkpoints_are_written_every_so_many_epochs_and_at_the_end(
+    make_config: Config, make_data: Data, run: Run
+) -> None:
+    config, data = make_config(epochs=5, save_interval_epochs=2), make_data()
+
+    run(config, data, stop_after=3 * AT_EPOCH_2)  # before epoch 4
+    while_training = sorted(path.name for path in config.paths.checkpoints.iterdir())
+    config.paths.interrupted_checkpoint("small").unlink()  # as if it had been killed
+    run(config, data, resume=True)
+
+    assert while_training == [".small-interrupted.pt", "small-epoch-2.pt"]
+    assert [report.epoch for report in run.epochs] == [1, 2, 3, 3, 4, 5]
+    assert [path.name for path in config.paths.checkpoints.iterdir()] == ["small-epoch-5.pt"]
+
+
+class Malicious:
+    """Touches a file when it is unpickled without restrictions."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_reading_a_checkpoint_runs_no_code_from_it(tmp_path: Path) -> None:
+    trace, path = tmp_path / "trace", tmp_path / "small-epoch-1.pt"
+    content = {"epoch": 1, "model_state_dict": {}, "optimizer_state_dict": Malicious(trace)}
+    torch.save(content, path)
+
+    with pytest.raises(DamagedCheckpointError, match="something else than tensors"):
+        read_checkpoint(path)
+
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "other content", "flipped bytes", "bit"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     make_config: Config, make_data: Data, run: Run, damage: str
 ) -> None:
@@ -270,6 +311,10 @@ def spoil(path: Path, damage: str) -> None:
         # More than the padding between two tensors, where it would do no harm.
         middle = len(whole) // 2
         path.write_bytes(whole[:middle] + b"\xff" * 512 + whole[middle + 512 :])
+    elif damage == "bit":
+        weight = read_checkpoint(path)["model_state_dict"]["layers.0.ff.w1.weight"]
+        place = whole.index(weight.numpy().tobytes())
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     else:
         path.write_bytes(whole[: len(whole) // 2 if damage == "cut off" else 0])
 
