@@ -304,6 +304,36 @@ def test_rope_tables_are_rebuilt_from_theta_whatever_the_file_says(make_config: 
     assert torch.equal(other(windows(config))["cat1"], model(windows(config))["cat1"])
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("activation", ["swiglu", "gelu"])
+def test_dropout_stands_at_its_five_places_and_nowhere_else(
+    make_config: Config,
+    activation: str,
+    norm_first: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    config = make_config(
+        input_columns=["cat1", "val1"],
+        feature_embedding_dims={"cat1": 7, "val1": 1},
+        joint_embedding_dim=12,
+        dim_model=12,
+        n_head=2,
+        num_layers=3,
+        dim_feedforward=20,
+        activation_fn=activation,
+        norm_first=norm_first,
+        dropout=0.5,
+    )
+    model = SequenceTransformer(config).train()
+    B, T, D, F, H = 4, config.seq_length, 12, 20, 2  # with B = 4 all sizes fill whole words
+    inputs = {"cat1": torch.ones(B, T, dtype=torch.int64), "val1": torch.ones(B, T)}
+
+    model(inputs)
+
+    embeddings = B * T * (7 + 1)
+    probabilities, outputs, inner = B * H * T * T, B * T * D, B * T * F
+    assert model.masks.num_taken == embeddings + 3 * (probabilities + 2 * outputs + inner)
+
+
 def test_dropout_is_active_in_training_only(make_config: Config) -> None:
     config = make_config(dropout=0.5)
     model = build(config, noise=0.3)
