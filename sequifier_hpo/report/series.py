@@ -106,7 +106,7 @@ def curves(data: ReportData) -> list[Curve]:
     others = [run for run in with_losses if run.validation_loss is None]
     drawn = sample([*ranked, *others], MAX_CURVES)
     num_epochs = min(MAX_EPOCHS, MAX_CURVE_POINTS // max(1, len(drawn)))
-    return [_curve(run, num_epochs) for run in drawn]
+    return [_curve(run, MAX_EPOCHS if run is drawn[0] else num_epochs) for run in drawn]
 
 
 def slices(data: ReportData) -> list[Slice]:
