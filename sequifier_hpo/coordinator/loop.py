@@ -14,6 +14,7 @@ from sequifier_hpo.coordinator import reducer
 from sequifier_hpo.coordinator.outbox import Outbox
 from sequifier_hpo.coordinator.pool import PoolEvent, WorkerGone, WorkerPool
 from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
+from sequifier_hpo.coordinator.stop_signals import stop_signals
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
@@ -252,15 +253,14 @@ class Coordinator:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Turn SIGINT, SIGTERM and SIGHUP into entries of `_signals`, waking the pool's poll."""
+        """Turn the signals to stop into entries of `_signals`, waking the pool's poll."""
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         self._pool.wake_on(reading)
         before_descriptor = signal.set_wakeup_fd(writing)
-        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {
             number: signal.signal(number, lambda got, _: self._signals.append(signal.Signals(got)))
-            for number in wanted
+            for number in stop_signals()
         }
         try:
             yield

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.pool import WorkerGone, WorkerPool
+from sequifier_hpo.coordinator.stop_signals import stop_signals
 from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded
 from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
 
@@ -52,7 +53,7 @@ def _stopping(pool: WorkerPool) -> Iterator[None]:
             pool.kill()
             raise KeyboardInterrupt
 
-    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, on_signal) for n in stop_signals()}
     try:
         yield
     finally:
