@@ -59,9 +59,8 @@ class Project:
 
     def start(self, *arguments: str, program: str = "sequifier_hpo.cli") -> subprocess.Popen[str]:
         """Start a command; its own process group, as in a terminal."""
-        code = "from sequifier_hpo.cli.main import run; run()"
-        if program == "sequifier":
-            code = "from sequifier_hpo.cli.sequifier_door import run; run()"
+        function = "sequifier" if program == "sequifier" else "sequifier_hpo"
+        code = f"from sequifier_hpo.cli.entry import {function}; {function}()"
         environment = {k: v for k, v in os.environ.items() if k != "SEQUIFIER_HPO_STORAGE"}
         return subprocess.Popen(
             [sys.executable, "-c", code, *arguments],

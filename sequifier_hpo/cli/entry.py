@@ -1,0 +1,41 @@
+"""Where both programs begin: light, so that a signal finds someone in from the first moment.
+
+What is imported here takes milliseconds; what the programs import may take a second.
+"""
+
+import importlib
+import signal
+import sys
+from typing import NoReturn
+
+from sequifier_hpo.coordinator.stop_signals import stop_signals
+
+
+def sequifier_hpo() -> NoReturn:
+    """The `sequifier-hpo` program."""
+    _run("sequifier_hpo.cli.main")
+
+
+def sequifier() -> NoReturn:
+    """The `sequifier` program."""
+    _run("sequifier_hpo.cli.sequifier_door")
+
+
+def _run(module: str) -> NoReturn:
+    for number in stop_signals():
+        if number != signal.SIGINT:  # Python makes it a KeyboardInterrupt
+            signal.signal(number, _end)
+    try:
+        importlib.import_module(module).run()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    sys.exit(0)
+
+
+def _end(number: int, _frame: object) -> None:
+    """End in good order: what was begun is removed, what is held is given back.
+
+    Without a handler none of that happens, and the first process of a container would not even end.
+    """
+    sys.exit(128 + number)
