@@ -12,6 +12,7 @@ import typer
 from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE, StudySource, find_study
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
 from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     MetadataConfigPath,
     OneInputSet,
@@ -126,7 +127,9 @@ def best(
     from sequifier_hpo.cli.verifying import Wanted, run_verification  # noqa: PLC0415
 
     wanted = Wanted(num_runs=verify, num_seeds=seeds or _DEFAULT_SEEDS, retry_failed=retry_failed)
-    raise typer.Exit(run_verification(prepared, wanted, chosen.value))
+    with lasting_output():
+        code = run_verification(prepared, wanted, chosen.value)
+    raise typer.Exit(code)
 
 
 def _require_name(prepared: PreparedSearch, study_name: str | None) -> None:

@@ -61,7 +61,7 @@ _COMMANDS_HEAD = """# The command line
 
 What each command says to `--help`. Results go to the standard output, progress and messages to the
 standard error. Exit codes: 0 done, 1 a bug, 2 your input, 3 the environment, 4 no successful run;
-130 and 143 after Ctrl-C and SIGTERM.
+130, 143 and 129 after Ctrl-C, SIGTERM and a closed terminal.
 
 This page is generated from the commands: do not edit it, run `make docs`.
 """

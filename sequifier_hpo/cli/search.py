@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.assembly.prepare import prepare_search
+from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     AsJson,
     ConfigPath,
@@ -46,4 +47,6 @@ def hyperparameter_search(
     # Optuna and what it brings take half a second: only when a search really runs.
     from sequifier_hpo.cli.running import run_search  # noqa: PLC0415
 
-    raise typer.Exit(run_search(prepared, retry_failed=retry_failed, as_json=as_json))
+    with lasting_output():
+        code = run_search(prepared, retry_failed=retry_failed, as_json=as_json)
+    raise typer.Exit(code)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.assembly.single import train_alone
+from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.records import EpochReport, OutcomeKind
@@ -51,7 +52,8 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
-    result = train_alone(config, on_epoch=_show_epoch)
+    with lasting_output():
+        result = train_alone(config, on_epoch=_show_epoch)
     if result.kind != OutcomeKind.COMPLETED:
         reason = f": {result.reason}" if result.reason else ""
         print(f"{result.kind.value}{reason}", file=sys.stderr)
