@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 from sequifier_hpo.errors import EnvironmentFaultError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+MAKE_ROOM = "make room, then run the same command again (in a search with --retry-failed)"
 _ABANDONED_SECONDS = 3600.0  # whoever began a file this long ago will not end it
 
 
@@ -41,7 +42,7 @@ class StagedFiles:
         try:
             if error is None:
                 for path, temporary in self._temporary.items():
-                    with _explaining(path):
+                    with explaining(path):
                         temporary.replace(path)
         finally:
             for temporary in self._temporary.values():
@@ -59,7 +60,7 @@ class StagedFiles:
         # nobody takes it for a result.
         temporary = path.with_name(f".{path.name}~{socket.gethostname()}~{os.getpid()}.tmp")
         self._temporary[path] = temporary
-        with _explaining(path):
+        with explaining(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 yield file
@@ -124,14 +125,18 @@ def _may_be_at_work(host: str, pid: str, entry: "os.DirEntry[str]") -> bool:
 
 
 @contextmanager
-def _explaining(path: Path) -> Iterator[None]:
-    """Turn a fault of the file system into an error that names the file."""
+def explaining(path: Path) -> Iterator[None]:
+    """Turn a fault of the file system into an error that names the file.
+
+    Raises:
+        EnvironmentFaultError: In place of an `OSError`.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         fix = (
-            "make room, then run the same command again"
+            MAKE_ROOM
             if error.errno in _DISK_FULL
             else f"check that {path.parent} can be written to"
         )

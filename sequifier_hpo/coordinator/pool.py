@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sequifier_hpo.atomic import explaining
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.messages import (
     FromWorker,
@@ -71,10 +72,14 @@ class WorkerPool:
         Args:
             specs: The workers to keep running.
             stderr_path: Where their error output goes.
+
+        Raises:
+            EnvironmentFaultError: If that file cannot be written.
         """
-        stderr_path.parent.mkdir(parents=True, exist_ok=True)
         self._stderr_path = stderr_path
-        self._stderr = stderr_path.open("ab")
+        with explaining(stderr_path):
+            stderr_path.parent.mkdir(parents=True, exist_ok=True)
+            self._stderr = stderr_path.open("ab")
         self._selector = selectors.DefaultSelector()
         self._workers = [_Worker(spec) for spec in specs]
         self._worker_of_slot = [

@@ -2,9 +2,12 @@
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from sequifier_hpo.atomic import explaining
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
 
@@ -13,22 +16,25 @@ class RunLog:
     """Appends to `logs/sequifier-{run}.log` and `logs/sequifier-{run}-metrics.jsonl`."""
 
     def __init__(self, config: TrainConfig) -> None:
-        paths = config.paths
-        paths.logs.mkdir(parents=True, exist_ok=True)
-        self._text = paths.log(config.model_name).open("a", encoding="utf-8", buffering=1)
-        self._metrics = paths.metrics(config.model_name).open("a", encoding="utf-8", buffering=1)
+        """Open both.
+
+        Raises:
+            EnvironmentFaultError: If they cannot be opened.
+        """
+        self._text = _Lines(config.paths.log(config.model_name))
+        self._metrics = _Lines(config.paths.metrics(config.model_name))
         self._digits = len(str(config.training_spec.epochs))
 
     def message(self, text: str, level: str = "INFO") -> None:
         """One line for people."""
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
         for line in text.splitlines() or [""]:
-            self._text.write(f"{now} | {level} | {line}\n")
+            self._text.append(f"{now} | {level} | {line}")
 
     def event(self, name: str, **fields: Any) -> None:
         """One object for machines; times are seconds since the epoch."""
         record = {"event": name, "time": time.time(), **fields}
-        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.append(json.dumps(record))
 
     def batch(self, report: BatchReport) -> None:
         """Progress inside an epoch."""
@@ -63,3 +69,27 @@ class RunLog:
         """Close both files."""
         self._text.close()
         self._metrics.close()
+
+
+class _Lines:
+    """A file that grows by lines; those for which the disk has no room are missing in it.
+
+    No training ends because its log cannot be written: where that hurts, its checkpoints say so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+        self._is_torn = False
+        """Whether the last line has no end."""
+
+    def append(self, line: str) -> None:
+        data = f"{line}\n".encode()
+        if self._is_torn:
+            data = b"\n" + data
+        with suppress(OSError):
+            self._is_torn = self._file.write(data) < len(data)
+
+    def close(self) -> None:
+        self._file.close()
