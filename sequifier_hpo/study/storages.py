@@ -1,11 +1,12 @@
 """Storages: an Optuna RDB storage set up so that several coordinators can share it."""
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
@@ -70,7 +71,7 @@ class Storage:
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
-                "check that the database runs and that the URL is right",
+                self._advice(error),
             ) from None
         except ImportError:
             raise EnvironmentFaultError(
@@ -114,14 +115,17 @@ class Storage:
 
         Raises:
             StorageFaultError: In these cases; mistakes of ours stay what they are.
+            EnvironmentFaultError: If it is damaged: to wait would not help.
         """
         try:
             yield
         except optuna.exceptions.StorageInternalError as error:
+            self._give_up_if_damaged(error.__cause__)
             if not _is_fault(error.__cause__):
                 raise
             raise self._fault(error) from None
         except (SQLAlchemyError, OSError) as error:
+            self._give_up_if_damaged(error)
             if not _is_fault(error):
                 raise
             raise self._fault(error) from None
@@ -147,6 +151,26 @@ class Storage:
         self.rdb.engine.dispose()
         if self._lock_engine is not None:
             self._lock_engine.dispose()
+
+    def _give_up_if_damaged(self, error: BaseException | None) -> None:
+        if _is_damaged(error):
+            raise EnvironmentFaultError(
+                f"the storage {self.shown_url} is damaged: {_first_line(error)}",
+                self._advice(error),
+            ) from None
+
+    def _advice(self, error: BaseException) -> str:
+        if self._url.drivername != "sqlite":
+            return "check that the database runs and that the URL is right"
+        path = Path(self._url.database or "")
+        if _is_damaged(error):
+            return (
+                f"bring {path} back from a copy, or move it away to begin a new study; "
+                "models, run files and results.csv of the runs so far are still there"
+            )
+        return (
+            f"check that {path.parent} can be written to and has room, and that the path is right"
+        )
 
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
@@ -262,6 +286,11 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
         yield
     # An idle connection for a lock that is needed once would be one too many on a busy server.
     engine.dispose()
+
+
+def _is_damaged(error: BaseException | None) -> TypeGuard[DBAPIError]:
+    """Whether a file is no SQLite database, or not any more."""
+    return isinstance(error, DBAPIError) and type(error.orig) is sqlite3.DatabaseError
 
 
 def _is_fault(error: BaseException | None) -> bool:

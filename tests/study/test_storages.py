@@ -6,7 +6,7 @@ import pytest
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
-from sequifier_hpo.study import Storage
+from sequifier_hpo.study import Storage, StorageFaultError
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,26 @@ def test_a_storage_in_a_file_that_is_no_database_is_an_environment_fault(tmp_pat
     path = tmp_path / "study.db"
     path.write_text("this is not a database, and it is long enough to be looked at" * 100)
 
-    with pytest.raises(EnvironmentFaultError, match="cannot be opened"):
+    with pytest.raises(EnvironmentFaultError, match=r"cannot be opened.*(?s:.)*move it away"):
         Storage(sqlite_url(path))
+
+
+def test_a_database_that_is_damaged_while_it_is_used_is_no_outage_to_wait_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "study.db"
+    storage = Storage(sqlite_url(path))
+    storage.close()
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 200_000)
+
+    with (
+        pytest.raises(EnvironmentFaultError, match=r"is damaged") as caught,
+        storage.reading() as connection,
+    ):
+        connection.exec_driver_sql("SELECT * FROM trials").all()
+
+    assert not isinstance(caught.value, StorageFaultError)
+    assert "bring" in caught.value.fix
 
 
 def test_a_server_that_cannot_be_reached_is_an_environment_fault_without_the_password() -> None:
