@@ -1,5 +1,6 @@
 """The `sequifier-hpo` program: its commands, and how errors become text and exit codes."""
 
+import errno
 import inspect
 import sys
 import traceback
@@ -20,7 +21,18 @@ from sequifier_hpo.cli.report import report
 from sequifier_hpo.cli.search import hyperparameter_search
 from sequifier_hpo.cli.status import status
 from sequifier_hpo.cli.train import train
-from sequifier_hpo.errors import SequifierHpoError
+from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
+
+_FIX_OF_FAULT = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, then run the same command again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that it can be written to"),
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE), "allow more open files, as with `ulimit -n 1024`"
+    ),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "end other programs, or lower `workers`"),
+    errno.EIO: "check the disk",
+}
+"""Errors of the operating system that are no mistake of ours."""
 
 
 def _help_of(command: Callable[..., None]) -> str:
@@ -92,8 +104,21 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; that is its right
         return 0
-    except Exception:  # noqa: BLE001 - the edge of the program
+    except Exception as error:  # noqa: BLE001 - the edge of the program
+        if (fault := _fault_of_the_machine(error)) is not None:
+            print(f"error: {fault}", file=sys.stderr)
+            return fault.exit_code
         traceback.print_exc()
         print("\nthis is a bug in sequifier-hpo; please report the lines above", file=sys.stderr)
         return 1
     return 0
+
+
+def _fault_of_the_machine(error: Exception) -> EnvironmentFaultError | None:
+    """What an error says about the machine; None if it is a bug."""
+    if isinstance(error, MemoryError):
+        return EnvironmentFaultError("the memory is used up", _FIX_OF_FAULT[errno.ENOMEM])
+    if not isinstance(error, OSError) or error.errno not in _FIX_OF_FAULT:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return EnvironmentFaultError(f"{where}{error.strerror}", _FIX_OF_FAULT[error.errno])

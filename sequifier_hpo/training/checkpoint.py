@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sequifier_hpo.atomic import StagedFiles, remove_unfinished
+from sequifier_hpo.atomic import MAKE_ROOM, StagedFiles, explaining, remove_unfinished
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError
@@ -146,14 +146,14 @@ class CheckpointStore:
         if stale:
             self._tell(f"starting afresh: removing {len(stale)} older checkpoints of this run")
         for path in [*stale, self._paths.interrupted_checkpoint(self._model_name)]:
-            path.unlink(missing_ok=True)
+            _remove(path)
         self._remove_unfinished()
 
     def _keep(self, num_epochs: int) -> None:
         """Remove what the newest epochs' checkpoints make superfluous."""
-        self._paths.interrupted_checkpoint(self._model_name).unlink(missing_ok=True)
+        _remove(self._paths.interrupted_checkpoint(self._model_name))
         for old_epoch in self._epochs()[num_epochs:]:
-            self._paths.checkpoint(self._model_name, old_epoch).unlink(missing_ok=True)
+            _remove(self._paths.checkpoint(self._model_name, old_epoch))
 
     def _remove_unfinished(self) -> None:
         """Remove what processes that were killed while writing left behind, on any host."""
@@ -197,13 +197,16 @@ class CheckpointStore:
         except RuntimeError as error:  # torch's word for a write that failed
             if is_out_of_memory(error):
                 raise
-            raise EnvironmentFaultError(
-                f"cannot write {path}: {error}", "make room, then run the same command again"
-            ) from error
+            raise EnvironmentFaultError(f"cannot write {path}: {error}", MAKE_ROOM) from error
 
 
 class DamagedCheckpointError(Exception):
     """A file is not a checkpoint, or not a whole one."""
+
+
+def _remove(path: Path) -> None:
+    with explaining(path):
+        path.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -222,12 +225,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:
         if is_out_of_memory(error):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if isinstance(error, pickle.UnpicklingError):
-            reason = (
-                "it holds something else than tensors and plain values"  # torch gives unsafe advice
-            )
-        raise DamagedCheckpointError(reason) from error
+        raise DamagedCheckpointError(_reason(error)) from error
     if not isinstance(content, dict) or not content.keys() >= _SEQUIFIER_KEYS:
         raise DamagedCheckpointError("it lacks the keys of a checkpoint")
     return content
@@ -239,6 +237,12 @@ def _check_sums(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if (record := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"the checksum of {record} is wrong")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to run its code
+        return "it holds something else than numbers and tensors"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:
