@@ -38,7 +38,7 @@ def keep_artifacts(
     def keep(filename: str, mimetype: str, content: bytes) -> None:
         trial = f"{study_name}/{run.claim.trial_id}/{filename}"
         artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, trial))
-        with StagedFiles() as files:
+        with StagedFiles(waits_for_disk=False) as files:  # a copy, and a picture
             files.add(folder / artifact_id, content)
         kept.append(Artifact(artifact_id, filename, mimetype))
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from sequifier_hpo.assembly.artifacts import RunArtifacts
+from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.coordinator.loop import ActiveRun
@@ -124,14 +124,14 @@ def open_study(folder: Path, url: str) -> tuple[SearchStudy, SearchSpace]:
 def run(study: SearchStudy, space: SearchSpace, num_trials: int, folder: Path) -> Stopwatch:
     watch = Stopwatch()
     results = folder / "results.csv"
-    artifacts = RunArtifacts("stub", folder / "artifacts")
     write_from = 0.0
 
     def write() -> None:
         results.write_text(results_csv("stub", study.runs()))
 
     def keep(run: ActiveRun) -> list[Artifact]:
-        return artifacts.keep(run, folder / "search.yaml", study.losses(run.claim))
+        losses = study.losses(run.claim)
+        return keep_artifacts(folder / "artifacts", "stub", run, folder / "search.yaml", losses)
 
     for i in range(num_trials):
         began, cpu_began = time.perf_counter(), time.process_time()
