@@ -9,7 +9,7 @@ from typing import Any
 
 from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.atomic import remove_unfinished, write_atomically
+from sequifier_hpo.atomic import explaining, remove_unfinished, write_atomically
 from sequifier_hpo.config.paths import is_model_of, run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
@@ -113,7 +113,8 @@ class OpenSearch:
             for path in folder.glob(f"sequifier-{glob.escape(name)}-*"):
                 # The run may have been trained again with other seeds: those keep theirs.
                 if is_model_of(name, path.name):
-                    path.unlink(missing_ok=True)
+                    with explaining(path):
+                        path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the storage and of this coordinator's lease; remove what dead trials left."""
