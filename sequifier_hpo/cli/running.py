@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 import sys
 import time
@@ -26,6 +27,8 @@ from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress, va
 from sequifier_hpo.report.series import loss_of
 
 NO_SUCCESS = 4
+_WHERE_THEY_DIFFER = re.compile(r"\d+")
+"""Reasons that differ in the number of the run, an epoch or a size only are the same."""
 _RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
 _RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
 
@@ -142,14 +145,15 @@ def next_commands(options: str, run_file: Path, after: Progress, num_distinct: i
         f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # train the best run again",
         f"sequifier-hpo dashboard {options}    # look at the study",
     ]
+    again = f"sequifier-hpo hyperparameter-search {options}"
     if after.num_failed:
         lines.append(f"sequifier-hpo status {options}    # why did runs fail?")
+        lines.append(f"{again} --retry-failed    # run the failed runs again")
     if after.num_complete > 1:
         lines.append(f"sequifier-hpo best {options} --verify 3    # does the winner still win?")
     # A search that was stopped says itself how to go on.
     is_finished = after.num_complete + after.num_failed >= after.num_runs
     if is_finished and after.num_runs < num_distinct:
-        again = f"sequifier-hpo hyperparameter-search {options}"
         lines.append(f"{again}    # go on, with a larger n_samples for example")
     return lines
 
@@ -165,17 +169,21 @@ def _exit_code(prepared: PreparedSearch, end: SearchEnd, after: Progress) -> int
         _say(why_it_gave_up(end.gave_up_after))
         return NO_SUCCESS
     if after.num_complete == 0:
-        _say("no run succeeded; see logs/ for the reasons")
+        _say(
+            "no run succeeded; see logs/ for the reasons\n    fix: correct the cause, then add --retry-failed"
+        )
         return NO_SUCCESS
     return 0
 
 
 def why_it_gave_up(reasons: Sequence[str]) -> str:
     """What the failures in a row have in common, and what to do."""
-    common = max(set(reasons), key=reasons.count)
-    share = f"{reasons.count(common)} of them" if len(set(reasons)) > 1 else "all of them"
+    kinds = [_WHERE_THEY_DIFFER.sub("", reason) for reason in reasons]
+    common = max(kinds, key=kinds.count)
+    share = "all" if len(set(kinds)) == 1 else str(kinds.count(common))
+    example = reasons[kinds.index(common)]
     return (
-        f"stopped: {len(reasons)} runs in a row failed, {share} with: {common}\n"
+        f"stopped: {len(reasons)} runs in a row failed, {share} of them with: {example}\n"
         "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures"
     )
 

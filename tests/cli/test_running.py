@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.cli.running import next_commands
+from sequifier_hpo.cli.running import next_commands, why_it_gave_up
 from sequifier_hpo.report.leaderboard import Progress
 
 
@@ -26,3 +26,18 @@ def test_more_runs_are_offered_where_all_are_done_and_more_are_possible(
 def test_failures_are_followed_by_the_way_to_their_reasons() -> None:
     assert "sequifier-hpo status --config-path s.yaml    # why did runs fail?" in _words(6, 2)
     assert "why did runs fail" not in _words(8, 0)
+
+
+def test_reasons_that_differ_in_the_number_of_the_run_are_one_reason() -> None:
+    reasons = [f"cannot write models/shop-run-{k}-best-4.onnx: Read-only" for k in range(5)]
+
+    text = why_it_gave_up(reasons)
+
+    assert f"5 runs in a row failed, all of them with: {reasons[0]}" in text
+
+
+def test_the_most_frequent_of_several_reasons_is_told() -> None:
+    text = why_it_gave_up(["diverged in epoch 3", "no room", "diverged in epoch 1"])
+
+    assert "3 runs in a row failed, 2 of them with: diverged in epoch 3" in text
+    assert "--retry-failed" in text
