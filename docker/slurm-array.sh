@@ -24,8 +24,10 @@ status=0
 # srun passes the signal on to the search itself.
 srun sequifier-hpo hyperparameter-search --config-path "$search" || status=$?
 
-# 143: stopped by SIGTERM with everything saved. The same task goes on with a new time limit.
-if [[ $status -eq 143 ]]; then
+# 143: stopped by SIGTERM with everything saved. The same task goes on with a new time limit, unless it
+# was cancelled: then it does not count as running any more.
+state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T || true)
+if [[ $status -eq 143 && $state == RUNNING ]]; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
     exit 0
 fi
