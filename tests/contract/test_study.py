@@ -336,13 +336,15 @@ def test_a_snapshot_reads_the_runs_without_the_search_file(
     assert list(snapshot.runs) == study.runs()
 
 
-def claim_until_done(url: str, folder: str, plan_file: str, found: Any) -> None:
+def claim_until_done(url: str, folder: str, plan_file: str, barrier: Any, found: Any) -> None:
     config = load_search(Path(plan_file)).config
     space = compile_space(config)
     effective = EffectiveSpace(space, config.seed)
     plan = SearchPlan("shop", space, effective, "grid", effective.num_distinct, lambda _: {})
     storage, lease = Storage(url), Lease.acquire(Path(folder))
-    cells = finish_all(SearchStudy(storage, plan, lease.owner))
+    study = SearchStudy(storage, plan, lease.owner)
+    barrier.wait(60)  # or the first is done before the last has started
+    cells = finish_all(study)
     storage.close()
     found.put(cells)
 
@@ -354,7 +356,7 @@ def test_three_coordinators_at_once_share_a_grid_without_overlap(
     file = write_search({f"{MODEL}.dim_feedforward": [8, 16, 24, 32]})
     spawn = multiprocessing.get_context("spawn")
     found: Any = spawn.Queue()
-    arguments = (opener.url, str(tmp_path / "c"), str(file), found)
+    arguments = (opener.url, str(tmp_path / "c"), str(file), spawn.Barrier(3), found)
     processes = [spawn.Process(target=claim_until_done, args=arguments) for _ in range(3)]
 
     for process in processes:
