@@ -78,6 +78,7 @@ class Storage:
                 "the driver for Postgres is not installed",
                 "pip install 'sequifier-hpo[postgres]'",
             ) from None
+        self._inode = _inode_of(self._url)
         self.cached = optuna.storages.get_storage(self.rdb)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -93,7 +94,9 @@ class Storage:
         Raises:
             StorageFaultError: If it cannot be begun, carried out or committed. Whether a commit
                 that failed took effect is not known.
+            EnvironmentFaultError: If the file of the storage is gone.
         """
+        self._require_the_file()
         with self.faults(), self.rdb.engine.begin() as connection:
             yield connection
 
@@ -151,6 +154,18 @@ class Storage:
         self.rdb.engine.dispose()
         if self._lock_engine is not None:
             self._lock_engine.dispose()
+
+    def _require_the_file(self) -> None:
+        """An open file can be written for ever after it was deleted, and nobody would see it again.
+
+        Raises:
+            EnvironmentFaultError: If the file is gone, or another one has taken its place.
+        """
+        if self._inode is not None and _inode_of(self._url) != self._inode:
+            raise EnvironmentFaultError(
+                f"the storage {self.shown_url} was deleted or replaced while it was used",
+                "bring the file back, or start again to begin a new study",
+            )
 
     def _give_up_if_damaged(self, error: BaseException | None) -> None:
         if _is_damaged(error):
@@ -221,6 +236,16 @@ def _parsed(url: str) -> URL:
             "an SQLite storage needs a file", "write sqlite:///path/to/study.db (three slashes)"
         )
     return parsed
+
+
+def _inode_of(url: URL) -> int | None:
+    """What tells a file of SQLite from another one of the same name; None if there is none."""
+    if url.drivername != "sqlite" or url.database is None:
+        return None
+    try:
+        return Path(url.database).stat().st_ino
+    except OSError:
+        return None
 
 
 def _prepare_sqlite(engine: Engine, *, is_for_reading: bool) -> None:

@@ -51,6 +51,22 @@ def test_a_database_that_is_damaged_while_it_is_used_is_no_outage_to_wait_for(
     assert "bring" in caught.value.fix
 
 
+@pytest.mark.parametrize("replacement", [None, b""], ids=["deleted", "replaced"])
+def test_a_database_that_is_deleted_while_it_is_used_is_written_no_more(
+    tmp_path: Path, replacement: bytes | None
+) -> None:
+    path = tmp_path / "study.db"
+    storage = Storage(sqlite_url(path))
+    with storage.writing():
+        pass
+    path.rename(tmp_path / "elsewhere.db")
+    if replacement is not None:
+        path.write_bytes(replacement)
+
+    with pytest.raises(EnvironmentFaultError, match="was deleted or replaced"), storage.writing():
+        pass
+
+
 def test_a_server_that_cannot_be_reached_is_an_environment_fault_without_the_password() -> None:
     with pytest.raises(EnvironmentFaultError, match=r"\*\*\*.*cannot be opened") as caught:
         Storage("postgresql://user:secret@127.0.0.1:1/studies")
