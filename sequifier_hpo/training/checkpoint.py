@@ -192,6 +192,15 @@ class CheckpointStore:
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         try:
+            self._write_once(path, content)
+        except EnvironmentFaultError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            # An attempt that was taken for dead came to its end after all, and tidied up.
+            self._write_once(path, content)
+
+    def _write_once(self, path: Path, content: dict[str, Any]) -> None:
+        try:
             with StagedFiles() as files, files.open(path) as file:
                 torch.save(content, file)
         except RuntimeError as error:  # torch's word for a write that failed

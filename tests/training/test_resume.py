@@ -458,3 +458,24 @@ def test_a_write_that_breaks_off_keeps_the_old_file_and_no_other(make_config: Co
 
     assert [path.name for path in config.paths.checkpoints.iterdir()] == ["small-epoch-1.pt"]
     assert config.paths.checkpoint("small", 1).read_bytes() == before
+
+
+def test_a_late_end_of_another_attempt_does_not_take_a_checkpoint_away(make_config: Config) -> None:
+    config = make_config()
+    store = CheckpointStore(config.paths, "small", print)
+
+    class Late:
+        """When it is first saved, an attempt of the same run on another host ends."""
+
+        has_ended = False
+
+        def __reduce__(self) -> tuple[type, tuple[()]]:
+            if not Late.has_ended:
+                Late.has_ended = True
+                CheckpointStore(config.paths, "small", print).tidy()
+            return dict, ()
+
+    store.save_epoch(1, {"epoch": 1, "late": Late()}, is_final=False)
+
+    assert Late.has_ended
+    assert [path.name for path in config.paths.checkpoints.iterdir()] == ["small-epoch-1.pt"]
