@@ -215,6 +215,12 @@ def test_a_changed_space_is_refused_without_touching_the_study(searched: Searche
     assert len(results(project)) == 8
 
 
+def epochs_trained(project: Project, run: str) -> list[int]:
+    """Every epoch that the attempts at a run have trained, in their order."""
+    events = (project.root / f"logs/sequifier-{run}-metrics.jsonl").read_text().splitlines()
+    return [event["epoch"] for event in map(json.loads, events) if event["event"] == "epoch"]
+
+
 def test_json_output_can_be_read_by_a_program(searched: Searched) -> None:
     project, _ = searched
 
@@ -255,6 +261,7 @@ def test_a_stopped_search_goes_on_where_it_was_and_ends_with_the_same_losses(
     assert "running" not in states
     assert prepared.search(file=file).code == 0
     assert losses(prepared, name) == losses(prepared, "straight")
+    assert epochs_trained(prepared, f"{name}-run-0") == list(range(1, 13))
 
 
 def test_a_sample_runs_the_number_of_distinct_runs_it_was_asked_for(prepared: Project) -> None:

@@ -1,5 +1,6 @@
 """Processes that die: trials, workers, coordinators."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from tests.process.chaos import (
     Coordinator,
     StoredTrials,
     children_of,
+    read_until,
     send,
     wait_for,
     write_pair,
@@ -195,6 +197,38 @@ def test_a_worker_that_trains_by_itself_as_on_gpus_ends_its_trial_with_its_own_e
     pool.close()
     assert ended.result.kind == kind
     assert number.name in ended.result.reason
+
+
+def test_a_second_signal_ends_even_a_trial_that_does_not_answer(project: Project) -> None:
+    process = start(project, "impatient", "--workers", "1")
+    wait_for_training(project, "impatient", process)
+    (trial,) = trials_below(process)
+    send(trial, signal.SIGSTOP)
+
+    process.send_signal(signal.SIGINT)
+    read_until("once more to stop at once", process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=15)  # the patience with one signal is 20 s
+
+    assert process.returncode == 130, stderr
+    assert not is_alive(trial)
+    assert attributes(project, "impatient", "reason") == ['"interrupted"']
+
+
+def test_no_worker_gets_to_know_the_storage_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQUIFIER_HPO_STORAGE", "postgresql://user:hidden@host/studies")
+    before = children_of(os.getpid())
+
+    pool = WorkerPool([WorkerSpec(1, is_resident=False)], tmp_path / "workers.log")
+    (worker,) = set(children_of(os.getpid())) - set(before)
+    environment = Path(f"/proc/{worker}/environ").read_bytes()
+    pool.kill()
+    pool.close()
+
+    assert b"PATH=" in environment
+    assert b"hidden" not in environment
 
 
 def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does(project: Project) -> None:
