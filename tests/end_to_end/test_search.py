@@ -249,7 +249,7 @@ def test_a_stopped_search_goes_on_where_it_was_and_ends_with_the_same_losses(
     file = prepared.write_search(name, training__epochs=[12], model__num_layers=[2])
     process = prepared.start("hyperparameter-search", "--config-path", file)
     log = prepared.root / f"logs/sequifier-{name}-run-0-metrics.jsonl"
-    wait_for(lambda: log.exists() and log.read_text().count('"epoch"') >= 3, process)
+    wait_for(lambda: log.exists() and log.read_text().count('"event": "epoch"') >= 3, process)
 
     stopped_at = time.monotonic()
     process.send_signal(number)
