@@ -187,6 +187,9 @@ class _Builder:
             self._open.discard(id(node))
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> Any:
+        if "\0" in node.value:  # no path may hold it, nor may Postgres
+            self._complain(loc, node, "the text contains the character NUL", fix="remove it")
+            return None
         if not node.style:  # None from the Python loader, "" from the C loader
             self.texts[loc] = node.value
             if node.tag.endswith((":int", ":float")) and _SURPRISING_NUMBER.fullmatch(node.value):

@@ -79,6 +79,13 @@ def test_a_python_tag_is_refused() -> None:
     assert "!!python/object" in issue_in("a: !!python/object/apply:os.system ['true']\n").problem
 
 
+def test_a_text_with_a_character_that_no_path_may_hold_is_refused() -> None:
+    issue = issue_in('a: 1\nb: "x\\0y"\n')
+
+    assert "NUL" in issue.problem
+    assert (issue.path, issue.line) == ("b", 2)
+
+
 @pytest.mark.parametrize(("text", "kind"), [("- 1\n", "list"), ("hello\n", "single value")])
 def test_a_file_that_is_not_a_mapping_is_an_error(text: str, kind: str) -> None:
     assert kind in issue_in(text).problem
