@@ -1,8 +1,9 @@
 """Optimizers and schedulers from their recipes: `name`, and arguments of the constructor.
 
-An optimizer's name is looked up in torch, then in the package `torch_optimizer` (an optional extra,
-and Sequifier's collection); AdEMAMix is ours. Sequifier asks the package first, so that RAdam and
-Adafactor, which exist twice, would be other ones on a machine that has it than on one that has not.
+An optimizer's name is looked up in torch, then in two packages of an optional extra: Sequifier's
+`torch_optimizer`, then `pytorch_optimizer`, which is maintained; AdEMAMix is ours. Sequifier asks its
+package first, so that RAdam and Adafactor, which exist twice, would be other ones on a machine that
+has it than on one that has not.
 """
 
 import importlib
@@ -17,43 +18,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from sequifier_hpo.config.recipes import UNUSABLE
+from sequifier_hpo.config.recipes import COLLECTIONS, EXTRA, UNUSABLE, collection_of
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.ademamix import AdEMAMix
 from sequifier_hpo.training.eager_optimizers import eager_class
 
-_TORCH_OPTIMIZER_NAMES = frozenset(
-    [
-        "A2GradExp",
-        "A2GradInc",
-        "A2GradUni",
-        "AccSGD",
-        "AdaBelief",
-        "AdaBound",
-        "AdaMod",
-        "Adahessian",
-        "AdamP",
-        "AggMo",
-        "Apollo",
-        "DiffGrad",
-        "LARS",
-        "Lamb",
-        "MADGRAD",
-        "NovoGrad",
-        "PID",
-        "QHAdam",
-        "QHM",
-        "Ranger",
-        "RangerQH",
-        "RangerVA",
-        "SGDP",
-        "SGDW",
-        "SWATS",
-        "Shampoo",
-        "Yogi",
-    ]
-)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What the caller fills in, so that it is neither asked of the user nor listed for them.
 _OPTIMIZER_OWN = frozenset({"self", "params", "lr"})
@@ -159,15 +129,15 @@ def _optimizer_class(name: str) -> type[Any]:
     }
     if name in known:
         return known[name]
-    if name in _TORCH_OPTIMIZER_NAMES:
-        if (package := _torch_optimizer()) is not None:
-            found: type[Any] = getattr(package, name)
-            return found
-        raise InputError(
-            f"the optimizer {name} is in the package torch_optimizer, which is not installed",
-            'pip install "sequifier-hpo[optimizers]"',
-        )
-    usable = sorted({"AdEMAMix", *known, *_TORCH_OPTIMIZER_NAMES} - set(UNUSABLE["optimizer"]))
+    if (package := collection_of("optimizer", name)) is not None:
+        found = getattr(_imported(package), name, None)
+        if found is None:
+            problem = f"the optimizer {name} is in the package {package}, which is not installed"
+            raise InputError(problem, EXTRA)
+        collected: type[Any] = found
+        return collected
+    names = {"AdEMAMix", *known}.union(*COLLECTIONS.values())
+    usable = sorted(names - set(UNUSABLE["optimizer"]))
     raise InputError(_unknown("optimizer", name, usable), f"use one of {', '.join(usable)}")
 
 
@@ -192,10 +162,10 @@ def _unknown(kind: str, name: str, usable: Sequence[str]) -> str:
     return f"there is no {kind} `{name}`{'; ' + hint if hint else ''}"
 
 
-def _torch_optimizer() -> ModuleType | None:
-    """The optional package, imported when an optimizer of it is first built."""
+def _imported(package: str) -> ModuleType | None:
+    """An optional package, imported when an optimizer of it is first built."""
     try:
-        return importlib.import_module("torch_optimizer")
+        return importlib.import_module(package)
     except ImportError:
         return None
 
@@ -208,7 +178,11 @@ def _check_arguments(
     Raises:
         InputError: Naming each unknown argument and what there is instead.
     """
-    taken = [key for key in inspect.signature(built_class.__init__).parameters if key not in own]
+    taken = [
+        key
+        for key, parameter in inspect.signature(built_class.__init__).parameters.items()
+        if key not in own and parameter.kind is not parameter.VAR_KEYWORD
+    ]
     unknown = [key for key in arguments if key not in taken]
     if unknown:
         hints = [hint for key in unknown if (hint := did_you_mean(key, taken))]

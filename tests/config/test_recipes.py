@@ -1,12 +1,14 @@
 """Optimizers and schedulers are compared with the classes that are really installed."""
 
+import importlib
 import inspect
 from typing import Any
 
 import pytest
 import torch
 
-from sequifier_hpo.config.recipes import recipe_findings, signature
+from sequifier_hpo.config import recipes
+from sequifier_hpo.config.recipes import COLLECTIONS, EXTRA, recipe_findings, signature
 from sequifier_hpo.config.schema import Finding
 
 
@@ -20,6 +22,7 @@ def findings(kind: Any, **recipe: Any) -> list[Finding]:
         ("optimizer", {"name": "AdamW", "weight_decay": 0.01, "betas": [0.9, 0.99]}),
         ("optimizer", {"name": "AdEMAMix", "alpha": 3.0, "T_alpha_beta3": 100}),
         ("optimizer", {"name": "Lamb"}),
+        ("optimizer", {"name": "Lion", "betas": [0.9, 0.99], "weight_decay": 0.1}),
         ("scheduler", {"name": "StepLR", "step_size": 1, "gamma": 0.99}),
         ("scheduler", {"name": "ReduceLROnPlateau", "patience": 2}),
         ("scheduler", {"name": "OneCycleLR", "max_lr": 0.1, "total_steps": 5}),
@@ -44,13 +47,34 @@ def test_an_argument_the_class_does_not_take_is_named_with_those_it_takes() -> N
     assert "`weight_decay`" in finding.fix
 
 
+@pytest.mark.parametrize(("argument", "fix"), [("weight_dcay", "`weight_decay`"), ("kwargs", "")])
+def test_an_argument_that_a_class_would_only_keep_is_refused(argument: str, fix: str) -> None:
+    (finding,) = findings("optimizer", name="Lion", **{argument: 0.1})
+
+    assert finding.loc == ("optimizer", argument)
+    assert fix in finding.fix
+
+
+@pytest.mark.parametrize(("name", "package"), [("Lamb", "torch_"), ("SOAP", "pytorch_")])
+def test_an_optimizer_of_a_package_that_is_missing_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    torchs_only = {"AdamW": None}
+    monkeypatch.setattr(recipes, "_sources", lambda _: torchs_only)
+
+    (finding,) = findings("optimizer", name=name)
+
+    assert f"in the package {package}optimizer, which is not installed" in finding.problem
+    assert finding.fix == EXTRA
+
+
 def test_a_required_argument_that_is_missing_is_named() -> None:
     (finding,) = findings("scheduler", name="CosineAnnealingLR")
 
     assert "`T_max`" in finding.problem
 
 
-@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Muon", "Optimizer", "Lookahead"])
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Muon", "Optimizer", "Lookahead", "SAM"])
 def test_an_optimizer_that_cannot_train_here_is_refused_with_the_reason(name: str) -> None:
     (finding,) = findings("optimizer", name=name)
 
@@ -77,6 +101,20 @@ def test_what_the_sources_say_is_what_the_classes_take(name: str) -> None:
     found = signature("optimizer", name)
 
     assert {*found.required, *found.optional} == real - {"self", "params", "lr"}
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [(package, name) for package, names in COLLECTIONS.items() for name in sorted(names)],
+)
+def test_what_the_sources_say_is_what_the_packages_classes_take(package: str, name: str) -> None:
+    built_class = getattr(importlib.import_module(package), name)
+    real = set(inspect.signature(built_class.__init__).parameters)
+
+    found = signature("optimizer", name)
+
+    assert not found.takes_any
+    assert {*found.required, *found.optional} == real - {"self", "params", "lr", "kwargs"}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,6 @@
+import importlib
+import inspect
+import io
 import re
 from typing import Any
 
@@ -5,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sequifier_hpo.config.recipes import _sources
+from sequifier_hpo.config.recipes import COLLECTIONS, UNUSABLE, _sources
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training import optim
 from sequifier_hpo.training.optim import (
@@ -16,6 +19,9 @@ from sequifier_hpo.training.optim import (
 )
 
 STEP_LR = {"name": "StepLR", "step_size": 2}
+TORCHS = {name for name, value in vars(torch.optim).items() if inspect.isclass(value)}
+USABLE = sorted({"AdEMAMix", *TORCHS}.union(*COLLECTIONS.values()) - set(UNUSABLE["optimizer"]))
+FROM_SEQUIFIERS_PACKAGE = "ignore:.*deprecated:UserWarning"  # in Lamb and others of torch_optimizer
 
 
 def parameters() -> list[nn.Parameter]:
@@ -61,11 +67,13 @@ def test_adam_is_fused_unless_the_recipe_chooses_otherwise(name: str) -> None:
         ("SGD", "torch"),
         ("RAdam", "torch"),  # the package has one of this name, and of the next
         ("Adafactor", "torch"),
-        ("Lamb", "torch_optimizer"),
-        ("AdEMAMix", "sequifier_hpo"),
+        ("Lamb", "torch_optimizer"),  # both packages have one of this name, and of the next
+        ("AdaBelief", "torch_optimizer"),
+        ("Lion", "pytorch_optimizer"),
+        ("AdEMAMix", "sequifier_hpo"),  # the maintained package has one of this name
     ],
 )
-def test_names_are_looked_up_in_torch_then_the_package_and_ademamix_is_ours(
+def test_names_are_looked_up_in_torch_then_the_packages_and_ademamix_is_ours(
     name: str, package: str
 ) -> None:
     built = type(build_optimizer({"name": name}, parameters(), 0.1))
@@ -75,11 +83,104 @@ def test_names_are_looked_up_in_torch_then_the_package_and_ademamix_is_ours(
     assert (path is None) if package == "sequifier_hpo" else (f"/{package}/" in str(path))
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optim, "_torch_optimizer", lambda: None)
+@pytest.mark.parametrize(("name", "package"), [("Lamb", "torch_"), ("Lion", "pytorch_")])
+def test_without_the_package_it_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    monkeypatch.setattr(optim, "_imported", lambda _: None)
+    message = f'in the package {package}optimizer, which is not installed.*pip install "sequifier'
 
-    with pytest.raises(InputError, match=r'pip install "sequifier-hpo\[optimizers\]"'):
-        build_optimizer({"name": "Lamb"}, parameters(), 0.1)
+    with pytest.raises(InputError, match=re.compile(message, re.DOTALL)):
+        build_optimizer({"name": name}, parameters(), 0.1)
+
+
+def test_every_optimizer_of_the_maintained_package_is_usable_or_says_why_not() -> None:
+    package = importlib.import_module("pytorch_optimizer.optimizer")
+    all_names = {name for name in package.__all__ if inspect.isclass(getattr(package, name))}
+
+    assert all_names <= {*USABLE, *UNUSABLE["optimizer"]}
+
+
+def test_no_two_optimizers_share_a_name_but_for_its_capitals() -> None:
+    assert len({name.lower() for name in USABLE}) == len(USABLE)
+    assert not COLLECTIONS["torch_optimizer"] & COLLECTIONS["pytorch_optimizer"]
+
+
+@pytest.mark.parametrize("name", USABLE)
+@pytest.mark.filterwarnings(FROM_SEQUIFIERS_PACKAGE)
+def test_every_usable_optimizer_goes_on_from_a_file_bit_for_bit(name: str) -> None:
+    whole, stopped, continued = (Trained(name) for _ in range(3))
+    file = io.BytesIO()
+    whole.steps(range(6))
+    stopped.steps(range(3))
+    torch.save([stopped.model.state_dict(), stopped.optimizer.state_dict()], file)
+    file.seek(0)
+
+    weights, state = torch.load(file, weights_only=True)
+    continued.model.load_state_dict(weights)
+    load_optimizer_state(continued.optimizer, state)
+    continued.steps(range(3, 6))
+
+    assert all(torch.isfinite(p).all() for p in whole.model.parameters())
+    assert whole.weights() != Trained(name).weights()
+    assert continued.content() == whole.content()
+
+
+@pytest.mark.parametrize("name", USABLE)
+@pytest.mark.filterwarnings(FROM_SEQUIFIERS_PACKAGE)
+def test_no_usable_optimizer_draws_random_numbers(name: str) -> None:
+    # Processes that share a run draw other masks of dropout, and must make the same steps.
+    trained = Trained(name)
+    before = torch.get_rng_state()
+
+    trained.steps(range(4))
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", sorted(COLLECTIONS["pytorch_optimizer"]))
+def test_every_optimizer_of_the_maintained_package_follows_the_learning_rate(name: str) -> None:
+    steady, slowed = Trained(name), Trained(name)
+    for trained in (steady, slowed):
+        trained.steps(range(1))
+    slowed.optimizer.param_groups[0]["lr"] *= 0.5
+
+    for trained in (steady, slowed):
+        trained.steps(range(1, 4))
+
+    assert steady.weights() != slowed.weights()
+
+
+class Trained:
+    """A model with vectors, matrices and an embedding, and the steps it makes."""
+
+    def __init__(self, name: str) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(
+            nn.Embedding(7, 4), nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 1)
+        )
+        self.optimizer = build_optimizer({"name": name}, self.model.parameters(), 0.01)
+
+    def steps(self, numbers: range) -> None:
+        for number in numbers:
+            ids = torch.arange(number, number + 4) % 6  # one row never has a gradient
+            self.optimizer.zero_grad(set_to_none=True)
+            (self.model(ids).squeeze(1) - ids).square().mean().backward()
+            self.optimizer.step()
+
+    def weights(self) -> list[Any]:
+        return [parameter.tolist() for parameter in self.model.parameters()]
+
+    def content(self) -> str:
+        return repr(plain([self.model.state_dict(), self.optimizer.state_dict()]))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return (value.dtype, value.tolist()) if isinstance(value, torch.Tensor) else value
 
 
 @pytest.mark.parametrize("name", ["AdamW", "AdEMAMix", "SGD", "Yogi"])
@@ -113,6 +214,11 @@ def test_sound_recipes_go_together(name: str, scheduler: dict[str, Any]) -> None
         ({"name": "Optimizer"}, "Optimizer cannot be used here"),
         ({"name": "Lookahead"}, "Lookahead cannot be used here"),
         ({"name": "Adahessian"}, "Adahessian cannot be used here"),
+        ({"name": "ScheduleFreeAdamW"}, "it is evaluated with other weights than it trains"),
+        ({"name": "Lionn"}, "no optimizer `Lionn`; did you mean `Lion`?"),
+        ({"name": "Lion", "weight_decy": 1}, "did you mean `weight_decay`?"),
+        ({"name": "Lion", "kwargs": 1}, "Lion has no argument `kwargs`"),
+        ({"name": "Lion", "betas": [0.9, 2.0]}, "Lion cannot be built"),
     ],
 )
 def test_a_wrong_optimizer_is_explained(recipe: dict[str, Any], message: str) -> None:
