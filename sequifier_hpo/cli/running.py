@@ -51,7 +51,7 @@ def run_search(prepared: PreparedSearch, *, retry_failed: bool, as_json: bool) -
         print(json.dumps(_summary(prepared, after), indent=2))
     else:
         _show_result(prepared, runs, after, baselines)
-    return _exit_code(prepared, end, after)
+    return exit_code(source_of(prepared).options, end, after)
 
 
 def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEnd:
@@ -152,17 +152,24 @@ def next_commands(options: str, run_file: Path, after: Progress, num_distinct: i
     if after.num_complete > 1:
         lines.append(f"sequifier-hpo best {options} --verify 3    # does the winner still win?")
     # A search that was stopped says itself how to go on.
-    is_finished = after.num_complete + after.num_failed >= after.num_runs
-    if is_finished and after.num_runs < num_distinct:
+    if after.is_over and after.num_runs < num_distinct:
         lines.append(f"{again}    # go on, with a larger n_samples for example")
     return lines
 
 
-def _exit_code(prepared: PreparedSearch, end: SearchEnd, after: Progress) -> int:
-    if end.stopped_by is not None:
+def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
+    """The exit code of a search, which is explained on standard error if it is not 0.
+
+    Args:
+        options: The options that lead to its study.
+        end: How this command's part of it ended.
+        after: How far the study has come.
+    """
+    # A stop that came when the last result was stored has stopped nothing.
+    if end.stopped_by is not None and not after.is_over:
         _say(
             f"stopped by {end.stopped_by.name}; go on with\n"
-            f"  sequifier-hpo hyperparameter-search {source_of(prepared).options}"
+            f"  sequifier-hpo hyperparameter-search {options}"
         )
         return 128 + end.stopped_by
     if end.gave_up_after:

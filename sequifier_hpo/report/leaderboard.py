@@ -34,6 +34,11 @@ class Progress:
     num_duplicates: int
     best: Run | None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every run has ended, well or not."""
+        return self.num_complete + self.num_failed >= self.num_runs
+
 
 def progress(runs: Sequence[Run], num_runs: int) -> Progress:
     """Count the runs of a study; duplicates of grid cells are counted apart."""

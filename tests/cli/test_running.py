@@ -1,10 +1,12 @@
 """What the end of a search says."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.cli.running import next_commands, why_it_gave_up
+from sequifier_hpo.cli.running import exit_code, next_commands, why_it_gave_up
+from sequifier_hpo.coordinator.loop import SearchEnd
 from sequifier_hpo.report.leaderboard import Progress
 
 
@@ -41,3 +43,14 @@ def test_the_most_frequent_of_several_reasons_is_told() -> None:
 
     assert "3 runs in a row failed, 2 of them with: diverged in epoch 3" in text
     assert "--retry-failed" in text
+
+
+@pytest.mark.parametrize(("num_complete", "expected"), [(7, 130), (8, 0)])
+def test_a_stop_after_the_last_result_has_stopped_nothing(
+    num_complete: int, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    after = Progress(8, num_complete, 0, 0, 8 - num_complete, 0, None)
+    end = SearchEnd(stopped_by=signal.SIGINT, gave_up_after=())
+
+    assert exit_code("--config-path s.yaml", end, after) == expected
+    assert ("go on with" in capsys.readouterr().err) == (expected != 0)
