@@ -137,13 +137,15 @@ def test_data_that_is_damaged_while_a_search_runs_fails_the_runs_that_need_it(
     shutil.copy(project.root / "data/seattle-weather-split0.parquet", data)
     file = project.write_search(
         "damaged",
-        training__epochs=[EPOCHS],
+        training__epochs=[5 * EPOCHS],
         training__batch_size=[64],
         model__attention_type=["mha"],
         training_data_path="data/fragile.parquet",
     )
     process = start_file(project, file, "--workers", "1")
-    wait_for_training(project, "damaged", process)
+    # The start of a trial is told before it looks at its data once more.
+    log = project.root / "logs/sequifier-damaged-run-0-metrics.jsonl"
+    wait_for(lambda: log.exists() and '"epoch"' in log.read_text(), process)
 
     data.write_bytes(b"not what it was")
     _, stderr = process.communicate(timeout=120)
