@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo import __version__
+from sequifier_hpo.atomic import MAKE_ROOM
 from sequifier_hpo.cli.best import best
 from sequifier_hpo.cli.dashboard import dashboard
 from sequifier_hpo.cli.doctor import doctor
@@ -24,7 +25,7 @@ from sequifier_hpo.cli.train import train
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 
 _FIX_OF_FAULT = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, then run the same command again"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), MAKE_ROOM),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that it can be written to"),
     **dict.fromkeys(
         (errno.EMFILE, errno.ENFILE), "allow more open files, as with `ulimit -n 1024`"
