@@ -6,7 +6,14 @@ from pydantic import Field, TypeAdapter
 
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+from sequifier_hpo.records import (
+    Baseline,
+    BatchReport,
+    Counted,
+    EpochReport,
+    RunIdentity,
+    TrainingResult,
+)
 
 
 class RunTrial(FrozenModel):
@@ -21,6 +28,12 @@ class RunTrial(FrozenModel):
     """Where the run's `train.yaml` is written before the first step; None = it exists already."""
     resume: bool
     """Whether to continue from the run's newest checkpoint."""
+    identity: RunIdentity | None = None
+    """What the run is; a checkpoint is continued only by the run it belongs to."""
+    counted: Counted = Counted()
+    """Which positions the validation loss counts."""
+    wants_baselines: bool = False
+    """Whether the losses of the trivial predictors are to be computed before training."""
     notes: list[str] = Field(default=[])
     """Lines for the head of the run's log: adjustments, retries."""
 
@@ -62,6 +75,14 @@ class EpochDone(FrozenModel):
     report: EpochReport
 
 
+class BaselinesFound(FrozenModel):
+    """From a trial: the losses of the trivial predictors on its validation events."""
+
+    kind: Literal["baselines_found"] = "baselines_found"
+    trial_number: int
+    baselines: list[Baseline]
+
+
 class TrialEnded(FrozenModel):
     """From a worker: the one outcome of an attempt."""
 
@@ -71,7 +92,7 @@ class TrialEnded(FrozenModel):
 
 
 ToWorker = RunTrial | StopTrials
-FromWorker = WorkerReady | TrialStarted | BatchDone | EpochDone | TrialEnded
+FromWorker = WorkerReady | TrialStarted | BatchDone | EpochDone | BaselinesFound | TrialEnded
 
 _TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="kind")])
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(

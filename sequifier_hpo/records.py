@@ -12,6 +12,60 @@ from pydantic import Field
 from sequifier_hpo.config.schema import FrozenModel
 
 
+class Counted(FrozenModel):
+    """Which positions of a window the validation loss counts."""
+
+    last_positions: int | None = None
+    """That many at the end of every window, whatever comes before; None = all."""
+    padding_is_stored: bool = False
+    """Whether the windows say themselves how many of their items are padding."""
+
+
+class SplitDigest(FrozenModel):
+    """What a stored split holds, independent of its format and of where it lies."""
+
+    num_windows: int
+    window_length: int
+    """L: windows hold L + 1 items."""
+    columns: dict[str, str]
+    """Column -> SHA-256 of its values in window order and of what decides their meaning."""
+    padding: str = ""
+    """SHA-256 of the number of padding items of every window; "" = the windows do not say."""
+
+
+class DataDigest(FrozenModel):
+    """What a run, or all runs of a study, are trained and judged on."""
+
+    training: SplitDigest
+    validation: SplitDigest
+
+
+class RunIdentity(FrozenModel):
+    """What a run is, for those who would continue or overwrite it."""
+
+    study_id: str | None
+    """Unique id of the study that the run belongs to; None = it is trained alone."""
+    key: str
+    """Digest of the train config as it was asked, and of the data."""
+    data: DataDigest
+    """Of the columns that the run reads."""
+
+
+class Baseline(FrozenModel):
+    """The validation loss of a trivial predictor."""
+
+    name: str
+    loss: float
+
+
+class BatchPlan(FrozenModel):
+    """What an out-of-memory retry has come down to."""
+
+    batch_size: int
+    accumulation_steps: int
+    oom_retries: int
+
+
 class OutcomeKind(StrEnum):
     """How an attempt at a run ended."""
 
@@ -32,6 +86,8 @@ class EpochReport(FrozenModel):
     """Token-weighted mean over the epoch's batches, before `loss_weights` are learned from."""
     validation_loss: float
     """Weighted sum over targets of the token-weighted mean over the whole validation split."""
+    validation_loss_all_positions: float | None = None
+    """The same over all of the run's own positions; None = those are the ones that count."""
     validation_loss_by_target: dict[str, float]
     """The unweighted mean of each target."""
     learning_rate: float
@@ -63,6 +119,8 @@ class TrainingResult(FrozenModel):
     """Why, for every kind but completed."""
     best_epoch: int | None = None
     best_validation_loss: float | None = None
+    best_validation_loss_all_positions: float | None = None
+    """Of the best epoch."""
     last_epoch: int = 0
     last_validation_loss: float | None = None
     batch_size: int
