@@ -42,18 +42,13 @@ class Piece:
 
 def pieces_in_memory(windows: Windows, columns: Sequence[EncodedColumn]) -> Iterator[Piece]:
     """Windows that are not stored yet."""
-    length = windows.seq_length + 1
+    offsets = np.arange(windows.seq_length + 1)
     for begin, end in _steps(len(windows), windows.seq_length):
-        first_rows, lower_rows = windows.first_rows[begin:end], windows.lower_rows[begin:end]
-
+        places = windows.first_rows[begin:end, None], windows.lower_rows[begin:end, None], offsets
         yield Piece(
-            {c.name: partial(_gather, c.values, first_rows, lower_rows, length) for c in columns},
+            {c.name: partial(gather_items, c.values, *places) for c in columns},
             windows.start_positions[begin:end],
         )
-
-
-def _gather(values: Values, first_rows: Values, lower_rows: Values, length: int) -> Values:
-    return np.stack([gather_items(values, first_rows, lower_rows, i) for i in range(length)], 1)
 
 
 def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Iterator[Piece]:
@@ -89,7 +84,9 @@ def _scan(path: Path, read_format: str, items: list[str]) -> pl.LazyFrame:
     else:
         table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     return table.select(
-        pl.col("inputCol").cast(pl.String), pl.col("startItemPosition", *items).cast(pl.Float64)
+        pl.col("inputCol").cast(pl.String),
+        pl.col("startItemPosition").cast(pl.Float64).fill_null(0).fill_nan(0),
+        pl.col(items).cast(pl.Float64),
     )
 
 

@@ -52,7 +52,7 @@ def digest_pieces(
     window_length: int,
     kinds: Mapping[str, ColumnKind],
 ) -> SplitValues:
-    """Digest some columns in one pass, in memory that does not grow with the split.
+    """Digest some columns in one pass; two pieces are in memory at a time.
 
     Args:
         pieces: The windows of the split, in their order.

@@ -239,6 +239,25 @@ def test_a_split_as_preprocess_writes_it_has_the_digest_of_its_parquet_form(
 
 
 @pytest.mark.parametrize("read_format", ["csv", "parquet"])
+def test_a_window_without_a_position_counts_as_one_without_padding(
+    tmp_path: Path, read_format: str
+) -> None:
+    frame = pl.read_parquet(write_table(tmp_path / "a.parquet", windows_of()))
+
+    def padding(name: str, **changes: pl.Expr) -> str:
+        path = tmp_path / f"{name}.{read_format}"
+        changed = frame.with_columns(**changes)
+        changed.write_csv(path) if read_format == "csv" else changed.write_parquet(path)
+        return digest(path, read_format).training.padding
+
+    position = pl.col("startItemPosition")
+    absent = padding("absent", startItemPosition=pl.when(position < 0).then(position))
+    none = padding("none")
+
+    assert absent == none
+
+
+@pytest.mark.parametrize("read_format", ["csv", "parquet"])
 def test_windows_that_list_other_columns_further_on_are_refused(
     tmp_path: Path, read_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
