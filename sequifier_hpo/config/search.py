@@ -46,14 +46,14 @@ from sequifier_hpo.config.metadata import DataMetadata, read_metadata
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, did_you_mean, load
-from sequifier_hpo.config.train import (
+from sequifier_hpo.config.train import effective_columns
+from sequifier_hpo.config.train_fields import IdMaps
+from sequifier_hpo.config.train_rules import (
     PROCESS_FIELDS,
-    IdMaps,
     column_name_problem,
     criterion_findings,
     dimension_findings,
     dtype_findings,
-    effective_columns,
     process_findings,
     weight_findings,
 )

@@ -12,7 +12,7 @@ import polars as pl
 from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.preprocess import PreprocessConfig
-from sequifier_hpo.config.train import column_name_problem
+from sequifier_hpo.config.train_rules import column_name_problem
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, encode_column
 from sequifier_hpo.preprocessing.long_table import write_long_table
