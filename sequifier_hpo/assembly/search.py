@@ -196,7 +196,9 @@ def decode_claim(
     prepared: PreparedSearch, claim: Claim, run_number: int
 ) -> tuple[TrainConfig, list[str]]:
     """The configuration of a claim as it is trained now, and notes for its log."""
-    config, adjustments = decode(prepared.space, claim.cell, run_number, device=prepared.device)
+    space = prepared.space
+    point = space.point_at(claim.cell)
+    config, adjustments = decode(space, point, run_number, device=prepared.device)
     notes = [f"adjusted: {adjustment}" for adjustment in adjustments]
     if claim.oom_retries and claim.batch_size is not None:
         spec = config.training_spec

@@ -133,6 +133,7 @@ class OpenVerification:
     def _retraining(self, run: Run, seed: int) -> Retraining:
         space = self._prepared.space
         cell = space.cell_of(run.labels)
+        point = space.point_at(cell)
         # What an out-of-memory retry came down to is what the search has measured.
         came_down_to = {
             name: run.attributes[name]
@@ -143,8 +144,8 @@ class OpenVerification:
             run_number=run.number,
             cell=cell,
             seed=seed,
-            attributes={**trial_attributes(space, cell), **came_down_to},
-            note=retraining_note(space, cell, run.number, seed, self._places),
+            attributes={**trial_attributes(space, point), **came_down_to},
+            note=retraining_note(space, point, run.number, seed, self._places),
         )
 
     def _decode(self, claim: Claim) -> tuple[TrainConfig, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.report.leaderboard import shortened, value_of
-from sequifier_hpo.searchspace import Cell, SearchSpace, value_text, values_at
+from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
 
 _NOT_SHOWN = frozenset({"column_types", "categorical_columns", "real_columns"})
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
@@ -84,10 +84,10 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
     )
 
 
-def trial_note(space: SearchSpace, cell: Cell, run_number: int, places: Places) -> str:
+def trial_note(space: SearchSpace, point: Point, run_number: int, places: Places) -> str:
     """The configuration of a run, what was adjusted to make it valid, and where its files are."""
     return _configuration_note(
-        space, cell, run_name(space.config.hp_search_name, run_number), places
+        space, point, run_name(space.config.hp_search_name, run_number), places
     )
 
 
@@ -110,16 +110,16 @@ def verification_note(search_name: str, places: Places) -> str:
 
 
 def retraining_note(
-    space: SearchSpace, cell: Cell, run_number: int, seed: int, places: Places
+    space: SearchSpace, point: Point, run_number: int, seed: int, places: Places
 ) -> str:
     """The same as of a run, for one that is trained again with another seed."""
     name = retraining_name(space.config.hp_search_name, run_number, seed)
-    return _configuration_note(space, cell, name, places)
+    return _configuration_note(space, point, name, places)
 
 
-def _configuration_note(space: SearchSpace, cell: Cell, name: str, places: Places) -> str:
-    values, adjustments = values_at(space, cell)
-    varying = {field for p in space.parameters for field in p.choices[0].values}
+def _configuration_note(space: SearchSpace, point: Point, name: str, places: Places) -> str:
+    values, adjustments = values_of(space, point)
+    varying = {field for p in space.parameters for field in p.fields}
     chosen = {field: value for field, value in values.items() if field in varying}
     fixed = {field: value for field, value in values.items() if field not in varying}
     lines = [f"# {_code(name)}", "", *_table(("field", "value"), _field_rows(chosen)), ""]
@@ -133,17 +133,17 @@ def _configuration_note(space: SearchSpace, cell: Cell, name: str, places: Place
     return "\n".join([*lines, ""])
 
 
-def trial_attributes(space: SearchSpace, cell: Cell) -> dict[str, Any]:
+def trial_attributes(space: SearchSpace, point: Point) -> dict[str, Any]:
     """Readable values of linked rows and of fixed fields, for the columns of a table.
 
     All other values are parameters, and stand in the table as such.
     """
     attributes = _flat(space.constants)
-    for parameter, index in zip(space.parameters, cell, strict=True):
-        values = parameter.choices[index].values
-        if len(values) > 1:  # a linked group: its label may be shortened
-            attributes.update(_flat(values))
-    _, adjustments = values_at(space, cell)
+    values = space.point_values(point)
+    for parameter in space.parameters:
+        if parameter.is_linked:  # its label may be shortened
+            attributes.update(_flat({field: values[field] for field in parameter.fields}))
+    _, adjustments = values_of(space, point)
     if adjustments:
         text = "; ".join(str(adjustment) for adjustment in adjustments)
         attributes["adjustments"] = shortened(text, _MAX_ATTRIBUTE)

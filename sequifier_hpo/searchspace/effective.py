@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from sequifier_hpo.config.description import SELECTION, WEIGHTS
+from sequifier_hpo.searchspace.canonical import canonical
+from sequifier_hpo.searchspace.meaning import INTERACTIONS, meaning
 from sequifier_hpo.searchspace.parameters import Cell, SearchSpace
 from sequifier_hpo.searchspace.permutation import Permutation
-from sequifier_hpo.searchspace.resolve import INTERACTIONS, identity, resolve
+from sequifier_hpo.searchspace.resolve import resolve
+
+_WIDTHS = "feature_embedding_dims"
 
 
 @dataclass(frozen=True)
@@ -89,27 +94,28 @@ class EffectiveSpace:
 
 
 def _components(space: SearchSpace) -> Iterator[_Component]:
+    influencing = space.description.influencing(WEIGHTS, SELECTION)
     for positions in _connected(space):
-        fields = {
-            field
-            for position in positions
-            for field in space.parameters[position].choices[0].values
-        }
+        touched = {field for position in positions for field in space.parameters[position].fields}
+        # What a parameter decides may show in a field that has a single candidate.
+        for interaction in _interactions(space):
+            if touched & interaction:
+                touched |= interaction
+        fields = [field for field in influencing if field in touched]
         classes: dict[str, list[Cell]] = {}
         base = [0] * len(space.parameters)
         for sub_cell in product(*(range(space.sizes[position]) for position in positions)):
             for position, index in zip(positions, sub_cell, strict=True):
                 base[position] = index
             resolved, _ = resolve(space.values(tuple(base)), space.column_order)
-            classes.setdefault(identity(resolved, fields), []).append(sub_cell)
+            classes.setdefault(canonical(meaning(resolved, fields)), []).append(sub_cell)
         yield _Component(positions, tuple(tuple(members) for members in classes.values()))
 
 
 def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
     """Positions of parameters, grouped by the interactions that tie their fields together."""
     groups = [
-        ({position}, set(parameter.choices[0].values))
-        for position, parameter in enumerate(space.parameters)
+        ({position}, set(parameter.fields)) for position, parameter in enumerate(space.parameters)
     ]
     for interaction in _interactions(space):
         touched = [group for group in groups if group[1] & interaction]
@@ -126,6 +132,7 @@ def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
 
 def _interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
     yield from INTERACTIONS
-    if space.config.model_hyperparameter_sampling.feature_embedding_dims is not None:
+    lists = (parameter.choices for parameter in (*space.parameters, *space.fixed))
+    if any(choice.values.get(_WIDTHS) for choices in lists for choice in choices):
         # Only a written map can equal what is shared out for an input set.
-        yield frozenset({"feature_embedding_dims", "input_columns"})
+        yield frozenset({_WIDTHS, "input_columns"})

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sequifier_hpo.searchspace.parameters import SearchSpace
-from sequifier_hpo.searchspace.resolve import canonical
+from sequifier_hpo.searchspace.canonical import canonical
 
 # What may change between two starts of the same study: where things are, how many runs, how fast.
 _NOT_IDENTITY = frozenset(

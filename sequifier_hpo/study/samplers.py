@@ -47,7 +47,7 @@ class RankSampler(BaseSampler):
         Raises:
             IndexError: If there is no such rank.
         """
-        return dict(self._space.labels(self._effective.representative(rank)))
+        return dict(self._space.labels_at(self._effective.representative(rank)))
 
     def reseed_rng(self) -> None:
         """Do nothing: there is no generator."""

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from sequifier_hpo.records import RunState
-from sequifier_hpo.searchspace import Cell, EffectiveSpace, SearchSpace
+from sequifier_hpo.searchspace import Cell, EffectiveSpace, Point, SearchSpace
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.locks import Owner
@@ -34,12 +34,12 @@ class SearchPlan:
     strategy: str
     num_runs: int
     """Distinct runs in all: ranks 0 ... num_runs-1."""
-    describe: Callable[[Cell], Mapping[str, Any]]
-    """User attributes that describe a cell's configuration."""
+    describe: Callable[[Point], Mapping[str, Any]]
+    """User attributes that describe a point's configuration."""
     note: str = ""
     """Markdown that says what the study is; "" = none."""
-    trial_note: Callable[[Cell, int], str] | None = None
-    """(cell, run number) -> Markdown that describes the run; None = no notes."""
+    trial_note: Callable[[Point, int], str] | None = None
+    """(point, run number) -> Markdown that describes the run; None = no notes."""
 
 
 class SearchStudy(TrialStudy):
@@ -99,11 +99,15 @@ class SearchStudy(TrialStudy):
 
     def _task(self, rank: int) -> Task:
         cell = self._cell(rank)
-        return Task(self._proposals.propose(rank), self._plan.describe(cell), self._note(cell))
+        return Task(
+            self._proposals.propose(rank),
+            self._plan.describe(self._plan.space.point_at(cell)),
+            self._note(cell),
+        )
 
     def _note(self, cell: Cell) -> Callable[[int], str] | None:
         write = self._plan.trial_note
-        return None if write is None else partial(write, cell)
+        return None if write is None else partial(write, self._plan.space.point_at(cell))
 
     def _title(self, rank: int, run_number: int) -> str:  # noqa: ARG002 - runs have a number
         return f"run {run_number}"
@@ -139,8 +143,11 @@ class SearchStudy(TrialStudy):
             NewTrial(
                 state=TrialState.COMPLETE,
                 value=original.value,
-                params=self._plan.space.labels(cell),
-                user_attrs={**self._plan.describe(cell), DUPLICATE_OF: run},
+                params=self._plan.space.labels_at(cell),
+                user_attrs={
+                    **self._plan.describe(self._plan.space.point_at(cell)),
+                    DUPLICATE_OF: run,
+                },
                 system_attrs={RANK: rank},
             )
             for cell in cells

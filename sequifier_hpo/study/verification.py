@@ -128,7 +128,7 @@ class VerificationStudy(TrialStudy):
         retraining = self._wanted[rank]
         about = {"verified_run": retraining.run_number, "seed": retraining.seed}
         return Task(
-            params=self._space.labels(retraining.cell),
+            params=self._space.labels_at(retraining.cell),
             attributes={**retraining.attributes, **about},
             note=lambda _: retraining.note,
         )

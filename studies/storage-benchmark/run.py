@@ -142,7 +142,7 @@ def run(study: SearchStudy, space: SearchSpace, num_trials: int, folder: Path) -
         for epoch in range(1, NUM_REPORTS + 1):
             watch.time("report", study.report, claim, epoch, loss / epoch, {})
         attributes = {"run": f"stub-run-{i}", "best_epoch": 3, "seconds": 1.5, "oom_retries": 0}
-        config, _ = decode(space, claim.cell, claim.run_number, device="cpu")
+        config, _ = decode(space, space.point_at(claim.cell), claim.run_number, device="cpu")
         active = ActiveRun(claim, config, [], train_losses=dict.fromkeys(range(1, 4), 1.0))
         kept = watch.time("artifacts", keep, active)
         watch.time("complete", study.complete, claim, loss / 3, attributes, kept)

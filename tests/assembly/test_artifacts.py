@@ -28,7 +28,7 @@ CLAIM = Claim(
 @pytest.fixture
 def run(write_search: WriteSearch) -> ActiveRun:
     space = compile_space(load_search(write_search()).config)
-    config, _ = decode(space, CLAIM.cell, CLAIM.run_number, device="cpu")
+    config, _ = decode(space, space.point_at(CLAIM.cell), CLAIM.run_number, device="cpu")
     Path("run.yaml").write_text("model_name: shop-run-5\n")
     return ActiveRun(CLAIM, config, notes=[], train_losses={1: 0.5})
 

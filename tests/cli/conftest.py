@@ -92,7 +92,9 @@ class Study:
             run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
             run_file.parent.mkdir(exist_ok=True)
             run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
-            train_config, _ = decode(self._space, claim.cell, claim.run_number, device="cpu")
+            train_config, _ = decode(
+                self._space, self._space.point_at(claim.cell), claim.run_number, device="cpu"
+            )
             active = ActiveRun(claim, train_config, notes=[], train_losses={1: loss})
             kept = keep_artifacts(
                 self._artifacts, "shop", active, run_file, self.study.losses(claim)

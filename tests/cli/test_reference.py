@@ -39,7 +39,7 @@ def test_what_the_page_of_the_train_file_leaves_to_the_metadata_may_be_left_out(
     write_search: WriteSearch, project: Path
 ) -> None:
     space = compile_space(load_search(write_search()).config)
-    complete, _ = decode(space, (0,) * len(space.parameters), 0, device="cpu")
+    complete, _ = decode(space, space.point_at((0,) * len(space.parameters)), 0, device="cpu")
     fields = complete.model_dump()
     file = project / "train.yaml"
     file.write_text(dump_yaml({key: fields[key] for key in fields if key not in FROM_METADATA}))

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import RunState
-from sequifier_hpo.searchspace import EffectiveSpace, compile_space
+from sequifier_hpo.searchspace import EffectiveSpace, Point, compile_space
 from sequifier_hpo.study import (
     Lease,
     LeaseLostError,
@@ -378,8 +378,12 @@ def stored_trials(opener: Opener) -> list[optuna.trial.FrozenTrial]:
     return list(rdb.get_all_trials(rdb.get_study_id_from_name("shop")))
 
 
+def noted_at(point: Point, run: int) -> str:
+    return f"run {run} at {point.text}"
+
+
 def noted(plan: SearchPlan) -> SearchPlan:
-    return replace(plan, note="what it is", trial_note=lambda cell, run: f"run {run} at {cell}")
+    return replace(plan, note="what it is", trial_note=noted_at)
 
 
 def test_every_trial_has_its_note_from_its_claim_on_whoever_runs_it(
@@ -392,13 +396,16 @@ def test_every_trial_has_its_note_from_its_claim_on_whoever_runs_it(
 
     for claim in claims:
         assert claim is not None
-        assert note_of(attrs, claim.trial_id)["body"] == f"run {claim.run_number} at {claim.cell}"
+        assert note_of(attrs, claim.trial_id)["body"] == noted_at(
+            plan.space.point_at(claim.cell), claim.run_number
+        )
 
 
 def test_a_continued_run_keeps_its_name_in_the_note(
     write_search: WriteSearch, opener: Opener
 ) -> None:
-    study = opener.study(noted(plan_of(write_search)))
+    plan = noted(plan_of(write_search))
+    study = opener.study(plan)
     first = study.claim()
     assert first is not None
     study.fail(first, "interrupted", {})
@@ -407,7 +414,7 @@ def test_a_continued_run_keeps_its_name_in_the_note(
 
     assert again is not None
     body = note_of(system_attrs(opener), again.trial_id)["body"]
-    assert body == f"run {first.run_number} at {first.cell}"
+    assert body == noted_at(plan.space.point_at(first.cell), first.run_number)
 
 
 def test_duplicates_of_a_run_have_notes_too(write_search: WriteSearch, opener: Opener) -> None:
