@@ -4,6 +4,7 @@ from sequifier_hpo.searchspace.compile import compile_space
 from sequifier_hpo.searchspace.decode import decode, values_of
 from sequifier_hpo.searchspace.effective import EffectiveSpace
 from sequifier_hpo.searchspace.fingerprint import describe_space, differences, fingerprint
+from sequifier_hpo.searchspace.key import Keyer, data_read, run_key, weights_fields, weights_values
 from sequifier_hpo.searchspace.labels import value_text
 from sequifier_hpo.searchspace.overview import (
     AdjustedCells,
@@ -24,6 +25,7 @@ __all__ = [
     "Cell",
     "Choice",
     "EffectiveSpace",
+    "Keyer",
     "Parameter",
     "Permutation",
     "Point",
@@ -32,12 +34,16 @@ __all__ = [
     "SpaceSizes",
     "adjusted_cells",
     "compile_space",
+    "data_read",
     "decode",
     "describe_space",
     "differences",
     "fingerprint",
     "measure",
+    "run_key",
     "same_runs",
     "value_text",
     "values_of",
+    "weights_fields",
+    "weights_values",
 ]
