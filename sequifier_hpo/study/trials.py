@@ -314,8 +314,9 @@ class TrialStudy(ABC):
                 stored = {SPACE: description, _FINGERPRINT: fingerprint(description)}
                 with self._storage.writing() as connection:
                     transactions.set_study_system_attrs(connection, study._study_id, stored)
-        if stored[_FINGERPRINT] != fingerprint(description):
-            raise SpaceChangedError(name, differences(stored.get(SPACE, {}), description))
+        changed = differences(stored.get(SPACE, {}), description)
+        if stored[_FINGERPRINT] != fingerprint(description) and changed:
+            raise SpaceChangedError(name, changed)
         return study._study_id
 
     # What others did
