@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
+from sequifier_hpo.config.model_fields import ModelSpec
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import load
-from sequifier_hpo.config.train_fields import ModelSpec, TrainConfig, TrainingSpec
+from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
 from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, parse_path, read_yaml
 from sequifier_hpo.errors import ConfigError

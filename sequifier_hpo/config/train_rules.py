@@ -23,7 +23,6 @@ REAL_CRITERIA = (
 )
 
 _BACKENDS = ("nccl", "gloo")
-PROCESS_FIELDS = ("distributed", "world_size", "device", "backend")
 _TRAINED_DTYPES = ("float32", "bfloat16", "float64")
 
 # Names that torch's module containers refuse as keys, because they are attributes of their own.
@@ -75,16 +74,6 @@ def column_name_problem(column: str) -> str | None:
     return None
 
 
-@check("target_columns", "target_column_types")
-def _target_types_match_targets(config: TrainConfig) -> Iterator[Finding]:
-    if list(config.target_column_types) != config.target_columns:
-        yield Finding(
-            ("target_column_types",),
-            f"lists {list(config.target_column_types)}, but the targets are {config.target_columns}",
-            "exactly the columns of `target_columns`, in the same order",
-        )
-
-
 @check("target_columns", "target_column_types", "n_classes")
 def _categorical_columns_have_classes(config: TrainConfig) -> Iterator[Finding]:
     for column, kind in config.target_column_types.items():
@@ -99,14 +88,7 @@ def _categorical_columns_have_classes(config: TrainConfig) -> Iterator[Finding]:
             yield Finding(("n_classes",), f"no entry for the categorical input `{column}`")
 
 
-@check("training_spec.criterion", "target_columns", "target_column_types")
-def _criteria_fit_targets(config: TrainConfig) -> Iterator[Finding]:
-    yield from criterion_findings(
-        config.training_spec.criterion, config.target_column_types, ("training_spec", "criterion")
-    )
-
-
-def criterion_findings(
+def _criterion_findings(
     criterion: Mapping[str, str], target_types: Mapping[str, str], loc: tuple[str, ...]
 ) -> Iterator[Finding]:
     """Check one loss per target, each fit for its kind."""
@@ -126,14 +108,7 @@ def criterion_findings(
             yield Finding((*loc, column), problem, ", ".join(allowed), did_you_mean(name, allowed))
 
 
-@check("training_spec", "n_classes", "target_column_types")
-def _weights_fit_targets(config: TrainConfig) -> Iterator[Finding]:
-    yield from weight_findings(
-        config.training_spec, config.target_column_types, config.n_classes, ("training_spec",)
-    )
-
-
-def weight_findings(
+def _weight_findings(
     spec: Any, target_types: Mapping[str, str], n_classes: Mapping[str, int], loc: tuple[str, ...]
 ) -> Iterator[Finding]:
     """Check class_weights, loss_weights and class_share_log_columns against the targets."""
@@ -303,13 +278,7 @@ def _total_steps_match_epochs(config: TrainConfig) -> Iterator[Finding]:
         )
 
 
-@check(*(f"training_spec.{field}" for field in PROCESS_FIELDS))
-def _processes_can_be_had(config: TrainConfig) -> Iterator[Finding]:
-    spec = config.training_spec
-    yield from process_findings(spec, "training_spec")
-
-
-def process_findings(spec: Any, section: str) -> Iterator[Finding]:
+def _process_findings(spec: Any, section: str) -> Iterator[Finding]:
     """Refuse runs whose processes have no device each, or cannot talk to each other."""
     if spec.world_size == 1:
         return
@@ -334,12 +303,9 @@ def process_findings(spec: Any, section: str) -> Iterator[Finding]:
         )
 
 
-@check("training_spec.layer_type_dtypes")
-def _dtypes_can_be_trained(config: TrainConfig) -> Iterator[Finding]:
-    yield from dtype_findings(config.training_spec.layer_type_dtypes, "training_spec")
-
-
-def dtype_findings(dtypes: Mapping[LayerType, DtypeName] | None, section: str) -> Iterator[Finding]:
+def _dtype_findings(
+    dtypes: Mapping[LayerType, DtypeName] | None, section: str
+) -> Iterator[Finding]:
     """Refuse number types in which torch cannot train these layers."""
     for layer, dtype in (dtypes or {}).items():
         if dtype not in _TRAINED_DTYPES:
@@ -350,18 +316,61 @@ def dtype_findings(dtypes: Mapping[LayerType, DtypeName] | None, section: str) -
             )
 
 
+def settings_rules(section: str) -> tuple[Check[Any], ...]:
+    """The rules of fields that have one value both in a run file and in a search file.
+
+    Args:
+        section: What the file calls its section on training.
+    """
+
+    @check("target_columns", "target_column_types")
+    def target_types_match_targets(config: Any) -> Iterator[Finding]:
+        if list(config.target_column_types) != config.target_columns:
+            yield Finding(
+                ("target_column_types",),
+                f"lists {list(config.target_column_types)}, but the targets are "
+                f"{config.target_columns}",
+                "exactly the columns of `target_columns`, in the same order",
+            )
+
+    @check(f"{section}.criterion", "target_column_types")
+    def criteria_fit_targets(config: Any) -> Iterator[Finding]:
+        criterion = getattr(config, section).criterion
+        if criterion is not None:
+            loc = (section, "criterion")
+            yield from _criterion_findings(criterion, config.target_column_types, loc)
+
+    @check(section, "n_classes", "target_column_types")
+    def weights_fit_targets(config: Any) -> Iterator[Finding]:
+        yield from _weight_findings(
+            getattr(config, section), config.target_column_types, config.n_classes or {}, (section,)
+        )
+
+    @check(*(f"{section}.{name}" for name in ("distributed", "world_size", "device", "backend")))
+    def processes_can_be_had(config: Any) -> Iterator[Finding]:
+        yield from _process_findings(getattr(config, section), section)
+
+    @check(f"{section}.layer_type_dtypes")
+    def dtypes_can_be_trained(config: Any) -> Iterator[Finding]:
+        yield from _dtype_findings(getattr(config, section).layer_type_dtypes, section)
+
+    return (
+        target_types_match_targets,
+        criteria_fit_targets,
+        weights_fit_targets,
+        processes_can_be_had,
+        dtypes_can_be_trained,
+    )
+
+
 TRAIN_CHECKS: tuple[Check[TrainConfig], ...] = (
     _columns_are_known,
     _columns_can_be_module_names,
-    _target_types_match_targets,
     _categorical_columns_have_classes,
-    _criteria_fit_targets,
-    _weights_fit_targets,
+    *settings_rules("training_spec"),
     _dimensions_fit,
     _feature_embedding_dims_fit,
     _prediction_fits_window,
     _recipes_can_be_built,
     _total_steps_match_epochs,
-    _processes_can_be_had,
-    _dtypes_can_be_trained,
 )

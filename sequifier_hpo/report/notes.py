@@ -11,7 +11,6 @@ from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.report.leaderboard import shortened, value_of
 from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
 
-_NOT_SHOWN = frozenset({"column_types", "categorical_columns", "real_columns"})
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
 _MAX_ATTRIBUTE = 100  # characters: the dashboard never breaks the line, and grows as wide
 
@@ -65,7 +64,7 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             "",
             "The values of a linked group go together: they are one parameter. Fixed:",
             "",
-            *_table(("field", "value"), _field_rows(space.constants)),
+            *_table(("field", "value"), _field_rows(_shown(space, space.constants))),
             "",
             "## Go on",
             "",
@@ -120,6 +119,7 @@ def retraining_note(
 def _configuration_note(space: SearchSpace, point: Point, name: str, places: Places) -> str:
     values, adjustments = values_of(space, point)
     varying = {field for p in space.parameters for field in p.fields}
+    values = _shown(space, values)
     chosen = {field: value for field, value in values.items() if field in varying}
     fixed = {field: value for field, value in values.items() if field not in varying}
     lines = [f"# {_code(name)}", "", *_table(("field", "value"), _field_rows(chosen)), ""]
@@ -138,11 +138,13 @@ def trial_attributes(space: SearchSpace, point: Point) -> dict[str, Any]:
 
     All other values are parameters, and stand in the table as such.
     """
-    attributes = _flat(space.constants)
-    values = space.point_values(point)
+    attributes = _flat(_shown(space, space.constants))
+    values = _shown(space, space.point_values(point))
     for parameter in space.parameters:
         if parameter.is_linked:  # its label may be shortened
-            attributes.update(_flat({field: values[field] for field in parameter.fields}))
+            attributes.update(
+                _flat({field: values[field] for field in parameter.fields if field in values})
+            )
     _, adjustments = values_of(space, point)
     if adjustments:
         text = "; ".join(str(adjustment) for adjustment in adjustments)
@@ -150,12 +152,20 @@ def trial_attributes(space: SearchSpace, point: Point) -> dict[str, Any]:
     return attributes
 
 
+def _shown(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Field values without null, and without what the metadata decide."""
+    fields = space.description.fields
+    return {
+        field: value
+        for field, value in values.items()
+        if value is not None and not fields[field].is_from_metadata
+    }
+
+
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Field values for a table: numbers stay numbers, the rest becomes text; null is left out."""
+    """Field values for a table: numbers stay numbers, the rest becomes text."""
     flat: dict[str, Any] = {}
     for field, value in values.items():
-        if field in _NOT_SHOWN or value is None:
-            continue
         if isinstance(value, list):
             flat[field] = ", ".join(map(str, value))
         elif isinstance(value, dict):
@@ -181,9 +191,8 @@ def _space_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
 
 def _field_rows(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for field, value in values.items():
-        if field not in _NOT_SHOWN and value is not None:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
-            yield _code(field), _code(shown)
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
+        yield _code(field), _code(shown)
 
 
 def _commands(option: str) -> Iterable[str]:

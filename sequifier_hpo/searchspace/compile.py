@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sequifier_hpo.config.description import Description, LinkedGroup, description_of
-from sequifier_hpo.config.search import SearchConfig
-from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.config.description import Description, LinkedGroup
+from sequifier_hpo.config.search import SearchFile
 from sequifier_hpo.searchspace.labels import label, row_text, value_text
 from sequifier_hpo.searchspace.parameters import Choice, Parameter, SearchSpace
 
 
-def compile_space(config: SearchConfig) -> SearchSpace:
+def compile_space(config: SearchFile) -> SearchSpace:
     """Turn the candidate lists into categorical parameters; linked groups become one each."""
-    description = description_of(TrainConfig)
+    description = config.description
     candidates = list(_candidates(config, description))
     return SearchSpace(
         config=config,
@@ -24,7 +23,7 @@ def compile_space(config: SearchConfig) -> SearchSpace:
     )
 
 
-def _candidates(config: SearchConfig, description: Description) -> Iterator[Parameter]:
+def _candidates(config: SearchFile, description: Description) -> Iterator[Parameter]:
     """Slowest to fastest varying, as Sequifier counts a grid: data, then training, then model."""
     for section in ("", *reversed(description.sections)):
         for searched in description.searched(section):
@@ -34,7 +33,7 @@ def _candidates(config: SearchConfig, description: Description) -> Iterator[Para
                 yield _independent(searched.name, description.in_search_file(config, searched.name))
 
 
-def _settings(config: SearchConfig, description: Description) -> dict[str, Any]:
+def _settings(config: SearchFile, description: Description) -> dict[str, Any]:
     """The trained fields that have one value in the search file."""
     values = {
         field.name: description.in_search_file(config, field.name)
@@ -56,7 +55,7 @@ def _independent(field: str, values: list[Any]) -> Parameter:
     return Parameter(field, tuple(choices))
 
 
-def _group(group: LinkedGroup, config: SearchConfig, description: Description) -> Parameter:
+def _group(group: LinkedGroup, config: SearchFile, description: Description) -> Parameter:
     fields = [description.fields[name] for name in group.fields]
     written = {name: description.in_search_file(config, name) for name in group.fields}
     num_rows = len(written[group.anchor])

@@ -29,7 +29,7 @@ def decode(
         "device": space.settings["device"] or device,
     }
     file = space.description.nested({**space.settings, **values, **of_this_run})
-    config = TrainConfig.model_validate(file)
+    config = space.config.run_file.model_validate(file)
     return assert_valid(config), adjustments
 
 

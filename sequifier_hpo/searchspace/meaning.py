@@ -48,11 +48,11 @@ def _widths(values: Values) -> Any:
     )
 
 
-def _n_classes(values: Values) -> list[tuple[str, int]]:
+def _n_classes(values: Values) -> list[list[Any]]:
     """Of the columns that are read as ids, in order: in that order their tables are drawn."""
     kinds = values["target_column_types"]
     ids = {*values["categorical_columns"], *(c for c in kinds if kinds[c] == "categorical")}
-    return [(column, number) for column, number in values["n_classes"].items() if column in ids]
+    return [[column, number] for column, number in values["n_classes"].items() if column in ids]
 
 
 def _loss_weights(values: Values) -> Any:

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from sequifier_hpo.config.description import Description
-from sequifier_hpo.config.search import SearchConfig
+from sequifier_hpo.config.search import SearchFile
 from sequifier_hpo.config.train import effective_columns
 from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.labels import row_text, value_text
@@ -64,7 +64,7 @@ class Parameter:
 class SearchSpace:
     """The product of all parameters, and everything that does not vary."""
 
-    config: SearchConfig
+    config: SearchFile
     description: Description
     """The fields of its run files."""
     parameters: tuple[Parameter, ...]

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from sequifier_hpo.atomic import MAKE_ROOM, StagedFiles, explaining, remove_unfinished
+from sequifier_hpo.config.description import WEIGHTS, description_of
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError
@@ -31,43 +32,10 @@ _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"
 # What may differ between the run that wrote a checkpoint and the run that continues it, because it
 # does not change a single weight at any step: where files are, what is logged and exported, and
 # when the run ends.
-_WITHOUT_INFLUENCE = frozenset(
-    [
-        "project_root",
-        "metadata_config_path",
-        "model_name",
-        "training_data_path",
-        "validation_data_path",
-        "read_format",
-        "inference_batch_size",
-        "id_maps",
-        "export_generative_model",
-        "export_embedding_model",
-        "export_onnx",
-        "export_pt",
-        "export_with_dropout",
-    ]
-)
-_TRAINING_WITHOUT_INFLUENCE = frozenset(
-    [
-        "device",
-        "device_max_concat_length",
-        "epochs",
-        "log_interval",
-        "class_share_log_columns",
-        "early_stopping_epochs",
-        "save_interval_epochs",
-        "continue_training",
-        "enforce_determinism",
-        "load_full_data_to_ram",
-        "max_ram_gb",
-        "num_workers",
-        "torch_compile",
-        "backend",
-        "distributed",
-        "world_size",
-    ]
-)
+# (Version 0.1.0 compared the types of all columns too.)
+_NO_WEIGHTS = [f for f in description_of(TrainConfig).fields.values() if f.influence is not WEIGHTS]
+_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if not f.section) - {"column_types"}
+_TRAINING_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if f.section == "training_spec")
 
 
 @dataclass(frozen=True)
