@@ -3,7 +3,12 @@
 from sequifier_hpo.searchspace.compile import compile_space
 from sequifier_hpo.searchspace.decode import decode, values_of
 from sequifier_hpo.searchspace.effective import EffectiveSpace
-from sequifier_hpo.searchspace.fingerprint import describe_space, differences, fingerprint
+from sequifier_hpo.searchspace.fingerprint import (
+    describe_space,
+    differences,
+    fingerprint,
+    point_of_labels,
+)
 from sequifier_hpo.searchspace.key import Keyer, data_read, run_key, weights_fields, weights_values
 from sequifier_hpo.searchspace.labels import value_text
 from sequifier_hpo.searchspace.overview import (
@@ -40,6 +45,7 @@ __all__ = [
     "differences",
     "fingerprint",
     "measure",
+    "point_of_labels",
     "run_key",
     "same_runs",
     "value_text",

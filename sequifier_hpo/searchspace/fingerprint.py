@@ -8,6 +8,7 @@ from sequifier_hpo.config.description import SELECTION, WEIGHTS, Description, de
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.parameters import SearchSpace
+from sequifier_hpo.searchspace.point import Point
 
 
 def describe_space(space: SearchSpace) -> dict[str, Any]:
@@ -33,6 +34,26 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
 def fingerprint(description: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical description; rows count, not only their number."""
     return hashlib.sha256(canonical(description).encode()).hexdigest()
+
+
+def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, str]) -> Point:
+    """The point of a trial of which only labels are stored, as version 0.1.0 did.
+
+    Args:
+        described: The space that the study was started with.
+        labels: Parameter -> label; only its leading index counts.
+
+    Raises:
+        KeyError: If there is no label for a parameter with several candidates.
+    """
+    description = description_of(TrainConfig)
+    values: dict[str, Any] = {}
+    for name, candidates in _comparable(described, description).items():
+        field = description.fields.get(name)
+        if field is None or field.is_searched:
+            index = 0 if len(candidates) == 1 else int(labels[name].partition(":")[0])
+            values[name] = candidates[index]
+    return Point(values)
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,7 @@ def test_a_point_holds_values_and_nothing_that_the_metadata_decide(
 
 
 @pytest.mark.usefixtures("project")
-@given(data=searches(), picks=st.lists(st.integers(0, 10**9), min_size=15, max_size=15))
+@given(data=searches(), picks=st.lists(st.integers(0, 10**9), min_size=20, max_size=20))
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

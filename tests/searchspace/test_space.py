@@ -21,6 +21,7 @@ from sequifier_hpo.searchspace import (
     describe_space,
     differences,
     fingerprint,
+    point_of_labels,
 )
 from tests.conftest import WriteSearch
 
@@ -341,6 +342,17 @@ def test_a_space_described_by_an_earlier_version_is_compared_in_what_still_count
 
     assert differences(stored, same) == []
     assert [line[:24] for line in differences(stored, other)] == ["~ training_schedule[0]: "]
+
+
+def test_a_trial_of_which_labels_are_stored_is_a_point_of_its_space(
+    write_search: WriteSearch,
+) -> None:
+    space = space_of(write_search)
+    stored = json.loads(json.dumps(described_by_0_1_0(space)))
+
+    points = [point_of_labels(stored, space.labels_at(cell)) for cell in all_cells(space)]
+
+    assert points == [space.point_at(cell) for cell in all_cells(space)]
 
 
 def test_a_new_column_in_the_data_does_not_change_the_space(
