@@ -5,7 +5,13 @@ from collections.abc import Callable
 import torch
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import (
+    BatchReport,
+    Counted,
+    EpochReport,
+    OutcomeKind,
+    TrainingResult,
+)
 from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, fingerprint_of
 from sequifier_hpo.training.compile_plan import (
     CompilePlan,
@@ -35,6 +41,9 @@ from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
 from sequifier_hpo.training.schedule import Schedule
 
+ALL_COUNT = Counted()
+"""Every position counts; padding is known by its zeros."""
+
 
 def train(
     config: TrainConfig,
@@ -45,6 +54,7 @@ def train(
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
     resume: bool,
+    counted: Counted = ALL_COUNT,
     team: Team | None = None,
 ) -> TrainingResult:
     """Train one model, export it, and say how it went.
@@ -62,6 +72,7 @@ def train(
         should_stop: Asked after every optimizer step, every validation batch, and before every
             epoch; if it says yes, the state is saved and the result is "interrupted".
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
+        counted: Which positions the validation loss is over, for which `data` were opened.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
 
@@ -80,7 +91,7 @@ def train(
     device = find_device(config.training_spec.device)
     with current_gpu(device):
         with fast_matrix_products(device):
-            training, ending = _ready(config, data, hooks, team, resume=resume)
+            training, ending = _ready(config, data, counted, hooks, team, resume=resume)
             ending = ending or training.run()
         return _result(config, training, ending, team)
 
@@ -98,6 +109,7 @@ def _say_nothing(_report: object) -> None:
 def _ready(
     config: TrainConfig,
     data: TrainingData,
+    counted: Counted,
     hooks: Hooks,
     team: Team,
     *,
@@ -111,7 +123,7 @@ def _ready(
         # One looks for all: what another process found might not be the same.
         found = team.from_first(store.newest(fingerprint, spec.epochs) if team.is_first else None)
         if found is not None:
-            apparatus = build_apparatus(config, data, hooks, team)
+            apparatus = build_apparatus(config, data, hooks, team, counted)
             training = Training(apparatus, store, fingerprint, hooks)
             if _restored(training, found, hooks):
                 if training.is_over:
@@ -120,7 +132,8 @@ def _ready(
     if team.is_first:
         store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.
-    return Training(build_apparatus(config, data, hooks, team), store, fingerprint, hooks), None
+    apparatus = build_apparatus(config, data, hooks, team, counted)
+    return Training(apparatus, store, fingerprint, hooks), None
 
 
 def _restored(training: Training, found: FoundCheckpoint, hooks: Hooks) -> bool:
@@ -138,7 +151,13 @@ def _restored(training: Training, found: FoundCheckpoint, hooks: Hooks) -> bool:
     return True
 
 
-def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team: Team) -> Apparatus:
+def build_apparatus(
+    config: TrainConfig,
+    data: TrainingData,
+    hooks: Hooks,
+    team: Team,
+    counted: Counted = ALL_COUNT,
+) -> Apparatus:
     """Seed, and build the model, its optimizer and what feeds and judges it.
 
     Raises:
@@ -175,6 +194,7 @@ def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team:
             batch_size=spec.batch_size,
             class_share_targets=spec.class_share_log_columns,
             team=team,
+            last_positions=counted.last_positions,
         ),
         device=device,
         team=team,
@@ -222,12 +242,15 @@ def _result(
             last_epoch=progress.epoch,
             best_epoch=progress.best_epoch,
             best_validation_loss=progress.best_validation_loss,
+            best_validation_loss_all_positions=progress.best_validation_loss_all_positions,
+            num_counted=training.num_counted,
         )
     return TrainingResult(
         kind=kind,
         reason="" if ending is None else ending.reason,
         best_epoch=progress.best_epoch,
         best_validation_loss=progress.best_validation_loss,
+        best_validation_loss_all_positions=progress.best_validation_loss_all_positions,
         last_epoch=progress.epoch,
         last_validation_loss=progress.last_validation_loss,
         batch_size=config.training_spec.batch_size,

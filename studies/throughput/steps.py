@@ -102,7 +102,8 @@ def windows(config: TrainConfig, num_windows: int) -> SplitWindows:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1, NUM_CLASSES, shape, generator=generator, dtype=torch.int32)
     column = StoredColumn(ids, 1.0, float(NUM_CLASSES - 1))
-    return SplitWindows("made here", {"state": column}, num_windows, config.seq_length)
+    no_padding = torch.zeros(num_windows, dtype=torch.int32)
+    return SplitWindows("made here", {"state": column}, num_windows, config.seq_length, no_padding)
 
 
 def our_steps(config: TrainConfig, num_steps: int) -> list[float]:

@@ -123,7 +123,7 @@ def steps(training: Training, batches: list[Batch]) -> list[float]:
     """Make a step with each batch: their losses."""
     parts, losses = training._parts, []
     for batch in batches:
-        mask = parts.losses.mask(batch.targets)
+        mask = parts.losses.mask(batch.num_padding)
         losses.append(parts.compute_loss(batch, mask, mask.sum())[0].item())
         training._train_batch(batch)
     return losses
