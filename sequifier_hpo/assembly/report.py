@@ -8,12 +8,11 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from sequifier_hpo.assembly.baseline import baselines
+from sequifier_hpo.assembly.baseline import stored_baselines
 from sequifier_hpo.assembly.locate import StudySource, source_of
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.view import read_source, train_file_of
 from sequifier_hpo.atomic import write_atomically
-from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.data import ReportData
@@ -53,22 +52,22 @@ def write_report(source: StudySource, target: Path) -> ReportData:
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:
-    """Add what takes a computation or a file: importances, the best run's file, baselines."""
+    """Add what takes a computation, a file or a question: importances, baselines, the best run's file."""
     done = data.progress
     if done.num_complete >= MIN_RUNS_FOR_IMPORTANCE:
         data = replace(data, importances=parameter_importances(data.runs))
-    return data if done.best is None else _with_best(data, source, done.best)
+    if done.best is None:
+        return data
+    return _with_best_file(replace(data, baselines=stored_baselines(source)), source, done.best)
 
 
-def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
-    """Add the best run's file and baselines, as far as they can be reached from here."""
+def _with_best_file(data: ReportData, source: StudySource, best: Run) -> ReportData:
+    """Add the best run's file, if it can be reached from here."""
     try:
         file = train_file_of(source, best)
-        data = replace(data, best_file=str(file), best_yaml=file.read_text(encoding="utf-8"))
-        config = load_train_config(file)
+        return replace(data, best_file=str(file), best_yaml=file.read_text(encoding="utf-8"))
     except (SequifierHpoError, OSError):
         return data
-    return replace(data, baselines=baselines(config, source.study_folder / "baselines.json"))
 
 
 def read_assets() -> PageAssets:

@@ -6,13 +6,10 @@ from statistics import mean
 from types import TracebackType
 from typing import Self
 
-from sequifier_hpo.assembly.baseline import cached_baselines
+from sequifier_hpo.assembly.baseline import baselines_of
 from sequifier_hpo.assembly.locate import StudySource
-from sequifier_hpo.assembly.view import StudyReader, train_file_of
-from sequifier_hpo.config.train import load_train_config
-from sequifier_hpo.errors import SequifierHpoError
-from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.assembly.view import StudyReader
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
 from sequifier_hpo.study import StudySnapshot
 
@@ -64,7 +61,8 @@ class StatusReader:
 
     def read(self) -> StudyStatus:
         """The state now."""
-        return _status_of(self._source, self._reader.read())
+        snapshot = self._reader.read()
+        return _status_of(self._source, snapshot, baselines_of(self._reader))
 
 
 def read_status(source: StudySource) -> StudyStatus:
@@ -73,7 +71,9 @@ def read_status(source: StudySource) -> StudyStatus:
         return reader.read()
 
 
-def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:
+def _status_of(
+    source: StudySource, snapshot: StudySnapshot, baselines: tuple[Baseline, ...]
+) -> StudyStatus:
     own = [run for run in snapshot.runs if run.duplicate_of is None]
     done = progress(snapshot.runs, snapshot.num_runs)
     return StudyStatus(
@@ -84,7 +84,7 @@ def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:
         ranked=leaderboard(snapshot.runs),
         running=[run for run in own if run.state == RunState.RUNNING],
         failed=[run for run in own if run.state == RunState.FAILED],
-        baselines=known_baselines(source, done.best),
+        baselines=baselines,
         seconds_left=_seconds_left(own, done),
     )
 
@@ -99,15 +99,3 @@ def _seconds_left(own: list[Run], done: Progress) -> float | None:
         return None
     to_come = done.num_runs - done.num_complete - done.num_failed - done.num_running
     return (max(0, to_come) + done.num_running / 2) * mean(seconds) / done.num_running
-
-
-def known_baselines(source: StudySource, best: Run | None) -> tuple[Baseline, ...]:
-    """The baselines that a search or a report has computed; looking must stay cheap."""
-    cache = source.study_folder / "baselines.json"
-    if best is None or not cache.exists():
-        return ()
-    try:
-        config = load_train_config(train_file_of(source, best))
-    except SequifierHpoError:
-        return ()
-    return cached_baselines(config, cache)

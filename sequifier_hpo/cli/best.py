@@ -23,8 +23,7 @@ from sequifier_hpo.cli.options import (
     search_overrides,
 )
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
-from sequifier_hpo.records import Run
-from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.leaderboard import leaderboard, results_csv, value_of
 from sequifier_hpo.report.tables import run_record
 
@@ -144,7 +143,7 @@ def _require_name(prepared: PreparedSearch, study_name: str | None) -> None:
 
 def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.status import known_baselines  # noqa: PLC0415
+    from sequifier_hpo.assembly.baseline import stored_baselines  # noqa: PLC0415
     from sequifier_hpo.assembly.view import read_source, train_file_of  # noqa: PLC0415
 
     snapshot = read_source(source)
@@ -161,11 +160,11 @@ def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force
         _copy(train_file_of(source, run), write, force=force)
         print(f"wrote {write}: run {run.number} of {source.name}", file=sys.stderr)
     if chosen == Format.JSON:
-        print(json.dumps(_as_json(source, run, known_baselines(source, run)), indent=2))
+        print(json.dumps(_as_json(source, run, stored_baselines(source)), indent=2))
     elif chosen == Format.CSV:
         print(results_csv(source.name, [run]), end="")
     elif write is None:
-        print(_as_text(source, run, snapshot, known_baselines(source, run)))
+        print(_as_text(source, run, snapshot, stored_baselines(source)))
     else:
         print(f"next:\n  sequifier-hpo train --config-path {write}", file=sys.stderr)
 

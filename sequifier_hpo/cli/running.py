@@ -21,8 +21,7 @@ from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.loop import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.records import Run
-from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress, value_of
 from sequifier_hpo.report.series import loss_of
 

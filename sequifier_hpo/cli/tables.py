@@ -7,8 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sequifier_hpo.records import Run
-from sequifier_hpo.report.data import Baseline, unbeaten
+from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.report.data import unbeaten
 from sequifier_hpo.report.verification import CheckedRun
 
 _TOP = 10

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.single import train_alone
+from sequifier_hpo.assembly.single import counted_in, train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
@@ -53,7 +53,8 @@ def train(
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     with lasting_output():
-        result = train_alone(config, on_epoch=_show_epoch)
+        counted = counted_in(config_path, config)
+        result = train_alone(config, counted=counted, on_epoch=_show_epoch)
     if result.kind != OutcomeKind.COMPLETED:
         reason = f": {result.reason}" if result.reason else ""
         print(f"{result.kind.value}{reason}", file=sys.stderr)

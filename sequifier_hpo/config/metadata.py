@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ConfigDict, ValidationError
 
@@ -29,6 +30,8 @@ class DataMetadata(FrozenModel):
     column_types: dict[str, str]
     """Per feature column `Int64` or `Float64`, in the order of the raw table."""
     selected_columns_statistics: dict[str, ColumnStatistics]
+    padding: Literal["startItemPosition"] | None = None
+    """What in the windows says how many of their items are padding; None = nothing does."""
 
 
 def is_categorical(type_name: str) -> bool:

@@ -8,13 +8,16 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.pool import WorkerGone, WorkerPool
 from sequifier_hpo.coordinator.stop_signals import stop_signals
 from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded
-from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import Counted, EpochReport, OutcomeKind, TrainingResult
 
 _POLL_SECONDS = 0.5
 
 
 def run_single(
-    pool: WorkerPool, config: TrainConfig, on_epoch: Callable[[EpochReport], None]
+    pool: WorkerPool,
+    config: TrainConfig,
+    on_epoch: Callable[[EpochReport], None],
+    counted: Counted | None = None,
 ) -> TrainingResult:
     """Train one configuration in a pool's first slot; a signal ends it with a checkpoint."""
     order = RunTrial(
@@ -23,6 +26,7 @@ def run_single(
         config=config,
         config_path=None,
         resume=config.training_spec.continue_training,
+        counted=counted or Counted(),
     )
     pool.run(0, order)
     with _stopping(pool):

@@ -5,16 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, progress
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The validation loss of a predictor that knows next to nothing."""
-
-    name: str
-    loss: float
 
 
 def unbeaten(loss: float, baselines: Sequence[Baseline]) -> Baseline | None:
@@ -36,7 +28,6 @@ class ReportData:
     runs: Sequence[Run]
     read_at: datetime
     baselines: Sequence[Baseline] = ()
-    """For the window length of the best run."""
     importances: Mapping[str, float] = field(default_factory=dict)
     """Parameter -> its share of the importance of all; empty with too few runs."""
     is_rewritten: bool = False

@@ -20,7 +20,8 @@ class TargetLosses:
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.targets = list(config.target_columns)
         self._types = config.target_column_types
-        self._criteria = {target: _criterion(config, target, device) for target in self.targets}
+        self.criteria = {target: _criterion(config, target, device) for target in self.targets}
+        """Per target its criterion, one number per position."""
         weights = config.training_spec.loss_weights
         self.weights = [1.0 if weights is None else weights[target] for target in self.targets]
         self._weights = torch.tensor(self.weights, dtype=torch.float32, device=device)
@@ -46,7 +47,7 @@ class TargetLosses:
             targets: Per target (B, T): ids as int64, reals as float32.
         """
         found = []
-        for target, criterion in self._criteria.items():
+        for target, criterion in self.criteria.items():
             # Flattening batch-first is free: the heads compute in that order.
             output = outputs[target].transpose(0, 1)
             flat = output.flatten(0, 1 if self._types[target] == "categorical" else -1)

@@ -56,6 +56,8 @@ class RunLog:
         if len(report.validation_loss_by_target) > 1:
             parts = (f"{c}_loss: {v:.6e}" for c, v in report.validation_loss_by_target.items())
             self.message(f"[INFO]  - {', '.join(parts)}")
+        if report.validation_loss_all_positions is not None:
+            self.message(f"[INFO]  - all positions: {report.validation_loss_all_positions:.6e}")
         self.event("epoch", **report.model_dump())
 
     def result(self, result: TrainingResult) -> None:

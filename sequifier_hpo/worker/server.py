@@ -184,10 +184,12 @@ class WorkerServer:
 
     def _open_data(self, order: RunTrial) -> TrainingData:
         """The data of a trial, loaded once for all that share it."""
-        key = data_key(order.config)
+        padding_is_stored = order.counted.padding_is_stored
+        key = data_key(order.config, padding_is_stored=padding_is_stored)
         if self._data is None or self._data[0] != key:
             self._data = None  # free the old data before the new is loaded
-            self._data = (key, open_training_data(order.config))
+            data = open_training_data(order.config, padding_is_stored=padding_is_stored)
+            self._data = (key, data)
         return self._data[1]
 
     def _send(self, message: FromWorker) -> None:

@@ -3,10 +3,12 @@
 import pytest
 
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
-from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.records import Baseline, Run, RunState
 
-BASELINES = (Baseline("class frequencies", 1.5), Baseline("the last value", 0.75))
+BASELINES = (
+    Baseline(name="class frequencies", loss=1.5),
+    Baseline(name="the last value", loss=0.75),
+)
 
 
 @pytest.mark.parametrize("columns", [60, 200])

@@ -16,8 +16,8 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 
 from sequifier_hpo.assembly.report import read_assets
-from sequifier_hpo.records import RunState
-from sequifier_hpo.report.data import Baseline, ReportData
+from sequifier_hpo.records import Baseline, RunState
+from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import PageAssets, report_page
 from tests.browser import DARK, LIGHT, load_page, needs_chromium
 from tests.report.conftest import MakeData, MakeRun
@@ -162,7 +162,7 @@ def test_the_page_shows_what_was_won_over_a_trivial_predictor(make_data: MakeDat
 def test_the_page_warns_when_no_run_is_better_than_a_trivial_predictor(
     make_data: MakeData,
 ) -> None:
-    better = (Baseline("class frequencies", 2.5), Baseline("last value", 0.9))
+    better = (Baseline(name="class frequencies", loss=2.5), Baseline(name="last value", loss=0.9))
 
     assert "No run is better" not in report_page(make_data(), ASSETS)
     assert "No run is better than the trivial predictor (last value)" in report_page(

@@ -63,9 +63,9 @@ class WindowBatches:
         has_to_wait = self._file is not None or not self._is_resident
         self._num_threads = config.training_spec.num_workers if has_to_wait else 0
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All windows in the order of the file, the last batch as long as it comes."""
-        return self._deal(torch.arange(self.num_windows), batch_size)
+    def in_order(self, batch_size: int, *, step: int = 1) -> Iterator[Batch]:
+        """Every `step`-th window in the order of the file, the last batch as long as it comes."""
+        return self._deal(torch.arange(0, self.num_windows, step), batch_size)
 
     def shuffled(
         self, batch_size: int, *, seed: int, epoch: int, first_batch: int = 0
