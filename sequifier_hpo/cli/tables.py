@@ -9,6 +9,7 @@ from rich.table import Table
 
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import unbeaten
+from sequifier_hpo.report.leaderboard import ALL_POSITIONS, count_a_part
 from sequifier_hpo.report.verification import CheckedRun
 
 _TOP = 10
@@ -18,7 +19,9 @@ _WIDTH = 100
 def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
     """The best runs as a table of text."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "run", "validation loss", "best epoch", "parameters", "seconds"):
+    beside = ["over all positions"] if count_a_part(ranked) else []
+    headings = ("", "run", "validation loss", *beside, "best epoch", "parameters", "seconds")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for position, run in enumerate(ranked[:top], start=1):
         attributes = run.attributes
@@ -27,6 +30,7 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
             str(position),
             f"{run.number}{twin}",
             f"{run.validation_loss:.6f}",
+            *([_loss(attributes.get(ALL_POSITIONS))] if beside else []),
             _number(attributes.get("best_epoch")),
             _number(attributes.get("num_parameters")),
             _number(attributes.get("seconds")),

@@ -19,6 +19,8 @@ _ATTRIBUTES = (
     "oom_retries",
     "peak_memory_mib",
 )
+ALL_POSITIONS = "validation_loss_all_positions"
+"""Attribute of a run whose validation loss counts a part of its positions: that over all."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def leaderboard(runs: Iterable[Run]) -> list[Run]:
     return sorted(complete, key=lambda run: (run.validation_loss, run.number))
 
 
+def count_a_part(runs: Iterable[Run]) -> bool:
+    """Whether there are losses that count a part of their run's positions."""
+    return any(run.attributes.get(ALL_POSITIONS) is not None for run in runs)
+
+
 def value_of(label: str) -> str:
     """The readable part of a label: what follows its index."""
     return label.partition(": ")[2]
@@ -81,6 +88,7 @@ def results_csv(study_name: str, runs: Sequence[Run]) -> str:
     ranked = leaderboard(runs)
     others = [run for run in runs if run.validation_loss is None]
     parameters = list(dict.fromkeys(name for run in runs for name in run.labels))
+    beside = [ALL_POSITIONS] if count_a_part(runs) else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -94,6 +102,7 @@ def results_csv(study_name: str, runs: Sequence[Run]) -> str:
             "duplicate_of",
             "reason",
             "model_name",
+            *beside,
         ]
     )
     for position, run in enumerate([*ranked, *others], start=1):
@@ -109,6 +118,7 @@ def results_csv(study_name: str, runs: Sequence[Run]) -> str:
                 _text(run.duplicate_of),
                 run.reason,
                 f"{study_name}-run-{own}",
+                *(_text(run.attributes.get(name)) for name in beside),
             ]
         )
     return text.getvalue()

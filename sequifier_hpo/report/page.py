@@ -10,11 +10,12 @@ from typing import Any
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
-from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.leaderboard import ALL_POSITIONS, leaderboard, value_of
 from sequifier_hpo.report.tables import finite
 
 MIN_RUNS_FOR_IMPORTANCE = 20
 _MEASURED = (
+    ALL_POSITIONS,
     "best_epoch",
     "epochs_run",
     "seconds",
@@ -24,6 +25,7 @@ _MEASURED = (
     "oom_retries",
     "peak_memory_mib",
 )
+_HEADINGS = {ALL_POSITIONS: "validation loss over all positions"}
 
 
 @dataclass(frozen=True)
@@ -296,10 +298,13 @@ def _table(data: ReportData) -> dict[str, Any]:
     ranked = leaderboard(data.runs)
     others = [run for run in data.runs if run.validation_loss is None]
     parameters = list(dict.fromkeys(name for run in data.runs for name in run.labels))
-    measured = [m for m in _MEASURED if any(m in run.attributes for run in data.runs)]
+    measured = [
+        name for name in _MEASURED if any(run.attributes.get(name) is not None for run in data.runs)
+    ]
     has_reasons = any(_remark(run) for run in data.runs)
     columns = ["rank", "run", "state", "validation loss", *parameters]
-    columns += [name.replace("_", " ") for name in measured] + (["remark"] if has_reasons else [])
+    columns += [_HEADINGS.get(name, name.replace("_", " ")) for name in measured]
+    columns += ["remark"] if has_reasons else []
     rows = []
     for place, run in enumerate([*ranked, *others], start=1):
         row: list[Any] = [

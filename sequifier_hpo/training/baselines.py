@@ -7,6 +7,7 @@ positions that are no padding, counted as often as the training loss counts them
 Axes: P positions, n classes of a target.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
@@ -34,8 +35,8 @@ _MOST_PAIRS = 4_000_000
 _POSITIONS_AT_ONCE = 2**18
 _LEARNED_POSITIONS = 200_000_000
 _SCORES_AT_ONCE = 1_000_000
-_LEAST_PROBABILITY = 1e-30
-_MOST_SCORES = 20_000_000_000
+_LEAST_WEIGHT = 1e-30
+_MOST_SCORES = 2_000_000_000
 # The part of the training windows, at their end, on which the smoothing is chosen.
 _HELD_OUT = 5
 
@@ -206,7 +207,10 @@ class _Classes:
         """Whether there are few enough classes for a table of pairs."""
         self._criterion = criterion
         weights = (config.training_spec.class_weights or {}).get(target)
-        self._weights = torch.ones(n) if weights is None else torch.tensor(weights)
+        # A class of weight 0 adds 0 to the loss, but 0 times infinity would not.
+        self._log_weights = (
+            None if weights is None else torch.tensor(weights).clamp(min=_LEAST_WEIGHT).log()
+        )
         self._counts = torch.zeros(n, dtype=torch.int64)
         self._num_stayed = 0
         # Of the events that are learned from, and of those that are held out.
@@ -242,17 +246,18 @@ class _Classes:
     @cached_property
     def _scores(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """Predictor -> last values (P,) -> log-probabilities (P, n)."""
-        constant = self._log(self._frequencies)
+        constant = self._weighed(self._frequencies.log().float())
         scores = {_CONSTANT: lambda last: constant.expand(len(last), -1), _LAST: self._stay}
         if self.has_pairs:
-            scores[_AFTER_LAST] = self._log(frequencies_after(*self._pairs)).__getitem__
+            table = frequencies_after(*self._pairs).log().float()
+            scores[_AFTER_LAST] = self._weighed(table).__getitem__
         return scores
 
     def _stay(self, last_P: Tensor) -> Tensor:
         """Log-probabilities (P, n) if the last value stays, or else is as good as forgotten."""
-        others = self._frequencies / (1 - self._frequencies[last_P, None])
-        probabilities = (1 - self._staying) * others
-        return self._log(probabilities.scatter(1, last_P[:, None], self._staying))
+        forgotten = (1 - self._staying) / (1 - self._frequencies[last_P])
+        scores = self._frequencies.log().float() + forgotten.log().float()[:, None]
+        return self._weighed(scores.scatter_(1, last_P[:, None], math.log(self._staying)))
 
     @cached_property
     def _frequencies(self) -> Tensor:
@@ -262,10 +267,8 @@ class _Classes:
     def _staying(self) -> float:
         return (self._num_stayed + 1) / (int(self._counts.sum()) + 2)
 
-    def _log(self, probabilities: Tensor) -> Tensor:
-        """Logarithms, (..., n), float32, weighted so that the weighted loss is smallest."""
-        weighted = probabilities * self._weights
-        total = weighted.sum(-1, keepdim=True)
-        probabilities = torch.where(total > 0, weighted / total, probabilities)
-        # A class of weight 0 adds 0 to the loss, but 0 times infinity would not.
-        return probabilities.clamp(min=_LEAST_PROBABILITY).log().float()
+    def _weighed(self, scores: Tensor) -> Tensor:
+        """Log-probabilities, (..., n), that make the weighted loss smallest."""
+        if self._log_weights is None:
+            return scores
+        return (scores + self._log_weights).log_softmax(-1)

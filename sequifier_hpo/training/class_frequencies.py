@@ -3,6 +3,8 @@
 Axes: n classes. C[h, x] is how often class x came after class h.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 # Windows overlap, so that one event may count as often as a window has positions: what is large
@@ -19,41 +21,48 @@ def frequencies(counts_n: Tensor) -> Tensor:
 def frequencies_after(seen_nn: Tensor, held_out_nn: Tensor) -> Tensor:
     """Frequencies of the classes after each class: (n, n), float64, rows sum to 1.
 
-    Each count is lowered by a discount, and what that frees, and a fixed strength, goes to the
-    frequencies with which a class follows *different* ones: P[h, x] =
-    (max(C[h, x] - d, 0) + (a + sum over y of min(C[h, y], d)) base[x]) / (sum over y of C[h, y] + a).
+    Each count is lowered by a discount d, and what that frees, and a fixed strength a, goes to
+    frequencies q that do not know what came before: P[h, x] =
+    (max(C[h, x] - d, 0) + (a + sum over y of min(C[h, y], d)) q[x]) / (sum over y of C[h, y] + a).
+    These are those of the events, or those with which a class follows *different* ones.
 
     Args:
         seen_nn: C.
-        held_out_nn: The same of other events, on which a and d are chosen; then they count too.
+        held_out_nn: The same of other events, on which d, a and q are chosen; then they count too.
 
     Source: interpolated Kneser-Ney smoothing as in Chen and Goodman 1999, "An empirical study of
     smoothing techniques for language modeling", section 2.7; with the strength of a Pitman-Yor
     process, Teh 2006, "A hierarchical Bayesian language model based on Pitman-Yor processes".
     """
-    discount, strength = _choose(seen_nn.double(), held_out_nn)
+    base_of, discount, strength = _choose(seen_nn.double(), held_out_nn)
     counts = (seen_nn + held_out_nn).double()
     cut = counts.clamp(max=discount)
     freed = strength + cut.sum(1, keepdim=True)
-    return (counts - cut + freed * _base(counts)) / (counts.sum(1, keepdim=True) + strength)
+    return (counts - cut + freed * base_of(counts)) / (counts.sum(1, keepdim=True) + strength)
 
 
-def _base(counts_nn: Tensor) -> Tensor:
-    """How many different classes come before each, as frequencies."""
+def _of_events(counts_nn: Tensor) -> Tensor:
+    return frequencies(counts_nn.sum(0))
+
+
+def _of_different_ones(counts_nn: Tensor) -> Tensor:
     return frequencies((counts_nn > 0).sum(0))
 
 
-def _choose(counts_nn: Tensor, held_out_nn: Tensor) -> tuple[float, float]:
-    """Discount and strength with which the other events are the most probable."""
+def _choose(
+    counts_nn: Tensor, held_out_nn: Tensor
+) -> tuple[Callable[[Tensor], Tensor], float, float]:
+    """Base frequencies, discount and strength under which other events are the most probable."""
     last, following = held_out_nn.nonzero(as_tuple=True)
     numbers = held_out_nn[last, following].double()
-    seen, base = counts_nn.sum(1)[last], _base(counts_nn)[following]
-    here = counts_nn[last, following]
+    seen, here = counts_nn.sum(1)[last], counts_nn[last, following]
     losses = {}
     for discount in _DISCOUNTS:
         kept = (here - discount).clamp(min=0)
         freed = counts_nn.clamp(max=discount).sum(1)[last]
-        for strength in _STRENGTHS:
-            found = (kept + (strength + freed) * base) / (seen + strength)
-            losses[discount, strength] = -float((numbers * found.log()).sum())
-    return min(losses, key=lambda pair: losses[pair])
+        for base_of in (_of_different_ones, _of_events):
+            base = base_of(counts_nn)[following]
+            for strength in _STRENGTHS:
+                found = (kept + (strength + freed) * base) / (seen + strength)
+                losses[base_of, discount, strength] = -float((numbers * found.log()).sum())
+    return min(losses, key=lambda choice: losses[choice])

@@ -356,3 +356,19 @@ def test_the_page_of_a_search_that_runs_reloads_itself(make_data: MakeData, tmp_
 
     assert "9 of 9" in loaded.document
     assert loaded.complaints == []
+
+
+def test_the_loss_over_all_positions_is_a_column_where_a_study_has_it(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    measured = {"validation_loss_all_positions": 1.5, "best_epoch": 3}
+    usual = make_data(4)
+    counted = make_data(runs=[*usual.runs, make_run(4, 0.25, attributes=measured)])
+
+    columns = payload(usual)["table"]["columns"]
+    table = payload(counted)["table"]
+
+    heading = "validation loss over all positions"
+    assert heading not in columns
+    place = table["columns"].index(heading)
+    assert [row[place] for row in table["rows"]] == [1.5, None, None, None, None]
