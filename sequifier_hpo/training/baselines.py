@@ -37,7 +37,7 @@ _LEARNED_POSITIONS = 200_000_000
 _SCORES_AT_ONCE = 1_000_000
 _LEAST_WEIGHT = 1e-30
 _MOST_SCORES = 2_000_000_000
-# The part of the training windows, at their end, on which the smoothing is chosen.
+# A fifth of the training windows, the last, is held out to choose the smoothing.
 _HELD_OUT = 5
 
 
@@ -129,10 +129,11 @@ class _Task:
         batches = self._training
         step = -(-batches.num_windows * batches.window_length // _LEARNED_POSITIONS)
         num_windows = -(-batches.num_windows // step)
-        at_once = max(1, min(self._at_once, num_windows // _HELD_OUT))
-        first_held_out = num_windows - num_windows // _HELD_OUT
+        at_once = min(self._at_once, -(-num_windows // _HELD_OUT))
+        num_batches = -(-num_windows // at_once)
+        num_learned = max(1, num_batches - -(-num_batches // _HELD_OUT))
         for i, batch in enumerate(batches.in_order(at_once, step=step)):
-            yield batch, i * at_once >= first_held_out
+            yield batch, i >= num_learned
 
     def questions(self) -> Iterator[Batch]:
         """The validation split."""
@@ -214,7 +215,8 @@ class _Classes:
         self._counts = torch.zeros(n, dtype=torch.int64)
         self._num_stayed = 0
         # Of the events that are learned from, and of those that are held out.
-        self._pairs = torch.zeros((2, n, n) if self.has_pairs else 0, dtype=torch.int64)
+        self._pairs = torch.zeros((2, n, n) if self.has_pairs else 0, dtype=torch.int32)
+        self._most_often = config.seq_length
 
     def learn(self, last_P: Tensor, values_P: Tensor, *, is_held_out: bool) -> None:
         """Count the classes at some positions, and the class before each."""
@@ -249,7 +251,7 @@ class _Classes:
         constant = self._weighed(self._frequencies.log().float())
         scores = {_CONSTANT: lambda last: constant.expand(len(last), -1), _LAST: self._stay}
         if self.has_pairs:
-            table = frequencies_after(*self._pairs).log().float()
+            table = frequencies_after(*self._pairs, most_often=self._most_often).log().float()
             scores[_AFTER_LAST] = self._weighed(table).__getitem__
         return scores
 

@@ -1,6 +1,7 @@
 """Trivial predictors: their losses, computed again in another way, and how good they are."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def events(
     everything = [stored.values.numpy() for stored in split.columns.values()]
     num_items = split.window_length + 1
     before, at = [], []
-    for row in rows or range(split.num_windows):
+    for row in range(split.num_windows) if rows is None else rows:
         for item in range(num_items - (last_positions or config.seq_length), num_items):
             if any(array[row, : item + 1].any() for array in everything):
                 before.append(values[row, item - 1])
@@ -91,15 +92,17 @@ def test_class_weights_weigh_the_loss_and_the_frequencies_that_make_it_smallest(
     assert found["class frequencies"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_frequencies_after_the_last_value_are_the_smoothed_ones(
-    make_config: Config, make_data: Data
+@pytest.mark.parametrize(("num_windows", "num_learned"), [(50, 40), (49, 40), (6, 4), (1, 1)])
+def test_the_frequencies_after_the_last_value_are_smoothed_on_the_last_fifth_of_the_windows(
+    make_config: Config, make_data: Data, num_windows: int, num_learned: int
 ) -> None:
-    config, data = make_config(), make_data(num_training=50, change=pad)
-    n = N_CLASSES["cat1"]
-    tables = np.zeros((2, n, n), dtype=np.int64)
-    for table, rows in zip(tables, (range(40), range(40, 50)), strict=True):
-        np.add.at(table, events(data.training, "cat1", config, rows=rows), 1)
-    expected = frequencies_after(*torch.tensor(tables)).numpy()
+    config, data = make_config(), make_data(num_training=num_windows)
+    tables = torch.zeros(2, N_CLASSES["cat1"], N_CLASSES["cat1"], dtype=torch.int64)
+    for row in range(num_windows):
+        pair = events(data.training, "cat1", config, rows=range(row, row + 1))
+        for last, value in zip(*pair, strict=True):
+            tables[int(row >= num_learned), last, value] += 1
+    expected = frequencies_after(*tables, most_often=5).numpy()
     before, asked = events(data.validation, "cat1", config)
 
     found = losses(config, data)
@@ -293,6 +296,13 @@ def pairs(sequences: NDArray[np.int64], num_ids: int) -> Floats:
     return table
 
 
+def in_two(sequences: NDArray[np.int64], num_ids: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs of the first four fifths, and of the last."""
+    bound = len(sequences) * 4 // 5
+    first, last = (torch.tensor(pairs(part, num_ids)) for part in np.split(sequences, [bound]))
+    return first, last
+
+
 def windows(sequences: NDArray[np.int64], length: int, stride: int) -> NDArray[np.int64]:
     laid = np.lib.stride_tricks.sliding_window_view(sequences, length + 1, axis=1)
     return laid[:, ::stride].reshape(-1, length + 1)
@@ -311,12 +321,10 @@ def test_frequencies_after_the_last_airport_beat_plain_counts(
     n = 106
     journeys = flights(105, num_sequences, 60, seed=0)
     learned, asked = windows(journeys[:, :44], 16, stride), pairs(journeys[:, 43:], n)
-    bound = len(learned) * 4 // 5
-    tables = [torch.tensor(pairs(part, n)).long() for part in np.split(learned, [bound])]
     counts = pairs(learned, n)
     events_once = pairs(journeys[:, :44], n)
 
-    found = loss_of(frequencies_after(*tables).numpy(), asked)
+    found = loss_of(frequencies_after(*in_two(learned, n), most_often=16).numpy(), asked)
 
     plain = [(c + 1) / (c.sum(1, keepdims=True) + n) for c in (counts, events_once)]
     overall = np.tile(frequencies(torch.tensor(counts.sum(0))).numpy(), (n, 1))
@@ -327,46 +335,58 @@ def test_frequencies_after_the_last_airport_beat_plain_counts(
 
 def test_the_rows_of_the_table_are_probabilities() -> None:
     generator = torch.Generator().manual_seed(1)
-    seen, held_out = (torch.poisson(torch.full((9, 9), 0.7), generator).long() for _ in range(2))
+    seen, held_out = torch.poisson(torch.full((2, 9, 9), 0.7), generator)
     seen[3] = held_out[3] = 0
 
-    table = frequencies_after(seen, held_out)
+    table = frequencies_after(seen, held_out, most_often=5)
 
     assert bool((table > 0).all())
     torch.testing.assert_close(table.sum(1), torch.ones(9, dtype=torch.float64))
-    # After a class that never came, the others come as often as they follow different ones.
-    torch.testing.assert_close(table[3], frequencies(((seen + held_out) > 0).sum(0)))
 
 
+@pytest.mark.parametrize("most_often", [0, 3])
 def test_the_smoothing_is_that_under_which_the_held_out_events_are_most_probable(
-    monkeypatch: pytest.MonkeyPatch,
+    most_often: int,
 ) -> None:
-    journeys = flights(20, 40, 30, seed=2)
-    seen, held_out = (torch.tensor(pairs(part, 21)).long() for part in np.split(journeys, [32]))
-    nothing = torch.zeros_like(held_out)
-    chosen = frequencies_after(seen, held_out)
+    seen, held_out = in_two(flights(12, 25, 20, seed=2), 13)
+    chosen = frequencies_after(seen, held_out, most_often=most_often)
     tried = {}
 
-    for discount in class_frequencies._DISCOUNTS:
-        for strength in class_frequencies._STRENGTHS:
-            monkeypatch.setattr(class_frequencies, "_DISCOUNTS", [discount])
-            monkeypatch.setattr(class_frequencies, "_STRENGTHS", [strength])
-            # With nothing held out, the first base is taken; the journeys are such that it is best.
-            alone = frequencies_after(seen, nothing).numpy()
-            together = frequencies_after(seen + held_out, nothing)
-            tried[loss_of(alone, held_out.double().numpy())] = together
+    for discount, strength, base_of in product(
+        [d for d in class_frequencies._DISCOUNTS if d <= most_often],
+        class_frequencies._STRENGTHS,
+        (class_frequencies._of_all, class_frequencies._of_different_ones),
+    ):
+        found = smoothed(seen, discount, strength, base_of).numpy()
+        tried[loss_of(found, held_out.numpy())] = smoothed(
+            seen + held_out, discount, strength, base_of
+        )
 
     torch.testing.assert_close(chosen, tried[min(tried)])
+
+
+def smoothed(
+    counts: torch.Tensor,
+    discount: float,
+    strength: float,
+    base_of: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """One row after the other."""
+    rows = []
+    for row in counts:
+        freed = strength + sum(min(float(count), discount) for count in row)
+        kept = torch.tensor([max(float(count) - discount, 0.0) for count in row])
+        rows.append((kept.double() + freed * base_of(counts)) / (row.sum() + strength))
+    return torch.stack(rows)
 
 
 def test_where_the_last_value_tells_nothing_the_frequencies_are_those_of_all_events() -> None:
     generator = np.random.default_rng(3)
     often = np.arange(1, 61) ** -1.2
     ids = generator.choice(60, (100, 41), p=often / often.sum())
-    seen, held_out = (torch.tensor(pairs(part, 60)).long() for part in np.split(ids, [80]))
     asked = pairs(generator.choice(60, (100, 41), p=often / often.sum()), 60)
-    overall = np.tile(frequencies((seen + held_out).sum(0)).numpy(), (60, 1))
+    overall = np.tile(frequencies(torch.tensor(pairs(ids, 60)).sum(0)).numpy(), (60, 1))
 
-    found = frequencies_after(seen, held_out).numpy()
+    found = frequencies_after(*in_two(ids, 60), most_often=40).numpy()
 
     assert loss_of(found, asked) == pytest.approx(loss_of(overall, asked), rel=0.002)
