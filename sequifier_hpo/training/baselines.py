@@ -59,11 +59,11 @@ def compute_baselines(
         config: The run.
         data: Its data, opened as `counted` says.
         counted: Which positions the validation loss is over.
-        should_stop: Asked at every batch; if it says yes, there are none.
+        should_stop: Asked at every batch.
 
     Returns:
-        None if a criterion is one that no such predictor serves, or if there are so many classes
-        and positions that it would take minutes.
+        An empty list if a criterion is one that no such predictor serves, if there are so many
+        classes and positions that it would take minutes, or after a stop.
 
     Raises:
         InputError: If the data do not fit the configuration.
@@ -125,7 +125,7 @@ class _Task:
         )
 
     def lessons(self) -> Iterator[tuple[Batch, bool]]:
-        """The training split, or every so manieth window of a large one; the last part apart."""
+        """The training split (of a large one every n-th window), and what of it is held out."""
         batches = self._training
         step = -(-batches.num_windows * batches.window_length // _LEARNED_POSITIONS)
         num_windows = -(-batches.num_windows // step)

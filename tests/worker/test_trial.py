@@ -80,7 +80,7 @@ def test_unwanted_baselines_are_not_sent(make_config: MakeConfig, carry_out: Car
 def test_baselines_that_cannot_be_computed_cost_a_line_of_the_log(
     make_config: MakeConfig, carry_out: CarryOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")
 
     monkeypatch.setattr("sequifier_hpo.training.baselines.frequencies_after", fail)
