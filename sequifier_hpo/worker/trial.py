@@ -64,20 +64,7 @@ def _train(
     log: RunLog,
 ) -> TrainingResult:
     config = order.config
-    spec = config.training_spec
-    log.message(f"--- Starting Training for model: {config.model_name} ---")
-    log.message(
-        f"trial {order.trial_number}, attempt {order.attempt}, batch size {spec.batch_size}"
-    )
-    for note in order.notes:
-        log.message(note)
-    log.event(
-        "start",
-        trial_number=order.trial_number,
-        attempt=order.attempt,
-        batch_size=spec.batch_size,
-        resume=order.resume,
-    )
+    _log_start(order, log)
 
     def on_epoch(report: EpochReport) -> None:
         log.epoch(report)
@@ -104,10 +91,26 @@ def _train(
             team=team,
         )
 
-    if spec.num_processes == 1:
+    num_processes = config.training_spec.num_processes
+    if num_processes == 1:
         return work(Team(), should_stop)
-    log.message(f"training in {spec.num_processes} processes")
+    log.message(f"training in {num_processes} processes")
     return train_together(config, work, should_stop, lambda error: _log_our_own(error, log))
+
+
+def _log_start(order: RunTrial, log: RunLog) -> None:
+    batch_size = order.config.training_spec.batch_size
+    log.message(f"--- Starting Training for model: {order.config.model_name} ---")
+    log.message(f"trial {order.trial_number}, attempt {order.attempt}, batch size {batch_size}")
+    for note in order.notes:
+        log.message(note)
+    log.event(
+        "start",
+        trial_number=order.trial_number,
+        attempt=order.attempt,
+        batch_size=batch_size,
+        resume=order.resume,
+    )
 
 
 def _run_file(order: RunTrial) -> str:

@@ -61,16 +61,10 @@ def export_models(
     if not _wanted_models(config):
         return []
     digest = hashlib.sha256(train_yaml(config).encode()).hexdigest()
-    everywhere = best_validation_loss_all_positions
     facts = RunFacts(
-        train_yaml_sha256=digest,
-        last_epoch=last_epoch,
-        best_epoch=best_epoch,
-        best_validation_loss=best_validation_loss,
-        best_validation_loss_all_positions=best_validation_loss
-        if everywhere is None
-        else everywhere,
-        num_counted=config.seq_length if num_counted is None else num_counted,
+        *(digest, last_epoch, best_epoch, best_validation_loss),
+        best_validation_loss_all_positions=best_validation_loss_all_positions,
+        num_counted=num_counted,
     )
     with StagedFiles() as files:
         exporter = _Exporter(config, facts, files)
