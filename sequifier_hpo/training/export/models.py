@@ -62,9 +62,8 @@ def export_models(
         return []
     digest = hashlib.sha256(train_yaml(config).encode()).hexdigest()
     facts = RunFacts(
-        *(digest, last_epoch, best_epoch, best_validation_loss),
-        best_validation_loss_all_positions=best_validation_loss_all_positions,
-        num_counted=num_counted,
+        *(digest, last_epoch, best_epoch),
+        *(best_validation_loss, best_validation_loss_all_positions, num_counted),
     )
     with StagedFiles() as files:
         exporter = _Exporter(config, facts, files)
