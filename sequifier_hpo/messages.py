@@ -9,6 +9,7 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import (
     Baseline,
     BatchReport,
+    Checkpoints,
     Counted,
     EpochReport,
     RunIdentity,
@@ -30,6 +31,8 @@ class RunTrial(FrozenModel):
     """Whether to continue from the run's newest checkpoint."""
     identity: RunIdentity | None = None
     """What the run is; a checkpoint is continued only by the run it belongs to."""
+    checkpoints: Checkpoints = Checkpoints.OWN
+    """What becomes of those under the run's name that are not known to be its own."""
     counted: Counted = Counted()
     """Which positions the validation loss counts."""
     wants_baselines: bool = False

@@ -51,6 +51,17 @@ class RunIdentity(FrozenModel):
     """Of the columns that the run reads."""
 
 
+class Checkpoints(StrEnum):
+    """What becomes of checkpoints under a run's name that are not known to be its own."""
+
+    OWN = "own"
+    """Only the run's own are continued or removed; others end it before it begins."""
+    TRUSTED = "trusted"
+    """One that does not say of which data it is, is taken to be of the present data."""
+    REMOVED = "removed"
+    """The run starts afresh, and all of them are removed, its own too."""
+
+
 class Baseline(FrozenModel):
     """The validation loss of a trivial predictor."""
 

@@ -33,6 +33,7 @@ from sequifier_hpo.config.fields import (
     TorchCompile,
 )
 from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
+from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, did_you_mean, load
@@ -292,6 +293,8 @@ def _filled_from_metadata(document: YamlDocument, data: dict[str, Any]) -> dict[
         return data  # reported as missing or mistyped by the model
     place = document.issue(("metadata_config_path",), "")
     metadata = read_metadata(Path(project_path(metadata_path, project_root)), where=place)
+    if issues := leftovers_of_own_metadata(document, project_root, metadata_path, metadata):
+        raise ConfigError(issues)
     return filled(data, metadata, project_root)
 
 

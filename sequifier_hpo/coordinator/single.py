@@ -8,13 +8,23 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.pool import WorkerGone, WorkerPool
 from sequifier_hpo.coordinator.stop_signals import stop_signals
 from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded
-from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import (
+    Checkpoints,
+    EpochReport,
+    OutcomeKind,
+    RunIdentity,
+    TrainingResult,
+)
 
 _POLL_SECONDS = 0.5
 
 
 def run_single(
-    pool: WorkerPool, config: TrainConfig, on_epoch: Callable[[EpochReport], None]
+    pool: WorkerPool,
+    config: TrainConfig,
+    on_epoch: Callable[[EpochReport], None],
+    identity: RunIdentity | None = None,
+    checkpoints: Checkpoints = Checkpoints.OWN,
 ) -> TrainingResult:
     """Train one configuration in a pool's first slot; a signal ends it with a checkpoint."""
     order = RunTrial(
@@ -22,7 +32,10 @@ def run_single(
         attempt=1,
         config=config,
         config_path=None,
-        resume=config.training_spec.continue_training,
+        # Who trusts a checkpoint wants it to be continued.
+        resume=config.training_spec.continue_training or checkpoints is Checkpoints.TRUSTED,
+        identity=identity,
+        checkpoints=checkpoints,
     )
     pool.run(0, order)
     with _stopping(pool):

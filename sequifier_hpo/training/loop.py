@@ -22,6 +22,7 @@ from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import load_optimizer_state
+from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.progress import Progress
 from sequifier_hpo.training.random_state import random_state, restore_random_state
 from sequifier_hpo.training.schedule import Schedule
@@ -68,7 +69,7 @@ class Training:
     """One run in training: an apparatus, and how far it has come."""
 
     def __init__(
-        self, apparatus: Apparatus, store: CheckpointStore, fingerprint: str, hooks: Hooks
+        self, apparatus: Apparatus, store: CheckpointStore, origin: Origin, hooks: Hooks
     ) -> None:
         self.progress = Progress()
         self.model = apparatus.model
@@ -76,7 +77,7 @@ class Training:
         self._spec = apparatus.config.training_spec
         self._parameters = list(apparatus.model.parameters())
         self._store = store
-        self._fingerprint = fingerprint
+        self._origin = origin
         self._hooks = hooks
         self._num_batches = apparatus.batches.num_batches(self._spec.batch_size)
         self._accumulated = self._spec.accumulation_steps or 1
@@ -287,7 +288,7 @@ class Training:
             "scheduler_state_dict": parts.schedule.state_dict(),
             "loss": self.progress.last_validation_loss,
             OWN_KEY: {
-                "fingerprint": self._fingerprint,
+                **self._origin.as_state(),
                 "progress": self.progress.as_state(),
                 "random_state": own_state,
                 "random_states_of_other_ranks": others,

@@ -90,6 +90,8 @@ def _train(
             on_message=log.message,
             should_stop=should_stop,
             resume=order.resume,
+            identity=order.identity,
+            checkpoints=order.checkpoints,
             team=team,
         )
 

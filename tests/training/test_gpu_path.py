@@ -24,6 +24,7 @@ from sequifier_hpo.training.loop import Apparatus, Hooks, Training
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
+from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
 
 Config = Callable[..., TrainConfig]
@@ -92,7 +93,9 @@ def on_meta(config: TrainConfig, data: TrainingData) -> Training:
         team=Team(),
     )
     store = CheckpointStore(config.paths, config.model_name, print)
-    training = Training(apparatus, store, "", Hooks(print, print, print, lambda: False))
+    training = Training(
+        apparatus, store, Origin(None, {}, ""), Hooks(print, print, print, lambda: False)
+    )
     training._totals = training._start_totals()
     return training
 
