@@ -134,19 +134,19 @@ class CheckpointStore:
             trusts: Whether checkpoints that do not say of which data they are, are of the present.
 
         Returns:
-            The checkpoint; None if there is none, or nothing but what may be removed unasked.
+            The checkpoint; None if there is none, or nothing but what a fresh start may replace.
 
         Raises:
-            InputError: If a checkpoint is neither to be continued nor to be removed unasked.
+            InputError: If there is one that the run cannot continue and must not replace.
         """
         for path, content in self._sound():
             verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
             if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
                 reason = f"it is beyond epoch {last_epoch}, with which this run is to end"
-                verdict = verdict.hindered(run, reason)
+                verdict = verdict.hindered(reason)
             if verdict.is_continued:
                 return FoundCheckpoint(path, content, verdict)
-            self.pass_over(path, verdict)
+            self.pass_over(path, verdict, run)
         return None
 
     def check_replaceable(self, run: Origin) -> None:
@@ -160,13 +160,14 @@ class CheckpointStore:
             if not verdict.is_replaceable:
                 raise _refusal(f"a fresh start would remove {path}", verdict)
 
-    def pass_over(self, path: Path, verdict: Verdict) -> None:
-        """Leave a checkpoint aside that is not continued.
+    def pass_over(self, path: Path, verdict: Verdict, run: Origin) -> None:
+        """Leave a checkpoint aside, and with it what the run was to continue.
 
         Raises:
-            InputError: If it must not be removed either.
+            InputError: If the run must not start afresh in its place.
         """
-        if not verdict.is_replaceable:
+        # A search goes on by itself; who trains a run alone is told what is not continued.
+        if run.is_alone or not verdict.is_replaceable:
             raise _refusal(f"{path} cannot be continued", verdict)
         self._tell(f"the checkpoint {path} is passed over: {'; '.join(verdict.reasons)}")
 
@@ -325,7 +326,8 @@ def weight_fields(config: TrainConfig) -> dict[str, Any]:
     read = {*config.input_columns, *config.target_columns}
     for key in ("column_types", "n_classes"):
         values[key] = {column: value for column, value in values[key].items() if column in read}
-    return {**values, **values.pop("model_spec"), **values.pop("training_spec")}
+    sections = [values.pop("model_spec"), values.pop("training_spec")]
+    return {**values, **sections[0], **sections[1]}
 
 
 def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:

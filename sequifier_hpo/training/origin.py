@@ -54,18 +54,14 @@ class Verdict:
 
     is_continued: bool
     is_replaceable: bool
-    """Whether a fresh start may remove it without asking."""
+    """Whether a fresh start that was ordered may remove it without asking."""
     reasons: tuple[str, ...] = ()
     """Why it is not certain that the checkpoint is the run's, or why it is certain that it is not."""
     fix: str = _FIX
 
-    def hindered(self, run: Origin, reason: str) -> "Verdict":
-        """The same about a checkpoint that cannot be continued, whoever's it is.
-
-        A search trains such a run afresh; a person who trains it alone may prefer to keep the file.
-        """
-        is_replaceable = self.is_replaceable and not run.is_alone
-        return replace(self, is_continued=False, is_replaceable=is_replaceable, reasons=(reason,))
+    def hindered(self, reason: str) -> "Verdict":
+        """The same about a checkpoint that cannot be continued, whoever's it is."""
+        return replace(self, is_continued=False, reasons=(reason,))
 
 
 def judge(run: Origin, own: Mapping[str, Any] | None, *, trusts: bool) -> Verdict:
@@ -109,7 +105,7 @@ def _judge_alone(
         found = ("it was made by another configuration", *_field_differences(own, run))
         return Verdict(is_continued=False, is_replaceable=False, reasons=found)
     reason = "it does not say of which data it is: an earlier version wrote it"
-    return Verdict(is_continued=trusts, is_replaceable=False, reasons=(reason,), fix=_FIX_OF_DOUBT)
+    return Verdict(is_continued=trusts, is_replaceable=True, reasons=(reason,), fix=_FIX_OF_DOUBT)
 
 
 def _judge_in_search(run: Origin, identity: RunIdentity, own: Mapping[str, Any] | None) -> Verdict:

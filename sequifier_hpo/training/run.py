@@ -138,7 +138,7 @@ def _ready(
                 if training.is_over:
                     store.tidy()  # an attempt was killed between its last checkpoint and this
                 return training, None if found.is_own else training.judge_restored()
-            store.pass_over(found.path, found.verdict.hindered(origin, misfit))
+            store.pass_over(found.path, found.verdict.hindered(misfit), origin)
     elif checkpoints is not Checkpoints.REMOVED and team.is_first:
         store.check_replaceable(origin)
     if team.is_first:

@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from sequifier_hpo.config.train import TrainConfig, assert_valid
-from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+from sequifier_hpo.records import (
+    BatchReport,
+    Checkpoints,
+    EpochReport,
+    RunIdentity,
+    TrainingResult,
+)
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, TrainingData
 from sequifier_hpo.training.run import train
 
@@ -184,6 +190,8 @@ class Recorder:
         *,
         stop_after: int | None = None,
         resume: bool = False,
+        identity: RunIdentity | None = None,
+        checkpoints: Checkpoints = Checkpoints.OWN,
     ) -> TrainingResult:
         """Train; `stop_after` = how many times `should_stop` may be asked before it says yes."""
         asked = 0
@@ -201,6 +209,8 @@ class Recorder:
             on_message=self.messages.append,
             should_stop=should_stop,
             resume=resume,
+            identity=identity,
+            checkpoints=checkpoints,
         )
 
     @property
