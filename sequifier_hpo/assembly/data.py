@@ -1,5 +1,6 @@
 """Which data a run reads."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sequifier_hpo.config.metadata import read_metadata
@@ -9,8 +10,12 @@ from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.records import DataDigest, SplitDigest
 
 
-def data_of(config: TrainConfig) -> DataDigest:
+def data_of(config: TrainConfig, on_progress: Callable[[str], None]) -> DataDigest:
     """The digest of a run's data, in the columns that it reads.
+
+    Args:
+        config: The run.
+        on_progress: Takes a line of text before a split is read, which takes time if it is large.
 
     Raises:
         InputError: If a split cannot be read.
@@ -25,6 +30,7 @@ def data_of(config: TrainConfig) -> DataDigest:
         config.read_format,
         metadata=read_metadata(metadata_path) if metadata_path.exists() else None,
         column_types=config.column_types,
+        on_progress=on_progress,
     )
     columns = {*config.input_columns, *config.target_columns}
     return DataDigest(

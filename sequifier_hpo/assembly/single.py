@@ -15,9 +15,16 @@ def train_alone(
     config: TrainConfig,
     *,
     on_epoch: Callable[[EpochReport], None],
+    on_progress: Callable[[str], None],
     checkpoints: Checkpoints = Checkpoints.OWN,
 ) -> TrainingResult:
     """Train one configuration with the code path of a trial.
+
+    Args:
+        config: The run.
+        on_epoch: Told after every epoch.
+        on_progress: Told what happens before the training and takes its time.
+        checkpoints: What becomes of those that are not known to be the run's own.
 
     Raises:
         InputError: If its data cannot be read.
@@ -27,7 +34,7 @@ def train_alone(
     pool = WorkerPool(specs, config.paths.logs / f"sequifier-{config.model_name}-workers.log")
     try:
         # While the worker loads torch. Alone, a run is known by its fields and its data: no key.
-        identity = RunIdentity(study_id=None, key="", data=data_of(config))
+        identity = RunIdentity(study_id=None, key="", data=data_of(config, on_progress))
         return run_single(pool, config, on_epoch, identity, checkpoints)
     finally:
         pool.close()

@@ -81,7 +81,9 @@ def train(
         _show_epoch(report)
 
     with lasting_output():
-        result = train_alone(config, on_epoch=on_epoch, checkpoints=checkpoints)
+        result = train_alone(
+            config, on_epoch=on_epoch, on_progress=_show_progress, checkpoints=checkpoints
+        )
     if result.kind != OutcomeKind.COMPLETED:
         _end_early(result)
     if not trained:
@@ -112,7 +114,11 @@ def _end_early(result: TrainingResult) -> NoReturn:
 def _show_removed(config: TrainConfig) -> None:
     """Name the checkpoints that a fresh start removes."""
     for path in checkpoints_of(config):
-        print(f"starting afresh: {path} is removed", file=sys.stderr)
+        _show_progress(f"starting afresh: {path} is removed")
+
+
+def _show_progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _show_epoch(report: EpochReport) -> None:

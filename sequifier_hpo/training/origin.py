@@ -16,7 +16,7 @@ from sequifier_hpo.records import DataDigest, RunIdentity, SplitDigest
 _MOST_SHOWN = 8  # differences; a checkpoint of something else altogether has dozens
 _LONGEST_VALUE = 60
 _FIX = (
-    "take the change back; or start afresh with `--restart`, which removes the checkpoints; or "
+    "undo the change; or start afresh with `--restart`, which removes the checkpoints; or "
     "choose another `model_name`, which keeps them"
 )
 _FIX_OF_DOUBT = (
