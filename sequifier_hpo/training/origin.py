@@ -167,7 +167,7 @@ def _split_differences(before: SplitDigest, now: SplitDigest) -> Iterator[str]:
     if changed:
         shown = ", ".join(f"`{name}`" for name in changed[:_MOST_SHOWN])
         rest = len(changed) - _MOST_SHOWN
-        yield f"other values of {shown}" + (f" and {rest} more columns" if rest > 0 else "")
+        yield f"other values, ids or scaling of {shown}" + (f" and {rest} more" if rest > 0 else "")
     if before.padding != now.padding:
         yield "other padding"
 

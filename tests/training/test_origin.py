@@ -60,8 +60,11 @@ def as_of_sequifier(content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (data("b"), "the training data have changed: other values of `cat1`"),
-        (data(validation_cat1="w"), "the validation data have changed: other values of `cat1`"),
+        (data("b"), "the training data have changed: other values, ids or scaling of `cat1`"),
+        (
+            data(validation_cat1="w"),
+            "the validation data have changed: other values, ids or scaling of `cat1`",
+        ),
         (
             data("b", num_windows=40),
             "the training data have changed: 44 windows in the checkpoint, 40 now; other values",
@@ -187,7 +190,7 @@ def test_a_fresh_start_of_the_very_same_run_needs_no_permission(
     ("changes", "changed", "age", "words"),
     [
         ({"learning_rate": 0.02}, data(), None, "learning_rate: 0.01 in the checkpoint, 0.02 now"),
-        ({}, data("b"), None, "other values of `cat1`"),
+        ({}, data("b"), None, "other values, ids or scaling of `cat1`"),
         (
             {"learning_rate": 0.02},
             data(),
