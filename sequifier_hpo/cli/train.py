@@ -9,7 +9,7 @@ import typer
 from sequifier_hpo.assembly.single import checkpoints_of, train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
-from sequifier_hpo.config.train import TrainConfig, load_train_config
+from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
@@ -21,36 +21,44 @@ _EXIT_CODES = {
     OutcomeKind.DIVERGED: 4,
 }
 
+_NOTHING_TRAINED = (
+    "nothing was trained: the run had come to its end before. This is its result; "
+    "--restart trains it again"
+)
+_ModelName = Annotated[
+    str | None, typer.Option("--model-name", "-mn", metavar="NAME", help="Replaces model_name.")
+]
+_Seed = Annotated[int | None, typer.Option("--seed", "-s", metavar="N", help="Replaces seed.")]
+_InputColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-columns", "-ic", metavar="COLUMN", help="Replaces input_columns; repeatable."
+    ),
+]
+_Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart", help="Remove the checkpoints under the model's name, and start afresh."
+    ),
+]
+_TrustCheckpoint = Annotated[
+    bool,
+    typer.Option(
+        "--trust-checkpoint",
+        help="Go on from a checkpoint of version 0.1.0, which does not say of which data it is.",
+    ),
+]
+
 
 def train(
     config_path: ConfigPath = Path("configs/train.yaml"),
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", "-mn", metavar="NAME", help="Replaces model_name.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", "-s", metavar="N", help="Replaces seed.")
-    ] = None,
-    input_columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input-columns", "-ic", metavar="COLUMN", help="Replaces input_columns; repeatable."
-        ),
-    ] = None,
+    model_name: _ModelName = None,
+    seed: _Seed = None,
+    input_columns: _InputColumns = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
-    restart: Annotated[  # noqa: FBT002 - a flag
-        bool,
-        typer.Option(
-            "--restart", help="Remove the checkpoints under the model's name, and start afresh."
-        ),
-    ] = False,
-    trust_checkpoint: Annotated[  # noqa: FBT002 - a flag
-        bool,
-        typer.Option(
-            "--trust-checkpoint",
-            help="Go on from a checkpoint of version 0.1.0, which does not say of which data it is.",
-        ),
-    ] = False,
+    restart: _Restart = False,  # noqa: FBT002 - a flag
+    trust_checkpoint: _TrustCheckpoint = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train one model from a `train.yaml`.
 
@@ -59,8 +67,7 @@ def train(
 
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
-    if restart and trust_checkpoint:
-        raise InputError("--restart removes the checkpoint that --trust-checkpoint goes on from")
+    checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
     overrides = given(
         model_name=model_name,
         seed=seed,
@@ -68,12 +75,9 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
-    checkpoints = Checkpoints.OWN
     if restart:
-        checkpoints = Checkpoints.REMOVED
-        _show_removed(config)
-    elif trust_checkpoint:
-        checkpoints = Checkpoints.TRUSTED
+        for path in checkpoints_of(config):
+            _show_progress(f"starting afresh: {path} is removed")
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -87,11 +91,7 @@ def train(
     if result.kind != OutcomeKind.COMPLETED:
         _end_early(result)
     if not trained:
-        print(
-            "nothing was trained: the run had come to its end before. This is its result; "
-            "--restart trains it again",
-            file=sys.stderr,
-        )
+        _show_progress(_NOTHING_TRAINED)
     print(
         f"best validation loss {result.best_validation_loss!r} at epoch {result.best_epoch} "
         f"of {result.last_epoch}"
@@ -111,10 +111,12 @@ def _end_early(result: TrainingResult) -> NoReturn:
     raise typer.Exit(_EXIT_CODES[result.kind])
 
 
-def _show_removed(config: TrainConfig) -> None:
-    """Name the checkpoints that a fresh start removes."""
-    for path in checkpoints_of(config):
-        _show_progress(f"starting afresh: {path} is removed")
+def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
+    if restart and trust:
+        raise InputError("--restart removes the checkpoint that --trust-checkpoint goes on from")
+    if restart:
+        return Checkpoints.REMOVED
+    return Checkpoints.TRUSTED if trust else Checkpoints.OWN
 
 
 def _show_progress(text: str) -> None:
