@@ -76,8 +76,8 @@ def train(
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     if restart:
-        for path in checkpoints_of(config):
-            _show_progress(f"starting afresh: {path} is removed")
+        for checkpoint in checkpoints_of(config):
+            _show_progress(f"starting afresh: {checkpoint} is removed")
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
