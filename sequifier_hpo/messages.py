@@ -100,7 +100,19 @@ _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(
 )
 
 
-def encode(message: ToWorker | FromWorker) -> bytes:
+class Lines:
+    """Puts the pieces of a stream of bytes together to complete lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take the next piece; returns the lines that it completes, without their line breaks."""
+        *complete, self._rest = (self._rest + piece).split(b"\n")
+        return complete
+
+
+def encode(message: FrozenModel) -> bytes:
     """One line of JSON, line break included; floats survive exactly."""
     return message.model_dump_json().encode() + b"\n"
 
