@@ -62,7 +62,8 @@ class BatchPlan(FrozenModel):
     """What an out-of-memory retry has come down to."""
 
     batch_size: int
-    accumulation_steps: int
+    accumulation_steps: int | None
+    """None = not known: studies of 0.1.0 did not store it."""
     oom_retries: int
 
 

@@ -2,10 +2,9 @@
 
 import glob
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.assembly.prepare import PreparedSearch
@@ -13,7 +12,9 @@ from sequifier_hpo.atomic import explaining, remove_unfinished, write_atomically
 from sequifier_hpo.config.paths import is_model_of, run_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
-from sequifier_hpo.coordinator.loop import ActiveRun, Coordinator, Decode, Observer, SearchEnd
+from sequifier_hpo.coordinator.log import log_to
+from sequifier_hpo.coordinator.loop import Coordinator, Decode
+from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import Run
@@ -174,8 +175,11 @@ def train_claims(
         num_runs,
         config.training_hyperparameter_sampling.num_processes,
     )
-    pool = WorkerPool(specs, config.paths.logs / f"sequifier-{log_name}-workers.log")
-    try:
+    stderr_path = config.paths.logs / f"sequifier-{log_name}-workers.log"
+    with (
+        log_to(config.study_folder / "coordinator.log"),
+        closing(WorkerPool(specs, stderr_path)) as pool,
+    ):
         return Coordinator(
             study,
             pool,
@@ -188,8 +192,6 @@ def train_claims(
             config_path=lambda run: str(prepared.run_file(run.model_name)),
             keep=partial(_keep, prepared),
         ).run()
-    finally:
-        pool.close()
 
 
 def decode_claim(
@@ -198,15 +200,6 @@ def decode_claim(
     """The configuration of a claim as it is trained now, and notes for its log."""
     config, adjustments = decode(prepared.space, claim.cell, run_number, device=prepared.device)
     notes = [f"adjusted: {adjustment}" for adjustment in adjustments]
-    if claim.oom_retries and claim.batch_size is not None:
-        spec = config.training_spec
-        update: dict[str, Any] = {"batch_size": claim.batch_size}
-        if prepared.loaded.config.on_out_of_memory == "halve_and_accumulate":
-            factor = 2**claim.oom_retries
-            update["accumulation_steps"] = (spec.accumulation_steps or 1) * factor
-        smaller = spec.model_copy(update=update)
-        config = config.model_copy(update={"training_spec": smaller})
-        notes.append(f"batch size {claim.batch_size} after {claim.oom_retries} retries")
     return config, notes
 
 

@@ -10,7 +10,7 @@ from sequifier_hpo.assembly.search import decode_claim, places_of, train_claims
 from sequifier_hpo.assembly.view import read_source
 from sequifier_hpo.config.paths import retraining_name
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.coordinator.loop import Observer, SearchEnd
+from sequifier_hpo.coordinator.observer import Observer, SearchEnd
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.notes import retraining_note, trial_attributes, verification_note
@@ -24,6 +24,8 @@ from sequifier_hpo.study import (
     Storage,
     StudySnapshot,
     VerificationStudy,
+    batch_plan_attributes,
+    batch_plan_of,
 )
 
 _NUM_SEEDS = 2**32  # torch and numpy take as many
@@ -134,11 +136,8 @@ class OpenVerification:
         space = self._prepared.space
         cell = space.cell_of(run.labels)
         # What an out-of-memory retry came down to is what the search has measured.
-        came_down_to = {
-            name: run.attributes[name]
-            for name in ("effective_batch_size", "oom_retries")
-            if name in run.attributes
-        }
+        plan = batch_plan_of(run.attributes)
+        came_down_to = {} if plan is None else batch_plan_attributes(plan)
         return Retraining(
             run_number=run.number,
             cell=cell,

@@ -19,7 +19,7 @@ from sequifier_hpo.assembly.search import OpenSearch, open_search
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.config.paths import run_name
-from sequifier_hpo.coordinator.loop import SearchEnd
+from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.data import Baseline

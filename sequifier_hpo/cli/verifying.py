@@ -11,7 +11,7 @@ from sequifier_hpo.cli.running import NO_SUCCESS, why_it_gave_up
 from sequifier_hpo.cli.tables import verification_table
 from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.config.paths import run_name
-from sequifier_hpo.coordinator.loop import SearchEnd
+from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import progress
 from sequifier_hpo.report.verification import (

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
 
 _LINE_SECONDS = 30.0  # between two lines about progress when nothing else happens

@@ -1,5 +1,6 @@
 """The study: all that the other rooms see of Optuna and its storages."""
 
+from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of
 from sequifier_hpo.study.locks import Lease, Owner
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
@@ -32,6 +33,8 @@ __all__ = [
     "StudySnapshot",
     "TrialStudy",
     "VerificationStudy",
+    "batch_plan_attributes",
+    "batch_plan_of",
     "read_study",
     "verification_name",
 ]

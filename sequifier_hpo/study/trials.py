@@ -5,6 +5,7 @@ Every change that decides who runs what is one transaction that holds the lock o
 machines, and ends exactly when all are handed out.
 """
 
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Baseline, BatchPlan, Run, RunState
 from sequifier_hpo.searchspace import (
     Cell,
     SearchSpace,
@@ -30,6 +31,7 @@ from sequifier_hpo.searchspace import (
 )
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.attempts import Attempt, TrialReader
+from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES, batch_plan_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES, Artifact
 from sequifier_hpo.study.runs import OWNER, REASON, RUN, RunIndex, owner_text, run_number
@@ -40,9 +42,10 @@ from sequifier_hpo.study.transactions import FinishedError, NewTrial
 METRIC = "validation_loss"
 SPACE, _FINGERPRINT = "sequifier_hpo:space", "sequifier_hpo:fingerprint"
 """System attributes of the study."""
-_INHERITED = ("effective_batch_size", "oom_retries")
-"""Attributes that an attempt takes over from the one it continues."""
+BASELINES = "baselines"
+"""User attribute of the study: the losses of trivial predictors, by name."""
 
+_log = logging.getLogger("sequifier_hpo.study")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -77,9 +80,8 @@ class Claim:
     cell: Cell
     is_continuation: bool
     """Whether an earlier trial of the run may have left a checkpoint."""
-    batch_size: int | None
+    batch_plan: BatchPlan | None
     """What an out-of-memory retry of an earlier trial had come down to; None = as configured."""
-    oom_retries: int
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,13 @@ class TrialStudy(ABC):
         attributes = {**attributes, REASON: reason}
         self._finish(claim, TrialState.FAIL, None, attributes, artifacts)
 
+    def keep_baselines(self, baselines: Sequence[Baseline]) -> None:
+        """Store the losses of trivial predictors on the validation events of the study."""
+        attrs = {BASELINES: {baseline.name: baseline.loss for baseline in baselines}}
+        with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
+            transactions.set_study_attrs(connection, self._study_id, attrs)
+
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
         self._catch_up()
@@ -350,14 +359,28 @@ class TrialStudy(ABC):
                 stale = self._reader.stale(connection, judged, GRACE_SECONDS)
             orphans += [self._index.unfinished[trial_id] for trial_id in stale]
         for orphan in orphans:
-            with suppress(FinishedError), self._storage.writing() as connection:
-                transactions.finish_trial(
-                    connection,
-                    orphan.trial_id,
-                    TrialState.FAIL,
-                    user_attrs={REASON: "lost"},
-                    ended=datetime.now(UTC),
-                )
+            with suppress(FinishedError):
+                self._bury(orphan, "is dead" if orphan.trial_id in dead else "does not beat")
+
+    def _bury(self, orphan: Attempt, why: str) -> None:
+        with self._storage.writing() as connection:
+            transactions.finish_trial(
+                connection,
+                orphan.trial_id,
+                TrialState.FAIL,
+                user_attrs={REASON: "lost"},
+                ended=datetime.now(UTC),
+            )
+        owner = _owner_of(orphan)
+        fields = {
+            "study": self._name,
+            "trial_number": orphan.number,
+            "run_number": run_number(orphan),
+            "owner": owner and owner.name,
+            "owner_host": owner and owner.host,
+            "why": f"its owner {why}",
+        }
+        _log.warning("run taken over", extra=fields)
 
     def _is_orphan(self, attempt: Attempt) -> bool:
         owner = _owner_of(attempt)
@@ -390,7 +413,7 @@ class TrialStudy(ABC):
         if earlier:
             system_attrs[RUN] = run_number(earlier[-1])
             attrs = earlier[-1].user_attrs
-            inherited = {key: attrs[key] for key in _INHERITED if key in attrs}
+            inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
         task = self._task(rank)
         new = NewTrial(
             state=TrialState.RUNNING,
@@ -438,8 +461,7 @@ class TrialStudy(ABC):
             rank=rank,
             cell=self._cell(rank),
             is_continuation=len(self._index.attempts(rank)) > 1,
-            batch_size=attempt.user_attrs.get("effective_batch_size"),
-            oom_retries=attempt.user_attrs.get("oom_retries", 0),
+            batch_plan=batch_plan_of(attempt.user_attrs),
         )
 
     # Results

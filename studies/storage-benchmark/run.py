@@ -24,7 +24,7 @@ import yaml
 from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
-from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.report.leaderboard import results_csv
 from sequifier_hpo.report.notes import Places, trial_attributes, trial_note
 from sequifier_hpo.searchspace import EffectiveSpace, SearchSpace, compile_space, decode

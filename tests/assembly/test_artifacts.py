@@ -7,7 +7,7 @@ import pytest
 
 from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.searchspace import compile_space, decode
 from sequifier_hpo.study import Claim
 from tests.conftest import WriteSearch
@@ -20,8 +20,7 @@ CLAIM = Claim(
     rank=5,
     cell=(0, 0, 0),
     is_continuation=False,
-    batch_size=None,
-    oom_retries=0,
+    batch_plan=None,
 )
 
 

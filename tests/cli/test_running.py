@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sequifier_hpo.cli.running import exit_code, next_commands, why_it_gave_up
-from sequifier_hpo.coordinator.loop import SearchEnd
+from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.report.leaderboard import Progress
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import RunState
+from sequifier_hpo.records import BatchPlan, RunState
 from sequifier_hpo.searchspace import EffectiveSpace, compile_space
 from sequifier_hpo.study import (
     Lease,
@@ -22,6 +22,7 @@ from sequifier_hpo.study import (
     SearchStudy,
     SpaceChangedError,
     Storage,
+    batch_plan_attributes,
     read_study,
 )
 from sequifier_hpo.study.notes import Artifact, artifact_attributes, note_of
@@ -196,13 +197,15 @@ def test_an_interrupted_run_comes_before_new_ones(
     study = opener.study(plan_of(write_search))
     first, _second = study.claim(), study.claim()
     assert first is not None
-    study.fail(first, "interrupted", {"effective_batch_size": 4, "oom_retries": 1})
+    plan = BatchPlan(batch_size=4, accumulation_steps=2, oom_retries=1)
+    study.annotate(first, batch_plan_attributes(plan))
+    study.fail(first, "interrupted", {})
 
     again = study.claim()
 
     assert again is not None
     assert again.run_number == first.run_number
-    assert (again.batch_size, again.oom_retries) == (4, 1)
+    assert again.batch_plan == plan
 
 
 def test_a_run_that_is_lost_five_times_before_an_epoch_is_given_up(

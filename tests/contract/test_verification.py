@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 import optuna
 import pytest
 
-from sequifier_hpo.records import RunState
+from sequifier_hpo.records import BatchPlan, RunState
 from sequifier_hpo.study import (
     Claim,
     Retraining,
     SearchPlan,
     SpaceChangedError,
     VerificationStudy,
+    batch_plan_attributes,
     read_study,
     verification_name,
 )
@@ -22,7 +23,7 @@ from tests.contract.test_study import MODEL, finish_all, plan_of
 
 Wanted = Sequence[tuple[int, int]]
 """(run number, seed) of each training."""
-CAME_DOWN_TO = {"effective_batch_size": 16, "oom_retries": 1}
+CAME_DOWN_TO = BatchPlan(batch_size=16, accumulation_steps=2, oom_retries=1)
 """What out-of-memory retries have made of the runs of the search."""
 OpenCheck = Callable[[Wanted], VerificationStudy]
 
@@ -47,7 +48,13 @@ def check(plan: SearchPlan, opener: Opener) -> OpenCheck:
 
 def retrainings(plan: SearchPlan, wanted: Wanted) -> list[Retraining]:
     return [
-        Retraining(run, plan.effective.representative(run), seed, dict(CAME_DOWN_TO), "a note")
+        Retraining(
+            run,
+            plan.effective.representative(run),
+            seed,
+            batch_plan_attributes(CAME_DOWN_TO),
+            "a note",
+        )
         for run, seed in wanted
     ]
 
@@ -121,7 +128,7 @@ def test_a_training_begins_with_the_batch_size_that_the_run_had_come_down_to(
 ) -> None:
     claim = claim_one(check([(5, 102)]))
 
-    assert (claim.is_continuation, claim.batch_size, claim.oom_retries) == (False, 16, 1)
+    assert (claim.is_continuation, claim.batch_plan) == (False, CAME_DOWN_TO)
 
 
 def test_an_interrupted_training_is_continued_with_the_batch_size_it_had_come_to(
@@ -129,13 +136,14 @@ def test_an_interrupted_training_is_continued_with_the_batch_size_it_had_come_to
 ) -> None:
     study = check([(5, 102), (2, 102)])
     claim = claim_one(study)
-    study.annotate(claim, {"effective_batch_size": 4, "oom_retries": 3})
+    smaller = BatchPlan(batch_size=4, accumulation_steps=8, oom_retries=3)
+    study.annotate(claim, batch_plan_attributes(smaller))
     study.fail(claim, "interrupted", {})
 
     again = claim_one(check([(5, 102), (2, 102)]))
 
     assert (again.run_number, again.rank) == (claim.run_number, claim.rank)
-    assert (again.is_continuation, again.batch_size, again.oom_retries) == (True, 4, 3)
+    assert (again.is_continuation, again.batch_plan) == (True, smaller)
     assert again.title == "run 5, seed 102"
 
 
@@ -178,7 +186,11 @@ def test_the_study_and_each_training_explain_themselves_in_the_dashboard(
     assert note_of(attrs)["body"] == "a check"
     assert note_of(attrs, claim.trial_id)["body"] == "a note"
     assert study.user_attrs == {"verifies": "shop"}
-    assert study.trials[0].user_attrs == {**CAME_DOWN_TO, "verified_run": 5, "seed": 102}
+    assert study.trials[0].user_attrs == {
+        **batch_plan_attributes(CAME_DOWN_TO),
+        "verified_run": 5,
+        "seed": 102,
+    }
 
 
 def test_a_failed_training_is_repeated_only_when_asked_for(check: OpenCheck) -> None:
