@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sequifier_hpo.assembly.search import OpenSearch, open_search
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.coordinator.log import logging_by
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Run
@@ -33,10 +34,12 @@ _RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
 _RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
 
 
-def run_search(prepared: PreparedSearch, *, retry_failed: bool, as_json: bool) -> int:
+def run_search(
+    prepared: PreparedSearch, *, retry_failed: bool, as_json: bool, verbose: bool
+) -> int:
     """Run what is left of a search and show its result; returns the exit code."""
     report = SearchReport(prepared)
-    with open_search(prepared) as search:
+    with logging_by(_say) if verbose else nullcontext(), open_search(prepared) as search:
         num_retried = search.study.retry_failed() if retry_failed else 0
         before = progress(search.study.runs(), prepared.num_runs)
         if retry_failed:

@@ -32,6 +32,12 @@ def hyperparameter_search(
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     as_json: AsJson = False,  # noqa: FBT002 - a flag
+    verbose: Annotated[  # noqa: FBT002 - a flag
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
+        ),
+    ] = False,
 ) -> None:
     """Run a hyperparameter search. The same command again resumes it.
 
@@ -48,5 +54,5 @@ def hyperparameter_search(
     from sequifier_hpo.cli.running import run_search  # noqa: PLC0415
 
     with lasting_output():
-        code = run_search(prepared, retry_failed=retry_failed, as_json=as_json)
+        code = run_search(prepared, retry_failed=retry_failed, as_json=as_json, verbose=verbose)
     raise typer.Exit(code)

@@ -143,6 +143,11 @@ class LineView:
         self._say(f"{run.claim.title}: {reason}{detail}")
         self._write_results()
 
+    def trial_lost(self, run: ActiveRun) -> None:
+        """Say that the run goes on elsewhere."""
+        self._progress.finish(run, None, counts=False)
+        self._say(f"{run.claim.title}: another search process has taken it over")
+
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """Say why an attempt is repeated."""
         self._say(f"{run.claim.title}: {why}")

@@ -19,6 +19,7 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.log_lines import LogLines
 
 _OURS = logging.getLogger("sequifier_hpo")
+_OURS.addHandler(logging.NullHandler())  # else what nobody wants to have goes to stderr
 _NO_FIELDS = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
 """What every record has."""
 _IS_WORD = re.compile(r'[^\s"=]+')

@@ -309,11 +309,16 @@ class Coordinator:
         if claim is None:
             self._feed(reducer.NothingToClaim(slot))
             return
+        for run in list(self._runs.values()):
+            if run.claim.run_number == claim.run_number:
+                self._lose(
+                    run
+                )  # to someone who has lost it in turn: no run is trained twice at once
         config, notes = self._decode(claim)
         plan = first_plan(config, claim.batch_plan, self._state.policy)
         if plan.oom_retries:
             size, retries = plan.batch_size, plan.oom_retries
-            notes = [*notes, f"batch size {size} after {retries} out-of-memory retries"]
+            notes = [*notes, f"batch size {size} as of out-of-memory retry {retries}"]
         self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
         trial = ActiveTrial(trial_number=claim.trial_number, slot=slot, plan=plan)
         self._feed(reducer.Claimed(trial, claim.is_continuation))
@@ -335,9 +340,13 @@ class Coordinator:
                 case _:
                     assert_never(action)
         except LeaseLostError:
-            _log.warning("lease lost", extra=_ids(run))
-            self._forget(run.claim.trial_number)
-            self._feed(reducer.LeaseLost(run.claim.trial_number))
+            self._lose(run)
+
+    def _lose(self, run: ActiveRun) -> None:
+        _log.warning("lease lost", extra=_ids(run))
+        self._forget(run.claim.trial_number)
+        self._observer.trial_lost(run)
+        self._feed(reducer.LeaseLost(run.claim.trial_number))
 
     def _store_epoch(self, run: ActiveRun, report: EpochReport) -> None:
         run.train_losses[report.epoch] = report.train_loss

@@ -52,6 +52,9 @@ class Observer(Protocol):
     def trial_failed(self, run: ActiveRun, reason: str, result: TrainingResult) -> None:
         """A run failed for good, or was interrupted, and that is stored."""
 
+    def trial_lost(self, run: ActiveRun) -> None:
+        """Another coordinator has taken the trial over."""
+
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """An attempt is repeated."""
 

@@ -51,7 +51,7 @@ class State:
     """Whether the last claim found nothing; other coordinators may still lose a run."""
     is_stopping: bool = False
     recent_failures: tuple[str, ...] = ()
-    """Reasons of the failures since the last success."""
+    """Reasons of the failures since the last success; those that made it give up are kept."""
     gave_up: bool = False
     has_baselines: bool = True
     """Whether the losses of the trivial predictors are known; else every attempt is to find them."""
@@ -255,7 +255,9 @@ def _claimed(state: State, event: Claimed) -> Step:
 def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
     match result.kind:
         case OutcomeKind.COMPLETED:
-            state = _without(replace(state, recent_failures=()), trial)
+            # What made the search give up stays the reason, also if another run succeeds by then.
+            failures = state.recent_failures if state.gave_up else ()
+            state = _without(replace(state, recent_failures=failures), trial)
             return _then_claim(state, [StoreResult(trial, result)])
         case OutcomeKind.INTERRUPTED:
             return _released(state, trial, result)
