@@ -111,7 +111,7 @@ def test_a_run_of_another_host_is_left_alone_while_it_beats(
 
 
 def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
-    write_search: WriteSearch, opener: Opener
+    write_search: WriteSearch, opener: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = plan_of(write_search)
     frozen = opener.study_elsewhere(plan)
@@ -123,6 +123,10 @@ def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
     assert taken_over.run_number == lost.run_number
     with pytest.raises(LeaseLostError):
         frozen.report(lost, 1, 0.5, {})
+    (record,) = [r for r in caplog.records if r.name == "sequifier_hpo.study"]
+    assert record.getMessage() == "run taken over"
+    assert vars(record)["trial_number"] == lost.trial_number
+    assert vars(record)["owner_host"] == "elsewhere"
 
 
 def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_grace_period(
