@@ -9,6 +9,7 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import (
     Baseline,
     BatchReport,
+    Checkpoints,
     Counted,
     EpochReport,
     RunIdentity,
@@ -30,6 +31,8 @@ class RunTrial(FrozenModel):
     """Whether to continue from the run's newest checkpoint."""
     identity: RunIdentity | None = None
     """What the run is; a checkpoint is continued only by the run it belongs to."""
+    checkpoints: Checkpoints = Checkpoints.OWN
+    """What becomes of those under the run's name that are not known to be its own."""
     counted: Counted = Counted()
     """Which positions the validation loss counts."""
     wants_baselines: bool = False
@@ -100,7 +103,19 @@ _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(
 )
 
 
-def encode(message: ToWorker | FromWorker) -> bytes:
+class Lines:
+    """Puts the pieces of a stream of bytes together to complete lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take the next piece; returns the lines that it completes, without their line breaks."""
+        *complete, self._rest = (self._rest + piece).split(b"\n")
+        return complete
+
+
+def encode(message: FrozenModel) -> bytes:
     """One line of JSON, line break included; floats survive exactly."""
     return message.model_dump_json().encode() + b"\n"
 

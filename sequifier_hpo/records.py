@@ -1,13 +1,14 @@
 """Values handed between rooms: what happened in a run, without any library's types."""
 
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sequifier_hpo.config.schema import FrozenModel
 
@@ -39,6 +40,17 @@ class DataDigest(FrozenModel):
     training: SplitDigest
     validation: SplitDigest
 
+    def reading(self, columns: Collection[str]) -> Self:
+        """The same of those who read some of the columns only."""
+        return self.model_copy(
+            update={
+                name: split.model_copy(
+                    update={"columns": {c: d for c, d in split.columns.items() if c in columns}}
+                )
+                for name, split in (("training", self.training), ("validation", self.validation))
+            }
+        )
+
 
 class RunIdentity(FrozenModel):
     """What a run is, for those who would continue or overwrite it."""
@@ -49,6 +61,17 @@ class RunIdentity(FrozenModel):
     """Digest of the train config as it was asked, and of the data."""
     data: DataDigest
     """Of the columns that the run reads."""
+
+
+class Checkpoints(StrEnum):
+    """What becomes of checkpoints under a run's name that are not known to be its own."""
+
+    OWN = "own"
+    """Only the run's own are continued or removed; others end it before it begins."""
+    TRUSTED = "trusted"
+    """One that does not say of which data it is, is taken to be of the present data."""
+    REMOVED = "removed"
+    """The run starts afresh, and all of them are removed, its own too."""
 
 
 class Baseline(FrozenModel):
@@ -62,7 +85,8 @@ class BatchPlan(FrozenModel):
     """What an out-of-memory retry has come down to."""
 
     batch_size: int
-    accumulation_steps: int
+    accumulation_steps: int | None
+    """None = not known: studies of 0.1.0 did not store it."""
     oom_retries: int
 
 
@@ -151,6 +175,27 @@ def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
     return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)
 
 
+class RunFigures(FrozenModel):
+    """What was measured of a run, as its newest trial stores it; None = not known, or not yet."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    best_epoch: int | None = None
+    epochs_run: int | None = None
+    seconds: float | None = None
+    tokens_per_second: float | None = None
+    num_parameters: int | None = None
+    effective_batch_size: int | None = None
+    """What the run was trained with in the end."""
+    oom_retries: int | None = None
+    peak_memory_mib: float | None = None
+    effective_accumulation_steps: int | None = None
+    validation_loss_all_positions: float | None = None
+    """Of the best epoch, over all of the run's own positions, where fewer are compared."""
+    explanation: str = ""
+    """Why it failed, in words."""
+
+
 class RunState(StrEnum):
     """Where a run stands."""
 
@@ -175,9 +220,26 @@ class Run:
     losses: Mapping[int, float]
     """Validation loss per epoch, of all attempts."""
     attributes: Mapping[str, Any]
-    """User attributes of the newest trial."""
+    """User attributes of the newest trial, as optuna-dashboard shows them."""
     reason: str
     duplicate_of: int | None
     started: datetime | None
     ended: datetime | None
     num_attempts: int
+    key: str = ""
+    """Its identity: digest of what it trains and of the data it reads."""
+    ordinal: int = 0
+    """From 0: the order in which the study first handed its runs out."""
+    point: Mapping[str, Any] = field(default_factory=dict)
+    """The chosen values by parameter, as JSON has them; empty in studies of 0.1.0."""
+    is_of_other_data: bool = False
+    """Whether other data took the place of those it was trained on; then it is never ranked."""
+    host: str = ""
+    """The machine that holds its files."""
+    folder: str = ""
+    """The project's root there."""
+
+    @cached_property
+    def figures(self) -> RunFigures:
+        """What was measured of it."""
+        return RunFigures.model_validate(self.attributes)

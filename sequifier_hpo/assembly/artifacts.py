@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sequifier_hpo.atomic import StagedFiles
-from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact

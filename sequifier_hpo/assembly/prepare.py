@@ -7,14 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sequifier_hpo.assembly.data import metadata_of
+from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.paths import project_path
-from sequifier_hpo.config.search import LoadedSearch, load_search
+from sequifier_hpo.config.search import LoadedSearch, SearchConfig, load_search
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.coordinator.devices import best_device
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
+from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
+from sequifier_hpo.records import Counted, DataDigest
 from sequifier_hpo.redaction import redacted_url
-from sequifier_hpo.searchspace import EffectiveSpace, SearchSpace, compile_space
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
 
 STORAGE_VARIABLE = "SEQUIFIER_HPO_STORAGE"
 
@@ -59,6 +63,45 @@ class PreparedSearch:
         """Torch device that the runs train on."""
         return self.loaded.config.training_hyperparameter_sampling.device or best_device()
 
+    @cached_property
+    def data(self) -> DataDigest:
+        """Digest of what the runs read.
+
+        Raises:
+            InputError: If the data cannot be read.
+        """
+        config = self.loaded.config
+        assert config.training_data_path is not None, "filled in from the metadata"
+        assert config.validation_data_path is not None, "filled in from the metadata"
+        digest = data_digest(
+            Path(config.training_data_path),
+            Path(config.validation_data_path),
+            config.read_format,
+            metadata=self._metadata,
+            column_types=_all_column_types(config),
+        )
+        inputs = {column for columns in config.input_columns or [] for column in columns}
+        return digest.reading(inputs | set(config.target_columns))
+
+    @cached_property
+    def keyer(self) -> Keyer:
+        """Names the runs of the space on the present data."""
+        return Keyer(self.space, self.data)
+
+    @property
+    def counted(self) -> Counted:
+        """Which positions the losses of a new study count: those that all its runs predict."""
+        lengths = self.loaded.config.seq_length
+        return Counted(
+            last_positions=min(lengths) if len(set(lengths)) > 1 else None,
+            padding_is_stored=self._metadata is not None and self._metadata.padding is not None,
+        )
+
+    @cached_property
+    def _metadata(self) -> DataMetadata | None:
+        """What the data mean."""
+        return metadata_of(self.loaded.config)
+
     @property
     def results_path(self) -> Path:
         """The leaderboard file."""
@@ -102,6 +145,10 @@ def prepare_search(
 def usual_storage(in_file: str | None, study_folder: Path) -> str:
     """The storage URL of a search for which none is given on the command line."""
     return in_file or os.environ.get(STORAGE_VARIABLE) or sqlite_url(study_folder / "study.db")
+
+
+def _all_column_types(config: SearchConfig) -> dict[str, str]:
+    return {column: kind for types in config.column_types or [] for column, kind in types.items()}
 
 
 def _check_against_data(loaded: LoadedSearch) -> None:

@@ -8,14 +8,12 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from sequifier_hpo.assembly.baseline import baselines
 from sequifier_hpo.assembly.locate import StudySource, source_of
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.view import read_source, train_file_of
 from sequifier_hpo.atomic import write_atomically
-from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
 from sequifier_hpo.study.importance import parameter_importances
@@ -46,6 +44,7 @@ def write_report(source: StudySource, target: Path) -> ReportData:
             num_runs=snapshot.num_runs,
             runs=snapshot.runs,
             read_at=snapshot.read_at,
+            baselines=snapshot.baselines,
         ),
     )
     write_atomically(target, report_page(data, read_assets()))
@@ -53,22 +52,25 @@ def write_report(source: StudySource, target: Path) -> ReportData:
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:
-    """Add what takes a computation or a file: importances, the best run's file, baselines."""
+    """Add what takes a computation or a file: importances, and the best run's file."""
     done = data.progress
     if done.num_complete >= MIN_RUNS_FOR_IMPORTANCE:
-        data = replace(data, importances=parameter_importances(data.runs))
+        data = replace(
+            data,
+            importances=parameter_importances(
+                [run for run in data.runs if not run.is_of_other_data]
+            ),
+        )
     return data if done.best is None else _with_best(data, source, done.best)
 
 
 def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
-    """Add the best run's file and baselines, as far as they can be reached from here."""
+    """Add the best run's file, if it can be reached from here."""
     try:
         file = train_file_of(source, best)
-        data = replace(data, best_file=str(file), best_yaml=file.read_text(encoding="utf-8"))
-        config = load_train_config(file)
+        return replace(data, best_file=str(file), best_yaml=file.read_text(encoding="utf-8"))
     except (SequifierHpoError, OSError):
         return data
-    return replace(data, baselines=baselines(config, source.study_folder / "baselines.json"))
 
 
 def read_assets() -> PageAssets:
@@ -94,6 +96,8 @@ class SearchReport:
         self._clock = clock
         self._not_before = clock() + _MIN_SECONDS
         self.path = default_report_path(self._source)
+        self.baselines: Sequence[Baseline] = ()
+        """Losses of the trivial predictors, once they are known."""
 
     def refresh(self, runs: Sequence[Run]) -> None:
         """Rewrite the report if that is due, and what cannot be written now is left for later."""
@@ -123,6 +127,7 @@ class SearchReport:
                 num_runs=self._prepared.num_runs,
                 runs=runs,
                 read_at=datetime.now().astimezone(),
+                baselines=self.baselines,
                 is_rewritten=is_rewritten,
             ),
         )

@@ -1,18 +1,15 @@
 """The state of a study at one moment, gathered for `status`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean
 from types import TracebackType
 from typing import Self
 
-from sequifier_hpo.assembly.baseline import cached_baselines
 from sequifier_hpo.assembly.locate import StudySource
-from sequifier_hpo.assembly.view import StudyReader, train_file_of
-from sequifier_hpo.config.train import load_train_config
-from sequifier_hpo.errors import SequifierHpoError
-from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.assembly.view import StudyReader
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
 from sequifier_hpo.study import StudySnapshot
 
@@ -25,6 +22,8 @@ class StudyStatus:
     strategy: str
     read_at: datetime
     progress: Progress
+    runs: Sequence[Run]
+    """All of them, by number."""
     ranked: list[Run]
     """Complete runs, best first."""
     running: list[Run]
@@ -81,33 +80,22 @@ def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:
         strategy=snapshot.strategy,
         read_at=snapshot.read_at,
         progress=done,
+        runs=snapshot.runs,
         ranked=leaderboard(snapshot.runs),
         running=[run for run in own if run.state == RunState.RUNNING],
         failed=[run for run in own if run.state == RunState.FAILED],
-        baselines=known_baselines(source, done.best),
+        baselines=snapshot.baselines,
         seconds_left=_seconds_left(own, done),
     )
 
 
 def _seconds_left(own: list[Run], done: Progress) -> float | None:
     seconds = [
-        float(run.attributes["seconds"])
+        run.figures.seconds
         for run in own
-        if run.state == RunState.COMPLETE and "seconds" in run.attributes
+        if run.state == RunState.COMPLETE and run.figures.seconds is not None
     ]
     if not seconds or not done.num_running:
         return None
     to_come = done.num_runs - done.num_complete - done.num_failed - done.num_running
     return (max(0, to_come) + done.num_running / 2) * mean(seconds) / done.num_running
-
-
-def known_baselines(source: StudySource, best: Run | None) -> tuple[Baseline, ...]:
-    """The baselines that a search or a report has computed; looking must stay cheap."""
-    cache = source.study_folder / "baselines.json"
-    if best is None or not cache.exists():
-        return ()
-    try:
-        config = load_train_config(train_file_of(source, best))
-    except SequifierHpoError:
-        return ()
-    return cached_baselines(config, cache)

@@ -1,17 +1,28 @@
 """Read a study as it stands, without changing it, also while a search runs."""
 
 import shlex
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.assembly.locate import StudySource, source_of
+from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.study import Owner, Storage, StudyMissingError, StudySnapshot, read_study
+from sequifier_hpo.searchspace import describe_space, differences
+from sequifier_hpo.study import (
+    Owner,
+    SpaceChangedError,
+    Storage,
+    StudyMissingError,
+    StudySnapshot,
+    UnknownDataError,
+    read_study,
+)
 
 
 class StudyReader:
@@ -96,6 +107,43 @@ def read_source(source: StudySource) -> StudySnapshot:
         return reader.read()
 
 
+def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
+    """The study of a search as it stands, or None if it was never started.
+
+    Raises:
+        SpaceChangedError: If the study was started with another search space.
+        EnvironmentFaultError: If the storage cannot be reached.
+    """
+    with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
+        try:
+            found = read_study(storage, prepared.name)
+        except StudyMissingError:
+            return None
+    changed = differences(found.space, describe_space(prepared.space))
+    if found.space and changed:
+        raise SpaceChangedError(prepared.name, changed)
+    return found
+
+
+def read_search(prepared: PreparedSearch) -> StudySnapshot:
+    """The study whose winner is to be checked, as it stands.
+
+    Raises:
+        InputError: If the search was never started.
+        SpaceChangedError, DataChangedError, UnknownDataError: If it is not the study of this
+            search file and its data.
+        EnvironmentFaultError: If the storage cannot be reached.
+    """
+    snapshot = read_source(source_of(prepared))
+    changed = differences(snapshot.space, describe_space(prepared.space))
+    if changed:
+        raise SpaceChangedError(prepared.name, changed)
+    if snapshot.identity is None:
+        raise UnknownDataError(prepared.name)
+    snapshot.identity.require_data(prepared.name, prepared.data, snapshot.runs)
+    return snapshot
+
+
 def train_file_of(source: StudySource, run: Run) -> Path:
     """The `train.yaml` of a run.
 
@@ -112,7 +160,9 @@ def train_file_of(source: StudySource, run: Run) -> Path:
     if not path.is_file():
         raise InputError(
             f"the file of run {run.number}, {path}, does not exist",
-            "run files are written on the machine that trains the run: look there",
+            f"it was trained on {run.host}, below {run.folder}: look there"
+            if run.host
+            else "run files are written on the machine that trains the run: look there",
         )
     return path
 

@@ -2,17 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE, StudySource, find_study
-from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.assembly.locate import StudySource, find_study
 from sequifier_hpo.atomic import write_atomically
-from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     MetadataConfigPath,
     OneInputSet,
@@ -22,17 +19,16 @@ from sequifier_hpo.cli.options import (
     StudyName,
     search_overrides,
 )
+from sequifier_hpo.cli.verify import DEFAULT_SEEDS, check_winners, prepare_check
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.data import Baseline
-from sequifier_hpo.report.leaderboard import leaderboard, results_csv, value_of
-from sequifier_hpo.report.tables import run_record
+from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.tables import detailed_records, results_csv
 
 if TYPE_CHECKING:
     from sequifier_hpo.study import StudySnapshot
 
 NO_SUCCESS = 4
-_DEFAULT_SEEDS = 5
 
 
 class Format(StrEnum):
@@ -63,7 +59,7 @@ def best(
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=2, metavar="N", help=f"With --verify: new seeds each; default: {_DEFAULT_SEEDS}."
+            min=2, metavar="N", help=f"With --verify: new seeds each; default: {DEFAULT_SEEDS}."
         ),
     ] = None,
     workers: Annotated[
@@ -89,14 +85,9 @@ def best(
 
     With --write, copy its train.yaml. Exit code 4: no run is complete.
 
-    With --verify, check whether the winner still wins: train the best runs again with new seeds,
-    and compare. These trainings are no runs of the search: they are kept in a study of their own.
-    The same command again goes on with them, and trains none twice. Give it the options that the
-    search was started with.
+    With --verify, do what `sequifier-hpo verify` does, which takes its place.
 
     Example: sequifier-hpo best --write configs/train.yaml
-
-    Example: sequifier-hpo best --verify 3 --seeds 5
     """
     chosen = Format.JSON if as_json else output_format
     only_with_verify = {
@@ -115,36 +106,26 @@ def best(
         return
     if write is not None:
         raise InputError("--write does not go with --verify", "check first, then write")
-    prepared = prepare_search(
-        config_path or DEFAULT_SEARCH_FILE,
+    prepared = prepare_check(
+        config_path,
         overrides=search_overrides(input_columns, metadata_config_path),
         skip_metadata=skip_metadata,
         storage=storage,
+        study_name=study_name,
         workers=workers,
     )
-    _require_name(prepared, study_name)
-    # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.cli.verifying import Wanted, run_verification  # noqa: PLC0415
-
-    wanted = Wanted(num_runs=verify, num_seeds=seeds or _DEFAULT_SEEDS, retry_failed=retry_failed)
-    with lasting_output():
-        code = run_verification(prepared, wanted, chosen.value)
-    raise typer.Exit(code)
-
-
-def _require_name(prepared: PreparedSearch, study_name: str | None) -> None:
-    """A training needs the search file; one of another study would be the wrong one."""
-    if study_name not in {None, prepared.name}:
-        raise InputError(
-            f"{prepared.loaded.document.file} is the search file of the study `{prepared.name}`, "
-            f"not of `{study_name}`",
-            "name the search file of that study with --config-path",
-        )
+    print("best --verify is now a command of its own: sequifier-hpo verify", file=sys.stderr)
+    check_winners(
+        prepared,
+        num_runs=verify,
+        num_seeds=seeds or DEFAULT_SEEDS,
+        retry_failed=retry_failed,
+        output_format=chosen.value,
+    )
 
 
 def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.status import known_baselines  # noqa: PLC0415
     from sequifier_hpo.assembly.view import read_source, train_file_of  # noqa: PLC0415
 
     snapshot = read_source(source)
@@ -161,18 +142,16 @@ def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force
         _copy(train_file_of(source, run), write, force=force)
         print(f"wrote {write}: run {run.number} of {source.name}", file=sys.stderr)
     if chosen == Format.JSON:
-        print(json.dumps(_as_json(source, run, known_baselines(source, run)), indent=2))
+        print(json.dumps(_as_json(source, run, snapshot), indent=2))
     elif chosen == Format.CSV:
-        print(results_csv(source.name, [run]), end="")
+        print(results_csv(source.name, snapshot.runs, [run]), end="")
     elif write is None:
-        print(_as_text(source, run, snapshot, known_baselines(source, run)))
+        print(_as_text(source, run, snapshot))
     else:
         print(f"next:\n  sequifier-hpo train --config-path {write}", file=sys.stderr)
 
 
-def _as_text(
-    source: StudySource, run: Run, snapshot: "StudySnapshot", baselines: Sequence[Baseline]
-) -> str:
+def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     from sequifier_hpo.cli.tables import baseline_lines  # noqa: PLC0415 - loads rich
     from sequifier_hpo.report.series import loss_of  # noqa: PLC0415 - with the tables
 
@@ -182,30 +161,30 @@ def _as_text(
         f"validation loss {run.validation_loss!r}"
     ]
     shown: dict[str, Any] = {name: value_of(label) for name, label in run.labels.items()}
+    figures = run.figures.model_dump(exclude_defaults=True)
     for name in ("best_epoch", "epochs_run", "effective_batch_size", "num_parameters", "seconds"):
-        if name in run.attributes:
-            shown[name] = run.attributes[name]
+        if name in figures:
+            shown[name] = figures[name]
     width = max((len(name) for name in shown), default=0)
     lines += [f"  {name:<{width}}  {value}" for name, value in shown.items()]
-    if baselines:
-        lines += ["", *baseline_lines(loss_of(run), baselines)]
+    if snapshot.baselines:
+        lines += ["", *baseline_lines(loss_of(run), snapshot.baselines)]
     file = _run_file(source, run)
     if file is not None:
         lines += ["", f"run file  {file}", "", "next:"]
         lines.append(f"  sequifier-hpo best {source.options} --write configs/train.yaml")
         if len({other.number for other in snapshot.runs if other.duplicate_of is None}) > 1:
-            lines.append(
-                f"  sequifier-hpo best {source.options} --verify 3    # does it still win?"
-            )
+            lines.append(f"  sequifier-hpo verify {source.options}    # does it still win?")
     return "\n".join(lines)
 
 
-def _as_json(source: StudySource, run: Run, baselines: Sequence[Baseline]) -> dict[str, Any]:
+def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[str, Any]:
     file = _run_file(source, run)
+    (record,) = detailed_records(source.name, snapshot.runs, [run])
     return {
         "study": source.name,
-        **run_record(source.name, run),
-        "baselines": {baseline.name: baseline.loss for baseline in baselines},
+        **record,
+        "baselines": {baseline.name: baseline.loss for baseline in snapshot.baselines},
         "train_config": None if file is None else str(file),
     }
 

@@ -11,8 +11,7 @@ import typer
 from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
-from sequifier_hpo.report.leaderboard import results_csv
-from sequifier_hpo.report.tables import run_records
+from sequifier_hpo.report.tables import detailed_records, results_csv
 
 
 class Format(StrEnum):
@@ -48,7 +47,7 @@ def export(
     if output_format == Format.CSV:
         text = results_csv(source.name, runs)
     else:
-        text = json.dumps(run_records(source.name, runs), indent=2) + "\n"
+        text = json.dumps(detailed_records(source.name, runs), indent=2) + "\n"
     if output is None:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -22,6 +22,7 @@ from sequifier_hpo.cli.report import report
 from sequifier_hpo.cli.search import hyperparameter_search
 from sequifier_hpo.cli.status import status
 from sequifier_hpo.cli.train import train
+from sequifier_hpo.cli.verify import verify
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 
 _FIX_OF_FAULT = {
@@ -60,6 +61,7 @@ for command in (
     hyperparameter_search,
     status,
     best,
+    verify,
     export,
     report,
     dashboard,

@@ -84,9 +84,10 @@ def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
     if file is not None and not file.exists():
         return None
     # Optuna and what it brings take half a second: only when there is a study to read.
-    from sequifier_hpo.assembly.search import existing_runs  # noqa: PLC0415
+    from sequifier_hpo.assembly.view import existing_study  # noqa: PLC0415
 
-    return existing_runs(prepared)
+    found = existing_study(prepared)
+    return None if found is None else list(found.runs)
 
 
 def _as_text(found: _Plan, config_path: Path) -> str:
@@ -94,7 +95,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     space, sizes = prepared.space, found.sizes
     lines = [f"study {prepared.name}, storage {prepared.shown_storage}", ""]
     for parameter in space.parameters:
-        kind = "linked group" if len(parameter.choices[0].values) > 1 else "parameter"
+        kind = "linked group" if parameter.is_linked else "parameter"
         lines.append(f"{parameter.name} ({kind}, {len(parameter.choices)} choices)")
         lines += [f"  {label}" for label in parameter.labels[:_MAX_SHOWN]]
         lines += _more(len(parameter.labels))
@@ -173,7 +174,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "strategy": prepared.loaded.config.search_strategy,
         "parameters": {
             parameter.name: {
-                "linked": len(parameter.choices[0].values) > 1,
+                "linked": parameter.is_linked,
                 "choices": [
                     {"label": choice.label, "values": dict(choice.values)}
                     for choice in parameter.choices

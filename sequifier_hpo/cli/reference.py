@@ -9,11 +9,11 @@ import typer
 from pydantic.fields import FieldInfo
 
 from sequifier_hpo.cli.main import app
-from sequifier_hpo.config.linked import DATA_SCHEMA, MODEL_BACKBONE, TRAINING_SCHEDULE
+from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.config.schema import FrozenModel
-from sequifier_hpo.config.search import ModelSampling, SearchConfig, TrainingSampling
-from sequifier_hpo.config.train import ModelSpec, TrainConfig, TrainingSpec
+from sequifier_hpo.config.search import SearchConfig, SearchFile
+from sequifier_hpo.config.train import TrainConfig
 
 _OURS = ("seed", "storage", "workers", "on_out_of_memory", "max_consecutive_failures", "export")
 _HEAD = """# The search file
@@ -37,17 +37,6 @@ errors. Paths are relative to `project_root`.
 This page is generated from the models that read the file: do not edit it, run `make docs`.
 """
 
-FROM_METADATA = (
-    "training_data_path",
-    "validation_data_path",
-    "column_types",
-    "categorical_columns",
-    "real_columns",
-    "id_maps",
-    "n_classes",
-)
-"""Fields of a `train.yaml` that the metadata supply where they are left out."""
-
 _PREPROCESS_HEAD = """# The preprocessing file
 
 Every field of the file for `sequifier-hpo preprocess`, which turns a table of events into windows
@@ -67,41 +56,55 @@ This page is generated from the commands: do not edit it, run `make docs`.
 """
 
 
-def search_file_reference() -> str:
+def search_file_reference(model: type[SearchFile] = SearchConfig) -> str:
     """The reference page of the search file, as Markdown."""
+    sections = [section.name for section in description_of(model.run_file).sections.values()]
     parts = [
         _HEAD,
-        _table("Root", SearchConfig, skip=_OURS),
+        _table("Root", model, skip=_OURS),
         _table(
             "Ours",
-            SearchConfig,
+            model,
             only=_OURS,
             intro="Root fields that Sequifier does not know; all of them can be left out.",
         ),
-        _table("`model_hyperparameter_sampling`", ModelSampling),
-        _table("`training_hyperparameter_sampling`", TrainingSampling),
-        _linked_groups(),
+        *(_table(f"`{section}`", _model_at(model, section)) for section in sections),
+        _linked_groups(model.run_file),
     ]
     return "\n".join(parts)
 
 
-def train_file_reference() -> str:
+def train_file_reference(model: type[TrainConfig] = TrainConfig) -> str:
     """The reference page of the run file, as Markdown."""
+    from_metadata = supplied_by_metadata(model)
+    sections = tuple(description_of(model).sections)
     parts = [
         _TRAIN_HEAD,
-        _table("Root", TrainConfig, skip=(*FROM_METADATA, "model_spec", "training_spec")),
+        _table("Root", model, skip=(*from_metadata, *sections)),
         _table(
             "From the metadata",
-            TrainConfig,
-            only=FROM_METADATA,
+            model,
+            only=from_metadata,
             default="the metadata's",
             intro="Root fields that can be left out: they are read from the file at "
             "`metadata_config_path`. With `--skip-metadata` they must be there.",
         ),
-        _table("`model_spec`", ModelSpec),
-        _table("`training_spec`", TrainingSpec),
+        *(_table(f"`{section}`", _model_at(model, section)) for section in sections),
     ]
     return "\n".join(parts)
+
+
+def supplied_by_metadata(model: type[TrainConfig] = TrainConfig) -> tuple[str, ...]:
+    """Fields of a run file that the metadata supply where they are left out."""
+    fields = description_of(model).fields.values()
+    return tuple(field.name for field in fields if field.is_from_metadata)
+
+
+def _model_at(model: type[FrozenModel], section: str) -> type[FrozenModel]:
+    found = model.model_fields[section].annotation
+    assert isinstance(found, type)
+    assert issubclass(found, FrozenModel)
+    return found
 
 
 def preprocess_file_reference() -> str:
@@ -136,9 +139,9 @@ def _table(
     return "\n".join(lines) + "\n"
 
 
-def _linked_groups() -> str:
+def _linked_groups(run_file: type[TrainConfig]) -> str:
     lines = ["## Linked groups", "", "| group | anchor | linked fields |", "| :-- | :-- | :-- |"]
-    for group in (MODEL_BACKBONE, TRAINING_SCHEDULE, DATA_SCHEMA):
+    for group in description_of(run_file).groups.values():
         linked = ", ".join(f"`{field}`" for field in group.linked)
         lines.append(f"| {group.name} | `{group.anchor}` | {linked} |")
     return "\n".join(lines) + "\n"

@@ -1,60 +1,87 @@
-"""A search in the terminal: what is said before, while and after it runs."""
+"""A study that trains, in the terminal: a search, or the check of its winners."""
 
 import json
 import math
-import re
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 
+from sequifier_hpo.assembly.jobs import check_job, retrainings_of, search_job
 from sequifier_hpo.assembly.locate import source_of
+from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.report import SearchReport
-from sequifier_hpo.assembly.search import OpenSearch, open_search
-from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
+from sequifier_hpo.assembly.results import write_results
+from sequifier_hpo.assembly.view import read_search
+from sequifier_hpo.cli.search_text import (
+    NO_SUCCESS,
+    announce,
+    exit_code,
+    say,
+    show_result,
+    summary,
+)
+from sequifier_hpo.cli.verify_text import (
+    announce_check,
+    check_text,
+    exit_code_of_check,
+    num_ended,
+)
 from sequifier_hpo.cli.view import SearchProgress, make_view
-from sequifier_hpo.config.paths import run_name
-from sequifier_hpo.coordinator.loop import SearchEnd
+from sequifier_hpo.coordinator.log import logging_by
+from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.records import Run
-from sequifier_hpo.report.data import Baseline
-from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress, value_of
-from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.report.leaderboard import Progress, progress, top_runs
+from sequifier_hpo.report.verification import (
+    CheckedRun,
+    checked_runs,
+    verification_csv,
+    verification_record,
+)
+from sequifier_hpo.study import Consent
+from sequifier_hpo.words import counted
 
-NO_SUCCESS = 4
-_WHERE_THEY_DIFFER = re.compile(r"\d+")
-"""Reasons that differ in the number of the run, an epoch or a size only are the same."""
 _RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
 _RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
 
 
-def run_search(prepared: PreparedSearch, *, retry_failed: bool, as_json: bool) -> int:
+def run_search(
+    prepared: PreparedSearch,
+    consent: Consent,
+    *,
+    retry_failed: bool,
+    as_json: bool,
+    verbose: bool,
+) -> int:
     """Run what is left of a search and show its result; returns the exit code."""
     report = SearchReport(prepared)
-    with open_search(prepared) as search:
-        num_retried = search.study.retry_failed() if retry_failed else 0
-        before = progress(search.study.runs(), prepared.num_runs)
+    with (
+        logging_by(say) if verbose else nullcontext(),
+        open_study(prepared, search_job(prepared), consent) as search,
+    ):
+        ledger = search.ledger
+        num_retried = ledger.retry_failed() if retry_failed else 0
+        before = progress(ledger.runs(), prepared.num_runs)
         if retry_failed:
-            _say(f"{num_retried:,} failed runs are run again")
+            say(f"{counted(num_retried, 'failed run')} will run again")
             before = replace(before, num_failed=before.num_failed - num_retried)
-        _announce(prepared, before, is_complete=not search.study.is_anything_left())
-        end = _run(search, report, before)
-        runs = search.write_results()
+        announce(prepared, before, is_complete=not ledger.is_anything_left())
+        end = _run_search(search, report, before)
+        runs = ledger.runs()
+        write_results(prepared, runs)
+        report.baselines = ledger.baselines
     baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
-        print(json.dumps(_summary(prepared, after), indent=2))
+        print(json.dumps(summary(prepared, after), indent=2))
     else:
-        _show_result(prepared, runs, after, baselines)
+        show_result(prepared, runs, after, baselines)
     return exit_code(source_of(prepared).options, end, after)
 
 
-def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEnd:
+def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
     best = before.best
     shown = SearchProgress(
         num_runs=before.num_runs,
@@ -63,13 +90,15 @@ def _run(search: OpenSearch, report: SearchReport, before: Progress) -> SearchEn
         best_run=f"run {best.number}" if best else None,
     )
 
-    def write_results() -> None:
+    def write() -> None:
         # What cannot be written now is written at the end at the latest.
         with suppress(EnvironmentFaultError):
-            report.refresh(search.write_results())
+            runs = search.ledger.runs()
+            write_results(search.prepared, runs)
+            report.baselines = search.ledger.baselines
+            report.refresh(runs)
 
-    write = _at_most_every(_RESULTS_SECONDS, write_results)
-    with make_view(shown, write, search.prepared.name) as view:
+    with make_view(shown, _at_most_every(_RESULTS_SECONDS, write), search.prepared.name) as view:
         return search.run(view)
 
 
@@ -78,154 +107,62 @@ def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baselin
     try:
         return report.write(runs).baselines
     except EnvironmentFaultError as error:
-        _say(f"warning: there is no report: {error}")
+        say(f"warning: there is no report: {error}")
         return ()
 
 
-def _announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
-    config = prepared.loaded.config
-    for warning in prepared.loaded.warnings:
-        _say(f"warning: {warning}")
-    distinct = prepared.effective.num_distinct
-    _say(
-        f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "
-        f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
-    )
-    if config.search_strategy == "sample" and prepared.num_requested > distinct:
-        _say(f"n_samples is {prepared.num_requested:,}, but there are {distinct:,}: all are run")
-    if is_complete:
-        _say(f"the study is complete: {_counts(before)}; nothing is left to run")
-        return
-    if before.num_complete or before.num_failed or before.num_interrupted:
-        _say(f"resuming: {_counts(before)}")
-    left = prepared.num_runs - before.num_complete - before.num_failed
-    _say(f"{left:,} of {prepared.num_runs:,} runs to go on {prepared.device}")
+@dataclass(frozen=True)
+class WantedCheck:
+    """What the user asks of a winner check."""
+
+    num_runs: int
+    num_seeds: int
+    retry_failed: bool
+    output_format: str
+    """text, json or csv."""
 
 
-def _show_result(
-    prepared: PreparedSearch, runs: Sequence[Run], after: Progress, baselines: Sequence[Baseline]
-) -> None:
-    best = after.best
-    if best is None:
-        print(f"no run is complete yet; {_counts(after)}")
-        return
-    print(leaderboard_table(leaderboard(runs)))
-    name = run_name(prepared.name, best.number)
-    run_file = prepared.run_file(name)
-    print(f"best run {best.number}, validation loss {best.validation_loss!r}:")
-    width = max((len(parameter) for parameter in best.labels), default=0)
-    for parameter, label in best.labels.items():
-        print(f"  {parameter:<{width}}  {value_of(label)}")
-    if baselines:
-        print("", *baseline_lines(loss_of(best), baselines), sep="\n")
-    models = prepared.loaded.config.paths.models
-    print(
-        f"\n{_counts(after)}\n"
-        f"  run file     {run_file}\n"
-        f"  models       {models}/sequifier-{name}-*\n"
-        f"  leaderboard  {prepared.results_path}\n"
-        f"  report       {prepared.results_path.with_name('report.html')}\n"
-        "\nnext:"
-    )
-    options = source_of(prepared).options
-    for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
-        print(f"  {line}")
-
-
-def next_commands(options: str, run_file: Path, after: Progress, num_distinct: int) -> list[str]:
-    """What to type after a search.
-
-    Args:
-        options: The options that lead to its study.
-        run_file: The `train.yaml` of its best run.
-        after: How far it has come.
-        num_distinct: Distinct runs that its space has.
-    """
-    lines = [
-        f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # train the best run again",
-        f"sequifier-hpo dashboard {options}    # look at the study",
-    ]
-    again = f"sequifier-hpo hyperparameter-search {options}"
-    if after.num_failed:
-        lines.append(f"sequifier-hpo status {options}    # why did runs fail?")
-        lines.append(f"{again} --retry-failed    # run the failed runs again")
-    if after.num_complete > 1:
-        lines.append(f"sequifier-hpo best {options} --verify 3    # does the winner still win?")
-    # A search that was stopped says itself how to go on.
-    if after.is_over and after.num_runs < num_distinct:
-        lines.append(f"{again}    # go on, with a larger n_samples for example")
-    return lines
-
-
-def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
-    """The exit code of a search, which is explained on standard error if it is not 0.
-
-    Args:
-        options: The options that lead to its study.
-        end: How this command's part of it ended.
-        after: How far the study has come.
-    """
-    # A stop that came when the last result was stored has stopped nothing.
-    if end.stopped_by is not None and not after.is_over:
-        _say(
-            f"stopped by {end.stopped_by.name}; go on with\n"
-            f"  sequifier-hpo hyperparameter-search {options}"
-        )
-        return 128 + end.stopped_by
-    if end.gave_up_after:
-        _say(why_it_gave_up(end.gave_up_after))
+def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
+    """Train what is left of a winner check and show its result; returns the exit code."""
+    snapshot = read_search(prepared)
+    runs = top_runs(snapshot.runs, wanted.num_runs)
+    if not runs:
+        say(f"no run of the study {prepared.name} is complete yet")
         return NO_SUCCESS
-    if after.num_complete == 0:
-        _say(
-            "no run succeeded; see logs/ for the reasons\n    fix: correct the cause, then add --retry-failed"
+    retrainings = retrainings_of(prepared, runs, wanted.num_seeds)
+    seeds = sorted({each.seed for each in retrainings})
+    with open_study(prepared, check_job(prepared, retrainings)) as check:
+
+        def results() -> list[CheckedRun]:
+            by_key = {run.key: run for run in check.ledger.runs()}
+            trained = {
+                (each.run.number, each.seed): by_key[each.key]
+                for each in retrainings
+                if each.key in by_key
+            }
+            return checked_runs(runs, seeds, trained)
+
+        if wanted.retry_failed:
+            say(f"{counted(check.ledger.retry_failed(), 'failed training')} will be repeated")
+        before = results()
+        announce_check(prepared, snapshot, runs, before, seeds, wanted.num_runs)
+        shown = SearchProgress(
+            num_runs=len(retrainings),
+            num_done=num_ended(before),
+            best_loss=None,
+            best_run=None,
+            names_best=False,
         )
-        return NO_SUCCESS
-    return 0
-
-
-def why_it_gave_up(reasons: Sequence[str]) -> str:
-    """What the failures in a row have in common, and what to do."""
-    kinds = [_WHERE_THEY_DIFFER.sub("", reason) for reason in reasons]
-    common = max(kinds, key=kinds.count)
-    share = "all" if len(set(kinds)) == 1 else str(kinds.count(common))
-    example = reasons[kinds.index(common)]
-    return (
-        f"stopped: {len(reasons)} runs in a row failed, {share} of them with: {example}\n"
-        "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures"
-    )
-
-
-def _summary(prepared: PreparedSearch, after: Progress) -> dict[str, Any]:
-    best = after.best
-    return {
-        "study": prepared.name,
-        "storage": prepared.shown_storage,
-        "num_runs": after.num_runs,
-        "complete": after.num_complete,
-        "failed": after.num_failed,
-        "interrupted": after.num_interrupted,
-        "duplicates": after.num_duplicates,
-        "best": best
-        and {
-            "run": best.number,
-            "validation_loss": best.validation_loss,
-            "train_config": str(prepared.run_file(run_name(prepared.name, best.number))),
-            "parameters": {name: value_of(label) for name, label in best.labels.items()},
-        },
-        "results": str(prepared.results_path),
-    }
-
-
-def _counts(of: Progress) -> str:
-    parts = [f"{of.num_complete:,} of {of.num_runs:,} runs complete"]
-    for number, what in (
-        (of.num_failed, "failed"),
-        (of.num_interrupted, "interrupted"),
-        (of.num_duplicates, "duplicate cells with the result of another run"),
-    ):
-        if number:
-            parts.append(f"{number:,} {what}")
-    return ", ".join(parts)
+        with make_view(shown, lambda: None, f"{prepared.name}: winner check") as view:
+            end = check.run(view)
+        checked = results()
+    if wanted.output_format == "json":
+        print(json.dumps(verification_record(prepared.name, checked), indent=2))
+    elif wanted.output_format == "csv":
+        print(verification_csv(checked), end="")
+    else:
+        print(check_text(prepared, checked))
+    return exit_code_of_check(end, checked)
 
 
 def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:
@@ -240,7 +177,3 @@ def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], N
             earliest = ended + max(seconds, (ended - began) / _RESULTS_SHARE)
 
     return throttled
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -28,10 +28,29 @@ def hyperparameter_search(
     retry_failed: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--retry-failed", help="Run failed runs again.")
     ] = False,
+    accept_new_data: Annotated[  # noqa: FBT002 - a flag
+        bool,
+        typer.Option(
+            "--accept-new-data",
+            help="Go on although the data have changed: earlier runs stay, marked and not ranked.",
+        ),
+    ] = False,
+    same_data: Annotated[  # noqa: FBT002 - a flag
+        bool,
+        typer.Option(
+            "--same-data", help="Confirm that the data are those of a study begun by 0.1.0."
+        ),
+    ] = False,
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     as_json: AsJson = False,  # noqa: FBT002 - a flag
+    verbose: Annotated[  # noqa: FBT002 - a flag
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
+        ),
+    ] = False,
 ) -> None:
     """Run a hyperparameter search. The same command again resumes it.
 
@@ -46,7 +65,11 @@ def hyperparameter_search(
     )
     # Optuna and what it brings take half a second: only when a search really runs.
     from sequifier_hpo.cli.running import run_search  # noqa: PLC0415
+    from sequifier_hpo.study import Consent  # noqa: PLC0415
 
+    consent = Consent(new_data=accept_new_data, same_data=same_data)
     with lasting_output():
-        code = run_search(prepared, retry_failed=retry_failed, as_json=as_json)
+        code = run_search(
+            prepared, consent, retry_failed=retry_failed, as_json=as_json, verbose=verbose
+        )
     raise typer.Exit(code)

@@ -10,6 +10,7 @@ import typer
 
 from sequifier_hpo.assembly.locate import StudySource, find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.words import duration
 
 if TYPE_CHECKING:
     from sequifier_hpo.assembly.status import StatusReader, StudyStatus
@@ -137,7 +138,7 @@ def status_text(found: "StudyStatus", top: int) -> str:
     if found.ranked and top:
         lines += ["", leaderboard_table(found.ranked, top).rstrip()]
     for run in found.failed[:top]:
-        explanation = run.attributes.get("explanation") or run.reason
+        explanation = run.figures.explanation or run.reason
         lines.append(f"run {run.number} failed: {explanation}")
     lines += ["", "next:", *(f"  {line}" for line in _next_commands(found))]
     return "\n".join(lines)
@@ -159,9 +160,13 @@ def _next_commands(found: "StudyStatus") -> list[str]:
 
 def status_json(found: "StudyStatus", top: int) -> dict[str, Any]:
     """The state of a study for programs."""
-    from sequifier_hpo.report.tables import run_record  # noqa: PLC0415
+    from sequifier_hpo.report.tables import detailed_records  # noqa: PLC0415
 
-    done = found.progress
+    done, shown = found.progress, found.ranked[: max(top, 1)]
+    records = {
+        record["run"]: record
+        for record in detailed_records(found.source.name, found.runs, [*shown, *found.running])
+    }
     return {
         "study": found.source.name,
         "storage": found.source.shown_storage,
@@ -173,20 +178,11 @@ def status_json(found: "StudyStatus", top: int) -> dict[str, Any]:
         "running": done.num_running,
         "interrupted": done.num_interrupted,
         "duplicates": done.num_duplicates,
+        "of_other_data": done.num_of_other_data,
         "is_over": found.is_over,
         "seconds_left": found.seconds_left,
         "baselines": {baseline.name: baseline.loss for baseline in found.baselines},
-        "best": done.best and run_record(found.source.name, done.best),
-        "running_runs": [run_record(found.source.name, run) for run in found.running],
-        "leaderboard": [run_record(found.source.name, run) for run in found.ranked[:top]],
+        "best": done.best and records[done.best.number],
+        "running_runs": [records[run.number] for run in found.running],
+        "leaderboard": [records[run.number] for run in found.ranked[:top]],
     }
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 5 min, 3 h 20 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -7,8 +7,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sequifier_hpo.records import Run
-from sequifier_hpo.report.data import Baseline, unbeaten
+from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.report.data import unbeaten
+from sequifier_hpo.report.leaderboard import count_a_part
 from sequifier_hpo.report.verification import CheckedRun
 
 _TOP = 10
@@ -18,18 +19,20 @@ _WIDTH = 100
 def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
     """The best runs as a table of text."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("", "run", "validation loss", "best epoch", "parameters", "seconds"):
+    beside = ["all positions"] if count_a_part(ranked) else []
+    headings = ("", "run", "validation loss", *beside, "best epoch", "parameters", "seconds")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for position, run in enumerate(ranked[:top], start=1):
-        attributes = run.attributes
         twin = "" if run.duplicate_of is None else f" (= {run.duplicate_of})"
         table.add_row(
             str(position),
             f"{run.number}{twin}",
             f"{run.validation_loss:.6f}",
-            _number(attributes.get("best_epoch")),
-            _number(attributes.get("num_parameters")),
-            _number(attributes.get("seconds")),
+            *([_loss(run.figures.validation_loss_all_positions)] if beside else []),
+            _number(run.figures.best_epoch),
+            _number(run.figures.num_parameters),
+            _number(run.figures.seconds),
         )
     more = len(ranked) - top
     return _as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")

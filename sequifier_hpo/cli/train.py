@@ -2,49 +2,72 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from sequifier_hpo.assembly.single import train_alone
+from sequifier_hpo.assembly.single import checkpoints_of, counted_in, train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
-from sequifier_hpo.records import EpochReport, OutcomeKind
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
 _EXIT_CODES = {
     OutcomeKind.COMPLETED: 0,
     OutcomeKind.INTERRUPTED: 130,
-    OutcomeKind.INVALID: 2,
     OutcomeKind.OUT_OF_MEMORY: 3,
     OutcomeKind.CRASHED: 1,
     OutcomeKind.DIVERGED: 4,
 }
 
+_NOTHING_TRAINED = (
+    "nothing was trained: the run had come to its end before. This is its result; "
+    "--restart trains it again"
+)
+_ModelName = Annotated[
+    str | None, typer.Option("--model-name", "-mn", metavar="NAME", help="Replaces model_name.")
+]
+_Seed = Annotated[int | None, typer.Option("--seed", "-s", metavar="N", help="Replaces seed.")]
+_InputColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-columns", "-ic", metavar="COLUMN", help="Replaces input_columns; repeatable."
+    ),
+]
+_Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart", help="Remove the checkpoints under the model's name, and start afresh."
+    ),
+]
+_TrustCheckpoint = Annotated[
+    bool,
+    typer.Option(
+        "--trust-checkpoint",
+        help="Go on from a checkpoint of version 0.1.0, which does not say of which data it is.",
+    ),
+]
+
 
 def train(
     config_path: ConfigPath = Path("configs/train.yaml"),
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", "-mn", metavar="NAME", help="Replaces model_name.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", "-s", metavar="N", help="Replaces seed.")
-    ] = None,
-    input_columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input-columns", "-ic", metavar="COLUMN", help="Replaces input_columns; repeatable."
-        ),
-    ] = None,
+    model_name: _ModelName = None,
+    seed: _Seed = None,
+    input_columns: _InputColumns = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
+    restart: _Restart = False,  # noqa: FBT002 - a flag
+    trust_checkpoint: _TrustCheckpoint = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Train one model from a `train.yaml`.
 
-    The same code, and the same result, as a trial of a search.
+    The same code, and the same result, as a trial of a search. With `continue_training: true` in
+    the file it goes on from the newest checkpoint, if that is of the same data and configuration.
 
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
+    checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
     overrides = given(
         model_name=model_name,
         seed=seed,
@@ -52,20 +75,56 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
+    if restart:
+        for checkpoint in checkpoints_of(config):
+            _show_progress(f"starting afresh: {checkpoint} is removed")
+    trained: list[int] = []
+
+    def on_epoch(report: EpochReport) -> None:
+        trained.append(report.epoch)
+        _show_epoch(report)
+
     with lasting_output():
-        result = train_alone(config, on_epoch=_show_epoch)
+        result = train_alone(
+            config,
+            counted=counted_in(config_path, config),
+            on_epoch=on_epoch,
+            on_progress=_show_progress,
+            checkpoints=checkpoints,
+        )
     if result.kind != OutcomeKind.COMPLETED:
-        reason = f": {result.reason}" if result.reason else ""
-        print(f"{result.kind.value}{reason}", file=sys.stderr)
-        if result.kind == OutcomeKind.INTERRUPTED:
-            print("go on with `continue_training: true` in the file", file=sys.stderr)
-        raise typer.Exit(_EXIT_CODES[result.kind])
+        _end_early(result)
+    if not trained:
+        _show_progress(_NOTHING_TRAINED)
     print(
         f"best validation loss {result.best_validation_loss!r} at epoch {result.best_epoch} "
         f"of {result.last_epoch}"
     )
     for path in result.model_files:
         print(f"  {Path(config.project_root) / path}")
+
+
+def _end_early(result: TrainingResult) -> NoReturn:
+    """Say why a run did not complete, and end with the exit code for it."""
+    if result.kind == OutcomeKind.INVALID:
+        raise InputError(result.reason)
+    reason = f": {result.reason}" if result.reason else ""
+    print(f"{result.kind.value}{reason}", file=sys.stderr)
+    if result.kind == OutcomeKind.INTERRUPTED:
+        print("go on with `continue_training: true` in the file", file=sys.stderr)
+    raise typer.Exit(_EXIT_CODES[result.kind])
+
+
+def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
+    if restart and trust:
+        raise InputError("--restart removes the checkpoint that --trust-checkpoint goes on from")
+    if restart:
+        return Checkpoints.REMOVED
+    return Checkpoints.TRUSTED if trust else Checkpoints.OWN
+
+
+def _show_progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _show_epoch(report: EpochReport) -> None:

@@ -12,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+from sequifier_hpo.words import duration
 
 _LINE_SECONDS = 30.0  # between two lines about progress when nothing else happens
 
@@ -143,6 +144,11 @@ class LineView:
         self._say(f"{run.claim.title}: {reason}{detail}")
         self._write_results()
 
+    def trial_lost(self, run: ActiveRun) -> None:
+        """Say that the run goes on elsewhere."""
+        self._progress.finish(run, None, counts=False)
+        self._say(f"{run.claim.title}: another search process has taken it over")
+
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """Say why an attempt is repeated."""
         self._say(f"{run.claim.title}: {why}")
@@ -158,7 +164,7 @@ class LineView:
 
     def storage_returned(self, seconds: float) -> None:
         """Say that all is well."""
-        self._say(f"the storage is back after {_clock(seconds)}")
+        self._say(f"the storage is back after {duration(seconds)}")
 
     def ticked(self) -> None:
         """Say something now and then."""
@@ -216,7 +222,7 @@ class LiveView(LineView):
             (self._title, "bold"),
             f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
             (best, "green"),
-            f"  {_clock(time.monotonic() - progress.started)}{_left(progress)}{state}",
+            f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{state}",
         )
         done = progress.num_done + sum(row.fraction for row in progress.rows.values())
         table = Table.grid(padding=(0, 2))
@@ -244,10 +250,4 @@ def make_view(
 
 def _left(progress: SearchProgress) -> str:
     seconds = progress.seconds_left()
-    return f", about {_clock(seconds)} left" if seconds else ""
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f", about {duration(seconds)} left" if seconds else ""

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ConfigDict, ValidationError
 
@@ -29,6 +30,11 @@ class DataMetadata(FrozenModel):
     column_types: dict[str, str]
     """Per feature column `Int64` or `Float64`, in the order of the raw table."""
     selected_columns_statistics: dict[str, ColumnStatistics]
+    padding: Literal["startItemPosition"] | None = None
+    """What tells the padding of a window: as many of its first items as the position is below 0.
+
+    None = only the items' values do, as in windows that Sequifier wrote.
+    """
 
 
 def is_categorical(type_name: str) -> bool:

@@ -1,104 +1,56 @@
 """The loop of a search: events in, decisions from the reducer, actions out."""
 
-import os
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, assert_never
 
 from sequifier_hpo import messages
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator import reducer
+from sequifier_hpo.coordinator.ledger import Ledger
+from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.outbox import Outbox
-from sequifier_hpo.coordinator.pool import PoolEvent, WorkerGone, WorkerPool
+from sequifier_hpo.coordinator.pool import Pool, PoolEvent, WorkerGone
 from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
-from sequifier_hpo.coordinator.stop_signals import stop_signals
-from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.coordinator.stop_signals import StopRequests, StopSignals
+from sequifier_hpo.records import (
+    BatchPlan,
+    Counted,
+    EpochReport,
+    OutcomeKind,
+    RunFigures,
+    RunIdentity,
+    TrainingResult,
+)
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
     Artifact,
     Claim,
     LeaseLostError,
-    TrialStudy,
+    StorageFaultError,
+    batch_plan_attributes,
 )
 
-_POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0
+STOP_SECONDS = 20.0  # then trials that do not end by themselves are killed
 _IDLE_CLAIM_SECONDS = 10.0
-_STOP_SECONDS = 20.0  # then trials that do not end by themselves are killed
-
-
-class Observer(Protocol):
-    """Who watches a search: the terminal, a log, a test."""
-
-    def trial_started(self, run: "ActiveRun") -> None:
-        """An attempt begins."""
-
-    def trial_progressed(self, run: "ActiveRun", report: BatchReport) -> None:
-        """Some batches of an epoch are done."""
-
-    def epoch_ended(self, run: "ActiveRun", report: EpochReport) -> None:
-        """A trial has a new validation loss."""
-
-    def trial_completed(self, run: "ActiveRun", result: TrainingResult) -> None:
-        """A run has its result, and it is stored."""
-
-    def trial_failed(self, run: "ActiveRun", reason: str, result: TrainingResult) -> None:
-        """A run failed for good, or was interrupted, and that is stored."""
-
-    def trial_retried(self, run: "ActiveRun", why: str) -> None:
-        """An attempt is repeated."""
-
-    def stopping(self) -> None:
-        """A stop was requested; trials write their checkpoints."""
-
-    def storage_lost(self, reason: str) -> None:
-        """The storage cannot be used; results are kept here until it can."""
-
-    def storage_returned(self, seconds: float) -> None:
-        """The storage can be used again, after so many seconds."""
-
-    def ticked(self) -> None:
-        """About a second has passed."""
-
-
-@dataclass
-class ActiveRun:
-    """A run in work, as an observer sees it."""
-
-    claim: Claim
-    config: TrainConfig
-    notes: list[str]
-    attempt: int = 1
-    started: float = field(default_factory=time.monotonic)
-    train_losses: dict[int, float] = field(default_factory=dict)
-    """By epoch, as far as this coordinator has seen them."""
-
-
-@dataclass(frozen=True)
-class SearchEnd:
-    """Why the loop ended."""
-
-    stopped_by: signal.Signals | None
-    """The signal, if the user stopped the search."""
-    gave_up_after: tuple[str, ...]
-    """Reasons of the failures in a row that made the search give up."""
-
-
-StorageAction = (
-    reducer.Claim
-    | reducer.StoreEpoch
-    | reducer.StoreResult
-    | reducer.StoreFailure
-    | reducer.AnnounceRetry
-)
+_ALL_POSITIONS = Counted()
+_log = logging.getLogger("sequifier_hpo.coordinator")
 
 Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
-"""Claim -> the run's configuration, and notes for its log."""
+"""Claim -> the run's configuration as it was asked, and notes for its log."""
 
 Keep = Callable[[ActiveRun, Mapping[int, float]], Sequence[Artifact]]
 """(run, its validation losses) -> files that were kept of it."""
+
+
+def clock_of_the_world() -> float:
+    """Seconds that also count while the machine sleeps, where the system can tell."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 class Coordinator:
@@ -106,42 +58,57 @@ class Coordinator:
 
     def __init__(
         self,
-        study: TrialStudy,
-        pool: WorkerPool,
+        ledger: Ledger,
+        pool: Pool,
         policy: Policy,
         observer: Observer,
         *,
         decode: Decode,
         config_path: Callable[[TrainConfig], str],
         keep: Keep = lambda _run, _losses: (),
+        identity: Callable[[Claim], RunIdentity | None] = lambda _claim: None,
+        counted: Counted = _ALL_POSITIONS,
+        has_baselines: bool = True,
+        stops: StopRequests | None = None,
+        clock: Callable[[], float] = clock_of_the_world,
     ) -> None:
         """Put the parts together.
 
         Args:
-            study: Where runs come from and results go.
+            ledger: Where runs come from and results go.
             pool: Where trials run.
             policy: When to retry and when to give up.
             observer: Who is told.
             decode: From a claim to a configuration.
             config_path: Where the run file of a configuration is written.
             keep: Keeps the artifacts of a run that has its end.
+            identity: What the run of a claim is.
+            counted: Which positions the validation loss counts.
+            has_baselines: Whether the ledger has the losses of the trivial predictors; else the
+                attempts are to find them, until one has.
+            stops: What may ask to stop; None = the signals of this process.
+            clock: Seconds that only grow.
         """
-        self._study = study
+        self._ledger = ledger
         self._pool = pool
         self._observer = observer
         self._decode = decode
         self._config_path = config_path
         self._keep = keep
-        self._state = State(policy, free_slots=frozenset(pool.slots))
+        self._identity = identity
+        self._counted = counted
+        self._stops = StopSignals() if stops is None else stops
+        self._clock = clock
+        self._state = State(policy, frozenset(pool.slots), has_baselines=has_baselines)
         self._runs: dict[int, ActiveRun] = {}
-        self._outbox: Outbox[StorageAction] = Outbox(
+        """By trial number: claimed, and their end not stored yet."""
+        self._outbox: Outbox[reducer.ForStorage] = Outbox(
             self._tell_storage,
-            on_outage=lambda error: observer.storage_lost(error.problem),
+            on_outage=self._notice_outage,
             on_return=self._return_to_storage,
+            clock=clock,
         )
-        self._signals: list[signal.Signals] = []
-        self._last_beat = self._last_idle_claim = time.monotonic()
-        self._last_turn = _clock_of_the_world()
+        self._last_beat = self._last_idle_claim = self._last_turn = clock()
         self._stop_deadline: float | None = None
 
     def run(self) -> SearchEnd:
@@ -150,92 +117,108 @@ class Coordinator:
         Raises:
             StorageFaultError: If results could not be stored before a stop.
         """
-        with self._listening(), self._releasing():
+        with self._stops.listening(self._pool.wake_on), self._releasing():
             self._feed(reducer.Started())
             while not self._is_over():
-                events = self._pool.poll(_POLL_SECONDS)
+                events = self._pool.poll(POLL_SECONDS)
                 self._notice_standstill()
                 for event in events:
                     self._take(event)
-                self._look_at_clock()
+                self._heed_stops()
+                self._visit_storage()
+                self._observer.ticked()
                 self._outbox.flush()
         return SearchEnd(
-            stopped_by=self._signals[0] if self._signals else None,
+            stopped_by=self._stops.received[0] if self._stops.received else None,
             gave_up_after=self._state.recent_failures if self._state.gave_up else (),
         )
 
     # Events
 
     def _take(self, event: PoolEvent) -> None:
-        if isinstance(event, messages.EpochDone):
-            self._feed(reducer.EpochEnded(event.trial_number, event.report))
-        elif isinstance(event, messages.TrialEnded):
-            self._feed(reducer.TrialEnded(event.trial_number, event.result))
-        elif isinstance(event, WorkerGone):
-            self._feed(reducer.WorkerLost(event.trial_number))
-        elif isinstance(event, messages.BatchDone) and event.trial_number in self._runs:
-            self._observer.trial_progressed(self._runs[event.trial_number], event.report)
+        match event:
+            case messages.BatchDone(trial_number=trial_number, report=report):
+                if trial_number in self._runs:
+                    self._observer.trial_progressed(self._runs[trial_number], report)
+            case messages.WorkerReady() | messages.TrialStarted():
+                pass
+            case (
+                messages.EpochDone()
+                | messages.BaselinesFound()
+                | messages.TrialEnded()
+                | WorkerGone()
+            ):
+                self._feed(event)
+            case _:
+                assert_never(event)
 
-    def _look_at_clock(self) -> None:
-        now = time.monotonic()
-        if self._signals and not self._state.is_stopping:
+    def _notice_standstill(self) -> None:
+        """After standing still, with the whole machine perhaps, judge nobody who did as well."""
+        before, self._last_turn = self._last_turn, self._clock()
+        if self._last_turn - before > HEARTBEAT_SECONDS:
+            self._ledger.judge_later()
+
+    def _heed_stops(self) -> None:
+        received = self._stops.received
+        if received and not self._state.is_stopping:
+            _log.info("stopping", extra={"signal": received[0].name})
             self._observer.stopping()
-            self._stop_deadline = now + _STOP_SECONDS
             self._feed(reducer.StopRequested())
             for claim in self._outbox.remove(lambda action: isinstance(action, reducer.Claim)):
                 assert isinstance(claim, reducer.Claim)
                 self._feed(reducer.NothingToClaim(claim.slot))
-        if self._is_out_of_patience(now):
+        if self._is_out_of_patience():
             for trial_number in list(self._state.trials):
+                _log.warning("trial killed", extra=_ids(self._runs[trial_number]))
                 self._pool.kill_trial(trial_number)
-                self._feed(reducer.WorkerLost(trial_number))
-        if self._outbox.outage is None:
-            with self._outbox.minding_outages():
-                self._visit_storage(now)
-        self._observer.ticked()
+                self._feed(WorkerGone(trial_number, -signal.SIGKILL))
 
-    def _notice_standstill(self) -> None:
-        """After standing still, with the whole machine perhaps, judge nobody who did as well."""
-        before, self._last_turn = self._last_turn, _clock_of_the_world()
-        if self._last_turn - before > HEARTBEAT_SECONDS:
-            self._study.judge_later()
+    def _is_out_of_patience(self) -> bool:
+        is_late = self._stop_deadline is not None and self._clock() > self._stop_deadline
+        return is_late or len(self._stops.received) > 1
 
-    def _is_out_of_patience(self, now: float) -> bool:
-        return len(self._signals) > 1 or (self._stop_deadline or now) < now
-
-    def _visit_storage(self, now: float) -> None:
+    def _visit_storage(self) -> None:
         """Beat, and look for work that another coordinator has lost, when it is time to."""
-        if now - self._last_beat > HEARTBEAT_SECONDS:
-            self._last_beat = now
-            self._study.beat([run.claim for run in self._runs.values()])
-        if self._state.is_exhausted and now - self._last_idle_claim > _IDLE_CLAIM_SECONDS:
-            self._last_idle_claim = now
-            if self._study.is_anything_left():
-                self._feed(reducer.WorkLeft())
+        if self._outbox.outage is not None:
+            return
+        now = self._clock()
+        with self._outbox.minding_outages():
+            if now - self._last_beat > HEARTBEAT_SECONDS:
+                self._last_beat = now
+                self._ledger.beat([run.claim for run in self._runs.values()])
+            if self._state.is_exhausted and now - self._last_idle_claim > _IDLE_CLAIM_SECONDS:
+                self._last_idle_claim = now
+                if self._ledger.is_anything_left():
+                    self._feed(reducer.WorkLeft())
+
+    def _notice_outage(self, error: StorageFaultError) -> None:
+        _log.warning("storage lost", extra={"reason": error.problem})
+        self._observer.storage_lost(error.problem)
 
     def _return_to_storage(self, seconds: float) -> None:
         """Beat before anything else: the others may have waited for us longer than they should."""
-        self._study.beat([run.claim for run in self._runs.values()])
-        self._study.is_anything_left()  # there may have been nothing to beat for
+        self._ledger.beat([run.claim for run in self._runs.values()])
+        self._ledger.is_anything_left()  # there may have been nothing to beat for
         if seconds > HEARTBEAT_SECONDS:
-            self._study.judge_later()
+            self._ledger.judge_later()
+        _log.info("storage returned", extra={"seconds": round(seconds, 3)})
         self._observer.storage_returned(seconds)
 
     def _is_over(self) -> bool:
         if not reducer.is_over(self._state):
             return False
         outage = self._outbox.outage
-        if self._state.is_stopping and outage and self._is_out_of_patience(time.monotonic()):
+        if outage is not None and self._state.is_stopping and self._is_out_of_patience():
             raise outage.error
         if len(self._outbox):
             return False
-        if self._state.is_stopping or self._state.gave_up:
+        if self._state.is_ending:
             return True
         # Another coordinator may still lose the run it works on; someone must be there.
         is_left = True
         if outage is None:
             with self._outbox.minding_outages():
-                is_left = self._study.is_anything_left()
+                is_left = self._ledger.is_anything_left()
         return not is_left
 
     @contextmanager
@@ -248,27 +231,8 @@ class Coordinator:
             runs = self._runs.values() if self._outbox.outage is None else ()
             for run in runs:
                 with suppress(Exception):  # the first error is the one to be told
-                    self._study.fail(run.claim, OutcomeKind.INTERRUPTED.value, {})
+                    self._ledger.fail(run.claim, OutcomeKind.INTERRUPTED.value, {})
             raise
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Turn the signals to stop into entries of `_signals`, waking the pool's poll."""
-        reading, writing = os.pipe()
-        os.set_blocking(writing, False)
-        self._pool.wake_on(reading)
-        before_descriptor = signal.set_wakeup_fd(writing)
-        before = {
-            number: signal.signal(number, lambda got, _: self._signals.append(signal.Signals(got)))
-            for number in stop_signals()
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before_descriptor)
-            os.close(writing)
 
     # Actions
 
@@ -278,147 +242,184 @@ class Coordinator:
             self._perform(action)
 
     def _perform(self, action: reducer.Action) -> None:
-        if isinstance(action, reducer.Train):
-            self._train(action)
-        elif isinstance(action, reducer.StopTrials):
-            self._pool.stop_trials()
-        elif isinstance(action, reducer.Abandon):
-            self._pool.kill_trial(action.trial_number)
-            self._forget(action.trial_number)
-        else:
-            if isinstance(action, reducer.AnnounceRetry):
-                self._runs[action.trial.trial_number].notes.append(f"retried: {action.why}")
-            self._outbox.put(action)
-
-    def _tell_storage(self, action: StorageAction) -> None:
-        """Carry out an action that needs the storage; repeated as it is after a fault."""
-        if isinstance(action, reducer.Claim):
-            self._claim(action.slot)
-            return
-        run = self._runs.get(_trial_number(action))
-        if run is None:
-            return  # its lease was lost while the action waited
-        try:
-            if isinstance(action, reducer.AnnounceRetry):
-                self._retry(run, action)
-            elif isinstance(action, reducer.StoreEpoch):
-                self._store_epoch(run, action.report)
-            else:
-                self._store_end(run, action)
-        except LeaseLostError:
-            self._forget(run.claim.trial_number)
-            self._feed(reducer.LeaseLost(run.claim.trial_number))
-
-    def _forget(self, trial_number: int) -> None:
-        self._runs.pop(trial_number, None)
-
-    def _claim(self, slot: int) -> None:
-        is_ending = self._state.is_stopping or self._state.gave_up
-        claim = None if is_ending else self._study.claim()
-        if claim is None:
-            self._feed(reducer.NothingToClaim(slot))
-            return
-        config, notes = self._decode(claim)
-        self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
-        trial = ActiveTrial(
-            trial_number=claim.trial_number,
-            slot=slot,
-            batch_size=config.training_spec.batch_size,
-            accumulation_steps=config.training_spec.accumulation_steps or 1,
-            oom_retries=claim.oom_retries,
-        )
-        self._feed(reducer.Claimed(trial, claim.is_continuation))
-
-    def _retry(self, run: ActiveRun, action: reducer.AnnounceRetry) -> None:
-        """Remember what a retry changed, before it starts if possible: a crash must not forget."""
-        trial = action.trial
-        attributes = {
-            "effective_batch_size": trial.batch_size,
-            "oom_retries": trial.oom_retries,
-        }
-        self._study.annotate(run.claim, attributes)
-        self._observer.trial_retried(run, action.why)
+        match action:
+            case reducer.Train():
+                self._train(action)
+            case reducer.Abandon(trial_number):
+                self._pool.kill_trial(trial_number)
+                self._forget(trial_number)
+            case reducer.GiveUp(reasons):
+                fields = {"num_failures": len(reasons), "reason": reasons[-1]}
+                _log.warning("gave up", extra=fields)
+            case reducer.StopTrials():
+                self._stop_deadline = self._clock() + STOP_SECONDS
+                self._pool.stop_trials()
+            case reducer.AnnounceRetry(trial, why):
+                run = self._runs[trial.trial_number]
+                run.notes.append(f"retried: {why}")
+                _log.warning("retried", extra={**_ids(run), "why": why})
+                self._outbox.put(action)
+            case (
+                reducer.Claim()
+                | reducer.StoreEpoch()
+                | reducer.StoreBaselines()
+                | reducer.StoreResult()
+                | reducer.StoreFailure()
+            ):
+                self._outbox.put(action)
+            case _:
+                assert_never(action)
 
     def _train(self, action: reducer.Train) -> None:
         trial = action.trial
         if trial.trial_number not in self._state.trials:
             return  # its lease was lost a moment ago
         run = self._runs[trial.trial_number]
-        run.config = _with_batch(run.config, trial)
+        run.config = with_batches(run.config, trial.plan)
         run.attempt = trial.attempt
-        self._pool.run(
-            trial.slot,
-            messages.RunTrial(
-                trial_number=trial.trial_number,
-                attempt=trial.attempt,
-                config=run.config,
-                config_path=self._config_path(run.config),
-                resume=action.resume,
-                notes=run.notes,
-            ),
+        order = messages.RunTrial(
+            trial_number=trial.trial_number,
+            attempt=trial.attempt,
+            config=run.config,
+            config_path=self._config_path(run.config),
+            resume=action.resume,
+            identity=self._identity(run.claim),
+            counted=self._counted,
+            wants_baselines=action.wants_baselines,
+            notes=run.notes,
         )
+        self._pool.run(trial.slot, order)
         self._observer.trial_started(run)
+
+    def _forget(self, trial_number: int) -> None:
+        self._runs.pop(trial_number, None)
+
+    # Actions that need the storage; each is repeated as it is after a fault
+
+    def _tell_storage(self, action: reducer.ForStorage) -> None:
+        match action:
+            case reducer.Claim(slot):
+                self._claim(slot)
+            case reducer.StoreBaselines(baselines):
+                self._ledger.keep_baselines(baselines)
+            case _:
+                self._tell_of_trial(action)
+
+    def _claim(self, slot: int) -> None:
+        claim = None if self._state.is_ending else self._ledger.claim()
+        if claim is None:
+            self._feed(reducer.NothingToClaim(slot))
+            return
+        for run in list(self._runs.values()):
+            if run.claim.run_number == claim.run_number:
+                self._lose(
+                    run
+                )  # to someone who has lost it in turn: no run is trained twice at once
+        config, notes = self._decode(claim)
+        plan = first_plan(config, claim.batch_plan, self._state.policy)
+        if plan.oom_retries:
+            size, retries = plan.batch_size, plan.oom_retries
+            notes = [*notes, f"batch size {size} as of out-of-memory retry {retries}"]
+        self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
+        trial = ActiveTrial(trial_number=claim.trial_number, slot=slot, plan=plan)
+        self._feed(reducer.Claimed(trial, claim.is_continuation))
+
+    def _tell_of_trial(self, action: reducer.OfHeldTrial) -> None:
+        run = self._runs.get(action.trial.trial_number)
+        if run is None:
+            return  # its lease was lost while the action waited
+        try:
+            match action:
+                case reducer.AnnounceRetry(trial, why):
+                    # Before the retry starts, if possible: a crash must not forget it.
+                    self._ledger.annotate(run.claim, batch_plan_attributes(trial.plan))
+                    self._observer.trial_retried(run, why)
+                case reducer.StoreEpoch(_, report):
+                    self._store_epoch(run, report)
+                case reducer.StoreResult() | reducer.StoreFailure():
+                    self._store_end(run, action)
+                case _:
+                    assert_never(action)
+        except LeaseLostError:
+            self._lose(run)
+
+    def _lose(self, run: ActiveRun) -> None:
+        _log.warning("lease lost", extra=_ids(run))
+        self._forget(run.claim.trial_number)
+        self._observer.trial_lost(run)
+        self._feed(reducer.LeaseLost(run.claim.trial_number))
 
     def _store_epoch(self, run: ActiveRun, report: EpochReport) -> None:
         run.train_losses[report.epoch] = report.train_loss
-        self._study.report(run.claim, report.epoch, report.validation_loss, {})
+        self._ledger.report(run.claim, report.epoch, report.validation_loss, {})
         self._observer.epoch_ended(run, report)
 
     def _store_end(
         self, run: ActiveRun, action: reducer.StoreResult | reducer.StoreFailure
     ) -> None:
-        attributes = _attributes(run, action.trial, action.result)
-        is_to_be_continued = action.result.kind == OutcomeKind.INTERRUPTED
-        artifacts = () if is_to_be_continued else self._keep(run, self._study.losses(run.claim))
+        result = action.result
+        attributes = _attributes(run, action.trial, result)
+        is_to_be_continued = result.kind == OutcomeKind.INTERRUPTED
+        artifacts = () if is_to_be_continued else self._keep(run, self._ledger.losses(run.claim))
         if isinstance(action, reducer.StoreResult):
-            loss = action.result.best_validation_loss
+            loss = result.best_validation_loss
             assert loss is not None, "a completed run has a loss"
-            self._study.complete(run.claim, loss, attributes, artifacts)
+            self._ledger.complete(run.claim, loss, attributes, artifacts)
+            self._forget(run.claim.trial_number)
+            self._observer.trial_completed(run, result)
         else:
-            explained = {**attributes, "explanation": action.result.reason}
-            self._study.fail(run.claim, action.reason, explained, artifacts)
-        self._forget(run.claim.trial_number)
-        if isinstance(action, reducer.StoreResult):
-            self._observer.trial_completed(run, action.result)
-        else:
-            self._observer.trial_failed(run, action.reason, action.result)
+            attributes["explanation"] = result.reason
+            self._ledger.fail(run.claim, action.reason, attributes, artifacts)
+            self._forget(run.claim.trial_number)
+            self._observer.trial_failed(run, action.reason, result)
 
 
-def _clock_of_the_world() -> float:
-    """Seconds that also count while the machine sleeps, where the system can tell."""
-    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) -> BatchPlan:
+    """What a claimed trial begins with.
+
+    Args:
+        config: The run as it was asked.
+        stored: What an earlier trial of it came down to, if any did.
+        policy: For a plan of 0.1.0, which did not store the accumulation steps.
+    """
+    spec = config.training_spec
+    asked_steps = spec.accumulation_steps or 1
+    if stored is None:
+        return BatchPlan(batch_size=spec.batch_size, accumulation_steps=asked_steps, oom_retries=0)
+    if stored.accumulation_steps is not None:
+        return stored
+    steps = asked_steps * (2**stored.oom_retries if policy.accumulates else 1)
+    return stored.model_copy(update={"accumulation_steps": steps})
 
 
-def _trial_number(
-    action: reducer.StoreEpoch | reducer.StoreResult | reducer.StoreFailure | reducer.AnnounceRetry,
-) -> int:
-    if isinstance(action, reducer.StoreEpoch):
-        return action.trial_number
-    return action.trial.trial_number
-
-
-def _with_batch(config: TrainConfig, trial: ActiveTrial) -> TrainConfig:
-    """The configuration with what an out-of-memory retry has come down to."""
-    spec = config.training_spec.model_copy(
-        update={
-            "batch_size": trial.batch_size,
-            "accumulation_steps": trial.accumulation_steps,
-        }
-    )
+def with_batches(config: TrainConfig, plan: BatchPlan) -> TrainConfig:
+    """The configuration that is trained: as it was asked, with the batches of a plan."""
+    batches = {"batch_size": plan.batch_size, "accumulation_steps": plan.accumulation_steps}
+    spec = config.training_spec.model_copy(update=batches)
     return config.model_copy(update={"training_spec": spec})
 
 
-def _attributes(run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> Mapping[str, Any]:
+def _ids(run: ActiveRun) -> dict[str, Any]:
+    return {
+        "run_number": run.claim.run_number,
+        "trial_number": run.claim.trial_number,
+        "attempt": run.attempt,
+    }
+
+
+def _attributes(run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> dict[str, Any]:
     """What a finished trial carries in the storage: flat, so that tables can sort by it."""
+    figures = RunFigures(
+        best_epoch=result.best_epoch,
+        epochs_run=result.last_epoch,
+        seconds=round(result.seconds, 3),
+        tokens_per_second=round(result.tokens_per_second, 1),
+        num_parameters=result.num_parameters,
+        peak_memory_mib=round(result.peak_memory_bytes / 2**20, 1),
+        validation_loss_all_positions=result.best_validation_loss_all_positions,
+    )
     return {
         "run": run.config.model_name,
-        "best_epoch": result.best_epoch,
-        "epochs_run": result.last_epoch,
-        "seconds": round(result.seconds, 3),
-        "tokens_per_second": round(result.tokens_per_second, 1),
-        "num_parameters": result.num_parameters,
-        "peak_memory_mib": round(result.peak_memory_bytes / 2**20, 1),
-        "effective_batch_size": trial.batch_size,
-        "oom_retries": trial.oom_retries,
+        **figures.model_dump(exclude_none=True, exclude={"explanation"}),
+        **batch_plan_attributes(trial.plan),
     }

@@ -1,5 +1,6 @@
-"""Worker processes and their device slots: start, feed, listen, replace, end."""
+"""Where trials run: what the coordinator asks of a pool, and the pool of worker processes."""
 
+import logging
 import os
 import selectors
 import signal
@@ -9,11 +10,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, assert_never
 
 from sequifier_hpo.atomic import explaining
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.messages import (
+    BaselinesFound,
+    BatchDone,
+    EpochDone,
     FromWorker,
+    Lines,
     RunTrial,
     StopTrials,
     TrialEnded,
@@ -26,6 +32,7 @@ from sequifier_hpo.records import OutcomeKind, result_of_exit
 
 _CHUNK_BYTES = 65536
 _CLOSE_SECONDS = 5.0
+_log = logging.getLogger("sequifier_hpo.coordinator")
 _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals by which someone ends a process; it did nothing wrong."""
 
@@ -63,7 +70,40 @@ class WorkerGone:
 PoolEvent = FromWorker | WorkerGone
 
 
-class WorkerPool:
+class Pool(Protocol):
+    """Runs trials in slots, one at a time in each, and says what becomes of them."""
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """The slots that trials can be started in."""
+
+    def run(self, slot: int, order: RunTrial) -> None:
+        """Start an attempt at a trial in a slot that is free."""
+
+    def poll(self, timeout_seconds: float) -> list[PoolEvent]:
+        """Events since the last call; waits up to the timeout for the first.
+
+        Raises:
+            EnvironmentFaultError: If nothing can be run here.
+        """
+
+    def wake_on(self, descriptor: int) -> None:
+        """End a running `poll` when this descriptor becomes readable."""
+
+    def stop_trials(self) -> None:
+        """Ask every trial to write a checkpoint and end."""
+
+    def kill_trial(self, trial_number: int) -> None:
+        """End one trial at once; its slot is free."""
+
+    def close(self) -> None:
+        """End everything, and let go of it."""
+
+    def kill(self) -> None:
+        """End everything at once; `close` still tidies up."""
+
+
+class WorkerPool(Pool):
     """Runs trials in worker processes; each slot holds one trial at a time."""
 
     def __init__(self, specs: Sequence[WorkerSpec], stderr_path: Path) -> None:
@@ -183,7 +223,7 @@ class WorkerPool:
         assert worker.process.stdout is not None
         worker.input = worker.process.stdin.fileno()
         worker.output = worker.process.stdout.fileno()
-        worker.unread = worker.unsent = b""
+        worker.output_lines, worker.unsent = Lines(), b""
         worker.is_ready = False
         # Never wait for a worker that waits for us.
         os.set_blocking(worker.input, False)
@@ -221,39 +261,51 @@ class WorkerPool:
     def _read(self, worker: "_Worker") -> list[PoolEvent]:
         chunk = os.read(worker.output, _CHUNK_BYTES)
         if not chunk:
-            exit_code = self._discard(worker)
-            if not worker.is_ready and exit_code >= 0:  # a killed one may be replaced
-                raise EnvironmentFaultError(
-                    f"a worker process could not start (exit code {exit_code}):\n"
-                    f"{_tail(self._stderr_path)}",
-                    f"see {self._stderr_path}; `python -c 'import torch'` must work here",
-                )
-            trials, worker.trials = worker.trials, {}
-            return [
-                _end_of(worker.spec, trial_number, trial, exit_code)
-                for trial_number, trial in trials.items()
-            ]
-        *lines, worker.unread = (worker.unread + chunk).split(b"\n")
+            return self._ended(worker)
         events: list[PoolEvent] = []
-        for line in lines:
-            message = decode_from_worker(line)
+        for message in map(decode_from_worker, worker.output_lines.feed(chunk)):
             events.append(message)
-            if isinstance(message, WorkerReady):
-                worker.is_ready = True
-            elif isinstance(message, TrialStarted) and message.trial_number in worker.trials:
-                worker.trials[message.trial_number].pid = message.pid
-            elif isinstance(message, TrialEnded):
-                worker.trials.pop(message.trial_number, None)
-                self._replace_after_failure(worker, message)
+            match message:
+                case WorkerReady():
+                    worker.is_ready = True
+                case TrialStarted(trial_number=number, pid=pid):
+                    if number in worker.trials:
+                        worker.trials[number].pid = pid
+                    else:
+                        _kill(pid)  # it was to be killed before it was known by which pid
+                case TrialEnded():
+                    worker.trials.pop(message.trial_number, None)
+                    self._replace_after_failure(worker, message)
+                case BatchDone() | EpochDone() | BaselinesFound():
+                    pass
+                case _:
+                    assert_never(message)
         return events
+
+    def _ended(self, worker: "_Worker") -> list[PoolEvent]:
+        """A worker has ended by itself; the next order starts another one in its place."""
+        assert worker.process is not None
+        pid, exit_code = worker.process.pid, self._discard(worker)
+        trials, worker.trials = worker.trials, {}
+        fields = {"worker": pid, "exit_code": exit_code, "trial_numbers": sorted(trials)}
+        _log.warning("worker lost", extra=fields)
+        if not worker.is_ready and exit_code >= 0:  # a killed one may be replaced
+            raise EnvironmentFaultError(
+                f"a worker process could not start (exit code {exit_code}):\n"
+                f"{_tail(self._stderr_path)}",
+                f"see {self._stderr_path}; `python -c 'import torch'` must work here",
+            )
+        return [_end_of(worker.spec, number, trial, exit_code) for number, trial in trials.items()]
 
     def _replace_after_failure(self, worker: "_Worker", message: TrialEnded) -> None:
         """A process that ran out of device memory or crashed may be poisoned; start anew."""
-        poisonous = {OutcomeKind.OUT_OF_MEMORY, OutcomeKind.CRASHED}
-        if worker.spec.is_resident and message.result.kind in poisonous:
+        kind = message.result.kind
+        if worker.spec.is_resident and kind in {OutcomeKind.OUT_OF_MEMORY, OutcomeKind.CRASHED}:
             assert worker.process is not None
+            fields = {"worker": worker.process.pid, "trial_number": message.trial_number}
             worker.process.kill()
             self._discard(worker)
+            _log.info("worker replaced", extra={**fields, "why": kind.value})
 
     def _discard(self, worker: "_Worker") -> int:
         """Forget a process that has ended or was killed; returns its exit code."""
@@ -299,7 +351,7 @@ class _Worker:
     output: int = -1
     """Descriptor of the pipe that it writes."""
     unsent: bytes = b""
-    unread: bytes = b""
+    output_lines: Lines = field(default_factory=Lines)
     is_ready: bool = False
     """Whether the process has come up."""
     is_waiting_to_write: bool = False

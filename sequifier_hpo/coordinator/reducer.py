@@ -1,14 +1,17 @@
 """The policy of a search, as one pure function: (state, event) -> (state, actions).
 
 Which trial starts when, what is retried and how, when the search gives up or ends: all of it is
-decided here and nothing is done here. The loop performs the actions.
+decided here and nothing is done here. The loop performs the actions. Events are what workers say,
+as they say it, and the few things that the loop itself finds out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import singledispatch
+from typing import assert_never
 
-from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.coordinator.pool import WorkerGone
+from sequifier_hpo.messages import BaselinesFound, EpochDone, TrialEnded
+from sequifier_hpo.records import Baseline, BatchPlan, EpochReport, OutcomeKind, TrainingResult
 
 MAX_HALVINGS = 3
 MAX_LOST_WORKERS = 3
@@ -29,9 +32,8 @@ class ActiveTrial:
 
     trial_number: int
     slot: int
-    batch_size: int
-    accumulation_steps: int
-    oom_retries: int = 0
+    plan: BatchPlan
+    """What it trains with; `accumulation_steps` is known."""
     num_lost_workers: int = 0
     attempt: int = 1
 
@@ -49,11 +51,18 @@ class State:
     """Whether the last claim found nothing; other coordinators may still lose a run."""
     is_stopping: bool = False
     recent_failures: tuple[str, ...] = ()
-    """Reasons of the failures since the last success."""
+    """Reasons of the failures since the last success; those that made it give up are kept."""
     gave_up: bool = False
+    has_baselines: bool = True
+    """Whether the losses of the trivial predictors are known; else every attempt is to find them."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing more is started."""
+        return self.is_stopping or self.gave_up
 
 
-# Events
+# Events of the loop
 
 
 @dataclass(frozen=True)
@@ -82,29 +91,6 @@ class WorkLeft:
 
 
 @dataclass(frozen=True)
-class EpochEnded:
-    """A trial finished an epoch."""
-
-    trial_number: int
-    report: EpochReport
-
-
-@dataclass(frozen=True)
-class TrialEnded:
-    """An attempt ended."""
-
-    trial_number: int
-    result: TrainingResult
-
-
-@dataclass(frozen=True)
-class WorkerLost:
-    """The worker process of a trial is gone, and not through the trial's own fault."""
-
-    trial_number: int
-
-
-@dataclass(frozen=True)
 class LeaseLost:
     """Another coordinator has taken the trial over."""
 
@@ -116,17 +102,9 @@ class StopRequested:
     """The user asked to stop."""
 
 
-Event = (
-    Started
-    | Claimed
-    | NothingToClaim
-    | WorkLeft
-    | EpochEnded
-    | TrialEnded
-    | WorkerLost
-    | LeaseLost
-    | StopRequested
-)
+OfTrial = EpochDone | TrialEnded | WorkerGone | LeaseLost
+"""What happens to one trial."""
+Event = Started | Claimed | NothingToClaim | WorkLeft | StopRequested | BaselinesFound | OfTrial
 
 
 # Actions
@@ -145,14 +123,22 @@ class Train:
 
     trial: ActiveTrial
     resume: bool
+    wants_baselines: bool
 
 
 @dataclass(frozen=True)
 class StoreEpoch:
     """Report an epoch to the study."""
 
-    trial_number: int
+    trial: ActiveTrial
     report: EpochReport
+
+
+@dataclass(frozen=True)
+class StoreBaselines:
+    """Give the study the losses of the trivial predictors."""
+
+    baselines: Sequence[Baseline]
 
 
 @dataclass(frozen=True)
@@ -174,7 +160,7 @@ class StoreFailure:
 
 @dataclass(frozen=True)
 class AnnounceRetry:
-    """Let the user know that an attempt is repeated."""
+    """Let the study and the user know that an attempt is repeated, and with which batches."""
 
     trial: ActiveTrial
     why: str
@@ -188,137 +174,134 @@ class Abandon:
 
 
 @dataclass(frozen=True)
+class GiveUp:
+    """Say that the search ends for failing again and again."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StopTrials:
     """Ask all workers to checkpoint and end their trials."""
 
 
-Action = (
-    Claim | Train | StoreEpoch | StoreResult | StoreFailure | AnnounceRetry | Abandon | StopTrials
-)
+OfHeldTrial = StoreEpoch | StoreResult | StoreFailure | AnnounceRetry
+"""What the study is told of a trial that this coordinator holds."""
+ForStorage = Claim | StoreBaselines | OfHeldTrial
+"""Actions that need the study."""
+Action = ForStorage | Train | Abandon | GiveUp | StopTrials
 Step = tuple[State, list[Action]]
 
 
 def is_over(state: State) -> bool:
     """Whether nothing runs and nothing more will be started by this coordinator."""
     idle = not state.trials and not state.claims_pending
-    return idle and (state.is_exhausted or state.is_stopping or state.gave_up)
+    return idle and (state.is_exhausted or state.is_ending)
 
 
 def reduce(state: State, event: Event) -> Step:
     """Decide what follows from an event."""
-    return _reduce(event, state)
+    match event:
+        case Started():
+            return _claim_for_free_slots(state)
+        case WorkLeft():
+            return _claim_for_free_slots(replace(state, is_exhausted=False))
+        case Claimed():
+            return _claimed(state, event)
+        case NothingToClaim(slot):
+            pending, free = state.claims_pending - {slot}, state.free_slots | {slot}
+            state = replace(state, claims_pending=pending, free_slots=free, is_exhausted=True)
+            return state, []
+        case StopRequested():
+            if state.is_stopping:
+                return state, []
+            return replace(state, is_stopping=True), [StopTrials()]
+        case BaselinesFound():
+            if state.has_baselines:
+                return state, []
+            return replace(state, has_baselines=True), [StoreBaselines(event.baselines)]
+        case EpochDone() | TrialEnded() | WorkerGone() | LeaseLost():
+            trial = state.trials.get(event.trial_number)
+            return (state, []) if trial is None else _happened(state, trial, event)
+        case _:
+            assert_never(event)
 
 
-@singledispatch
-def _reduce(event: Event, state: State) -> Step:
-    raise AssertionError(f"no rule for {event} in {state}")
+def _happened(state: State, trial: ActiveTrial, event: OfTrial) -> Step:
+    match event:
+        case EpochDone():
+            # A trial that gets on is not what takes its worker down.
+            trial = replace(trial, num_lost_workers=0)
+            return _with(state, trial), [StoreEpoch(trial, event.report)]
+        case TrialEnded():
+            return _ended(state, trial, event.result)
+        case WorkerGone():
+            return _worker_gone(state, trial)
+        case LeaseLost():
+            return _then_claim(_without(state, trial), [Abandon(event.trial_number)])
+        case _:
+            assert_never(event)
 
 
-@_reduce.register
-def _(_event: Started, state: State) -> Step:
-    return _claim_for_free_slots(state)
-
-
-@_reduce.register
-def _(_event: WorkLeft, state: State) -> Step:
-    return _claim_for_free_slots(replace(state, is_exhausted=False))
-
-
-@_reduce.register
-def _(event: Claimed, state: State) -> Step:
+def _claimed(state: State, event: Claimed) -> Step:
     slot = event.trial.slot
-    state = replace(
-        state,
-        claims_pending=state.claims_pending - {slot},
-        trials={**state.trials, event.trial.trial_number: event.trial},
-    )
-    if state.is_stopping or state.gave_up:
+    state = replace(state, claims_pending=state.claims_pending - {slot})
+    state = _with(state, event.trial)
+    if state.is_ending:
         return _released(state, event.trial, _interrupted(event.trial))
-    return state, [Train(event.trial, resume=event.is_continuation)]
+    return state, [_train(state, event.trial, resume=event.is_continuation)]
 
 
-@_reduce.register
-def _(event: NothingToClaim, state: State) -> Step:
-    return replace(
-        state,
-        claims_pending=state.claims_pending - {event.slot},
-        free_slots=state.free_slots | {event.slot},
-        is_exhausted=True,
-    ), []
+def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
+    match result.kind:
+        case OutcomeKind.COMPLETED:
+            # What made the search give up stays the reason, also if another run succeeds by then.
+            failures = state.recent_failures if state.gave_up else ()
+            state = _without(replace(state, recent_failures=failures), trial)
+            return _then_claim(state, [StoreResult(trial, result)])
+        case OutcomeKind.INTERRUPTED:
+            return _released(state, trial, result)
+        case OutcomeKind.OUT_OF_MEMORY:
+            return _out_of_memory(state, trial, result)
+        case OutcomeKind.DIVERGED | OutcomeKind.CRASHED | OutcomeKind.INVALID:
+            return _failed(state, trial, result)
+        case _:
+            assert_never(result.kind)
 
 
-@_reduce.register
-def _(event: EpochEnded, state: State) -> Step:
-    trial = state.trials.get(event.trial_number)
-    if trial is None:
-        return state, []
-    # A trial that gets on is not what takes its worker down.
-    state = _with(state, replace(trial, num_lost_workers=0))
-    return state, [StoreEpoch(event.trial_number, event.report)]
-
-
-@_reduce.register
-def _(event: TrialEnded, state: State) -> Step:
-    trial = state.trials.get(event.trial_number)
-    if trial is None:
-        return state, []
-    result = event.result
-    if result.kind == OutcomeKind.COMPLETED:
-        state = _without(replace(state, recent_failures=()), trial)
-        return _then_claim(state, [StoreResult(trial, result)])
-    if result.kind == OutcomeKind.INTERRUPTED:
-        return _released(state, trial, result)
-    if result.kind == OutcomeKind.OUT_OF_MEMORY:
-        return _out_of_memory(state, trial, result)
-    return _failed(state, trial, result)
-
-
-@_reduce.register
-def _(event: WorkerLost, state: State) -> Step:
-    trial = state.trials.get(event.trial_number)
-    if trial is None:
-        return state, []
-    if state.is_stopping:
+def _worker_gone(state: State, trial: ActiveTrial) -> Step:
+    """Go on in a new worker, unless it is the trial that takes its workers down."""
+    if state.is_ending:
         return _released(state, trial, _interrupted(trial))
     if trial.num_lost_workers >= MAX_LOST_WORKERS:
         reason = f"its worker process was lost {trial.num_lost_workers + 1} times"
-        lost = TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=trial.batch_size)
+        batch_size = trial.plan.batch_size
+        lost = TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)
         return _failed(state, trial, lost)
-    trial = replace(trial, num_lost_workers=trial.num_lost_workers + 1, attempt=trial.attempt + 1)
-    actions: list[Action] = [AnnounceRetry(trial, "its worker process was lost")]
-    return _with(state, trial), [*actions, Train(trial, resume=True)]
-
-
-@_reduce.register
-def _(event: LeaseLost, state: State) -> Step:
-    trial = state.trials.get(event.trial_number)
-    if trial is None:
-        return state, []
-    return _then_claim(_without(state, trial), [Abandon(event.trial_number)])
-
-
-@_reduce.register
-def _(_event: StopRequested, state: State) -> Step:
-    if state.is_stopping:
-        return state, []
-    return replace(state, is_stopping=True), [StopTrials()]
+    trial = replace(trial, num_lost_workers=trial.num_lost_workers + 1)
+    return _again(state, trial, "its worker process was lost", resume=True)
 
 
 def _out_of_memory(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
     """Halve the batch and start again, at most `MAX_HALVINGS` times and never below 1."""
-    if state.is_stopping:
+    if state.is_ending:
         return _released(state, trial, _interrupted(trial))
-    if trial.oom_retries >= MAX_HALVINGS or trial.batch_size < 2:
+    plan = trial.plan
+    if plan.oom_retries >= MAX_HALVINGS or plan.batch_size < 2:
         return _failed(state, trial, result)
-    smaller = replace(
-        trial,
-        batch_size=trial.batch_size // 2,
-        accumulation_steps=trial.accumulation_steps * (2 if state.policy.accumulates else 1),
-        oom_retries=trial.oom_retries + 1,
-        attempt=trial.attempt + 1,
+    assert plan.accumulation_steps is not None
+    smaller = BatchPlan(
+        batch_size=plan.batch_size // 2,
+        accumulation_steps=plan.accumulation_steps * (2 if state.policy.accumulates else 1),
+        oom_retries=plan.oom_retries + 1,
     )
-    why = f"out of memory at batch size {trial.batch_size}; again with {smaller.batch_size}"
-    return _with(state, smaller), [AnnounceRetry(smaller, why), Train(smaller, resume=False)]
+    why = f"out of memory at batch size {plan.batch_size}; again with {smaller.batch_size}"
+    return _again(state, replace(trial, plan=smaller), why, resume=False)
+
+
+def _again(state: State, trial: ActiveTrial, why: str, *, resume: bool) -> Step:
+    trial = replace(trial, attempt=trial.attempt + 1)
+    return _with(state, trial), [AnnounceRetry(trial, why), _train(state, trial, resume=resume)]
 
 
 def _failed(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
@@ -328,19 +311,22 @@ def _failed(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
     actions: list[Action] = [StoreFailure(trial, result.kind.value, result)]
     if gives_up and not state.gave_up:
         state = replace(state, gave_up=True)
-        actions.append(StopTrials())
+        actions += [GiveUp(failures), StopTrials()]
     return _then_claim(state, actions)
 
 
 def _released(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
     """Hand a trial back, to be continued by the next start."""
     state = _without(state, trial)
-    actions: list[Action] = [StoreFailure(trial, OutcomeKind.INTERRUPTED.value, result)]
-    return _then_claim(state, actions)
+    return _then_claim(state, [StoreFailure(trial, OutcomeKind.INTERRUPTED.value, result)])
+
+
+def _train(state: State, trial: ActiveTrial, *, resume: bool) -> Train:
+    return Train(trial, resume=resume, wants_baselines=not state.has_baselines)
 
 
 def _interrupted(trial: ActiveTrial) -> TrainingResult:
-    return TrainingResult(kind=OutcomeKind.INTERRUPTED, batch_size=trial.batch_size)
+    return TrainingResult(kind=OutcomeKind.INTERRUPTED, batch_size=trial.plan.batch_size)
 
 
 def _with(state: State, trial: ActiveTrial) -> State:
@@ -358,12 +344,9 @@ def _then_claim(state: State, actions: list[Action]) -> Step:
 
 
 def _claim_for_free_slots(state: State) -> Step:
-    if state.is_exhausted or state.is_stopping or state.gave_up:
+    if state.is_exhausted or state.is_ending:
         return state, []
     slots = sorted(state.free_slots)
-    state = replace(
-        state,
-        free_slots=frozenset(),
-        claims_pending=state.claims_pending | state.free_slots,
-    )
+    pending = state.claims_pending | state.free_slots
+    state = replace(state, free_slots=frozenset(), claims_pending=pending)
     return state, [Claim(slot) for slot in slots]

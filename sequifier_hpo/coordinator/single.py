@@ -8,13 +8,26 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.pool import WorkerGone, WorkerPool
 from sequifier_hpo.coordinator.stop_signals import stop_signals
 from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded
-from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import (
+    Checkpoints,
+    Counted,
+    EpochReport,
+    OutcomeKind,
+    RunIdentity,
+    TrainingResult,
+)
 
 _POLL_SECONDS = 0.5
 
 
 def run_single(
-    pool: WorkerPool, config: TrainConfig, on_epoch: Callable[[EpochReport], None]
+    pool: WorkerPool,
+    config: TrainConfig,
+    on_epoch: Callable[[EpochReport], None],
+    *,
+    counted: Counted = Counted(),  # noqa: B008 - an immutable value
+    identity: RunIdentity | None = None,
+    checkpoints: Checkpoints = Checkpoints.OWN,
 ) -> TrainingResult:
     """Train one configuration in a pool's first slot; a signal ends it with a checkpoint."""
     order = RunTrial(
@@ -22,7 +35,11 @@ def run_single(
         attempt=1,
         config=config,
         config_path=None,
-        resume=config.training_spec.continue_training,
+        # Who trusts a checkpoint wants it to be continued.
+        resume=config.training_spec.continue_training or checkpoints is Checkpoints.TRUSTED,
+        identity=identity,
+        counted=counted,
+        checkpoints=checkpoints,
     )
     pool.run(0, order)
     with _stopping(pool):

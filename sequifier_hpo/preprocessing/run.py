@@ -12,14 +12,17 @@ import polars as pl
 from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.preprocess import PreprocessConfig
-from sequifier_hpo.config.train import column_name_problem
+from sequifier_hpo.config.train_rules import column_name_problem
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, stamp_split
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, encode_column
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.raw_files import RawTable, find_files, read_raw_table
 from sequifier_hpo.preprocessing.shard_job import ShardFolder, write_shards
+from sequifier_hpo.preprocessing.split_pieces import pieces_in_memory
 from sequifier_hpo.preprocessing.staging import StagedOutputs, check_replaceable, disk_faults
 from sequifier_hpo.preprocessing.table_checks import check_table, sort_items
+from sequifier_hpo.preprocessing.value_digests import SplitValues, digest_pieces
 from sequifier_hpo.preprocessing.windows import (
     Sequences,
     Windows,
@@ -75,11 +78,16 @@ def preprocess(
     notes = (*_split_notes(config, data), *_column_notes(data))
     metadata_path = _metadata_path(config)
     with StagedOutputs() as outputs:
-        _write_splits(config, data, split_paths, outputs, on_progress)
+        staged = _write_splits(config, data, split_paths, outputs, on_progress)
+        on_progress("taking digests of the data")
+        digests = [_digest(data, windows) for windows in data.splits]
         with disk_faults(metadata_path):
             text = _metadata(data.columns, split_paths)
             outputs.stage(metadata_path).write_text(text, encoding="utf-8")
+            stamps = [stamp_split(path) for path in staged]
         outputs.publish()
+    for path, values, stamp in zip(split_paths, digests, stamps, strict=True):
+        _keep_digest(Path(path), config.write_format, values, stamp)
     return PreprocessSummary(
         metadata_path=metadata_path,
         split_paths=tuple(split_paths),
@@ -173,7 +181,8 @@ def _write_splits(
     split_paths: list[str],
     outputs: StagedOutputs,
     on_progress: Callable[[str], None],
-) -> None:
+) -> list[Path]:
+    """Write the splits where they are staged, and say where that is."""
     staged = [outputs.stage(Path(path)) for path in split_paths]
     if config.write_format == "pt":
         name = _data_name(config)
@@ -189,10 +198,28 @@ def _write_splits(
             scratch=outputs.scratch_folder(Path(split_paths[0])),
             on_progress=on_progress,
         )
-        return
+        return staged
     for i, (path, windows) in enumerate(zip(staged, data.splits, strict=True)):
         on_progress(f"writing split {i}: {len(windows):,} windows to {split_paths[i]}")
         write_long_table(path, config.write_format, windows, data.columns)
+    return staged
+
+
+def _digest(data: _WindowedData, windows: Windows) -> SplitValues:
+    kinds = {column.name: column.kind for column in data.columns}
+    pieces = pieces_in_memory(windows, data.columns)
+    return digest_pieces(pieces, list(kinds), windows.seq_length, kinds)
+
+
+def _keep_digest(
+    path: Path, write_format: str, values: SplitValues, staged: SplitStamp | None
+) -> None:
+    """Keep what is known of a split, unless another job has replaced it already."""
+    published = stamp_split(path)
+    if staged is None or published is None or not published.is_of_same_files(staged):
+        return
+    if values.num_windows:  # an empty split is refused whenever it is read
+        keep_values(path, write_format, values, published)
 
 
 def _metadata(columns: list[EncodedColumn], split_paths: list[str]) -> str:
@@ -208,6 +235,7 @@ def _metadata(columns: list[EncodedColumn], split_paths: list[str]) -> str:
         selected_columns_statistics={
             c.name: c.statistics for c in columns if c.statistics is not None
         },
+        padding="startItemPosition",
     )
     return json.dumps(metadata.model_dump(), allow_nan=False)
 

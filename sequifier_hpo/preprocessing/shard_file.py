@@ -6,10 +6,12 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from sequifier_hpo.errors import InputError
@@ -20,6 +22,7 @@ _DTYPES = {
     "ShortStorage": "<i2",
     "CharStorage": "<i1",
     "ByteStorage": "<u1",
+    "BoolStorage": "<u1",
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
     "HalfStorage": "<f2",
@@ -27,8 +30,96 @@ _DTYPES = {
 # A shard's pickle is a few hundred bytes per column; the numbers lie beside it.
 _MAX_PICKLE_BYTES = 64 * 2**20
 
-# What a pickle of another make-up runs into.
-_MALFORMED = (KeyError, ValueError, TypeError, AttributeError, IndexError)
+# An entry of a zip archive begins with so many bytes, and the lengths of what follows them.
+_ENTRY_HEADER_BYTES = 30
+_NAME_LENGTH, _EXTRA_LENGTH = slice(26, 28), slice(28, 30)
+
+SHARD_FAULTS = (
+    *(OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError),
+    # What a pickle of another make-up runs into.
+    *(KeyError, ValueError, TypeError, AttributeError, IndexError),
+)
+"""What reading a file that is no shard ends in."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of a shard, whose rows are read when they are asked for."""
+
+    storage: "_Storage"
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    """All in values, not bytes; never negative."""
+
+    def rows(self, begin: int, end: int) -> NDArray[Any]:
+        """The rows from `begin` up to, not including, `end`; nothing else is read.
+
+        Raises:
+            OSError, ValueError: If the file does not hold them.
+        """
+        shape = (max(min(end, self.shape[0]) - begin, 0), *self.shape[1:])
+        if 0 in shape:
+            return np.empty(shape, self.storage.dtype)
+        first = self.offset + begin * self.strides[0]
+        reach = sum((size - 1) * step for size, step in zip(shape, self.strides, strict=True))
+        values = self.storage.read(first, reach + 1)
+        return as_strided(
+            values, shape, [step * values.itemsize for step in self.strides], writeable=False
+        )
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """The numbers that one or several tensors of a file are views of."""
+
+    path: Path
+    entry: int
+    """Where their entry of the archive begins, in bytes."""
+    dtype: str
+    size: int
+
+    def read(self, first: int, count: int) -> NDArray[Any]:
+        with self.path.open("rb") as file:
+            file.seek(self.entry)
+            header = file.read(_ENTRY_HEADER_BYTES)
+            name, extra = (
+                int.from_bytes(header[s], "little") for s in (_NAME_LENGTH, _EXTRA_LENGTH)
+            )
+            file.seek(name + extra + first * np.dtype(self.dtype).itemsize, io.SEEK_CUR)
+            values: NDArray[Any] = np.fromfile(file, self.dtype, count)
+        if len(values) < count:
+            raise ValueError("it ends in the middle of its numbers")
+        return values
+
+
+def read_shard(path: Path) -> Any:
+    """What a shard holds, with every tensor as a `StoredTensor`.
+
+    Raises:
+        OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
+        pickle.UnpicklingError: If it names what has no place in a shard.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
+        if entry is None:
+            raise zipfile.BadZipFile("there is no data.pkl in it")
+        if entry.file_size > _MAX_PICKLE_BYTES:
+            raise zipfile.BadZipFile("its data.pkl is too large")
+        folder = entry.filename.removesuffix("data.pkl")
+
+        def storage(pid: Any) -> _Storage:
+            _, kind, key, *_ = pid
+            if kind not in _DTYPES:
+                raise pickle.UnpicklingError(f"a {kind} has no place in a shard")
+            numbers = archive.getinfo(f"{folder}data/{key}")
+            if numbers.compress_type != zipfile.ZIP_STORED:
+                raise zipfile.BadZipFile("its numbers are compressed")
+            dtype = _DTYPES[kind]
+            size = numbers.file_size // np.dtype(dtype).itemsize
+            return _Storage(path, numbers.header_offset, dtype, size)
+
+        return _ShardUnpickler(archive.read(entry), storage).load()
 
 
 def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDArray[np.float64]]]:
@@ -41,96 +132,51 @@ def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDA
     for file in listing["batch_files"]:
         path = folder / file["path"]
         try:
-            inputs, targets, *_ = _read(path, _array, _numbers)
+            inputs, targets, *_ = read_shard(path)
             yield {
-                column: np.concatenate([inputs[column], targets[column][:, -1:]], axis=1).astype(
+                column: window_rows(inputs[column], targets[column], 0, file["samples"]).astype(
                     np.float64
                 )
                 for column in columns
             }
-        except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, *_MALFORMED) as error:
+        except SHARD_FAULTS as error:
             raise InputError(f"{path} is no tensor shard: {error}", "preprocess again") from error
 
 
-def shard_shapes(path: Path) -> Any:
-    """What a shard holds, with every tensor replaced by its shape.
-
-    Raises:
-        OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
-        pickle.UnpicklingError: If it names what has no place in a shard.
-    """
-    return _read(path, _shape, lambda _archive, _folder, _pid: None)
-
-
-def _read(
-    path: Path,
-    rebuild: Callable[..., Any],
-    load_storage: Callable[[zipfile.ZipFile, str, Any], Any],
-) -> Any:
-    """The pickled object of a torch file.
-
-    Args:
-        path: The file.
-        rebuild: Called in place of torch's function, with its arguments, to make a tensor.
-        load_storage: (archive, folder in it, torch's id of a storage) -> what `rebuild` gets as
-            the storage.
-    """
-    with zipfile.ZipFile(path) as archive:
-        entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
-        if entry is None:
-            raise zipfile.BadZipFile("there is no data.pkl in it")
-        if entry.file_size > _MAX_PICKLE_BYTES:
-            raise zipfile.BadZipFile("its data.pkl is too large")
-        folder = entry.filename.removesuffix("data.pkl")
-        return _ShardUnpickler(
-            archive.read(entry), rebuild, lambda pid: load_storage(archive, folder, pid)
-        ).load()
+def window_rows(inputs: StoredTensor, targets: StoredTensor, begin: int, end: int) -> NDArray[Any]:
+    """Some windows of a column, (rows, L + 1): its inputs, and after them the last target."""
+    last = targets.rows(begin, end)[:, -1:]
+    return np.concatenate([inputs.rows(begin, end), last], axis=1)
 
 
 class _ShardUnpickler(pickle.Unpickler):
     """Reads what torch.save writes for tensors in dicts, and refuses to name anything else."""
 
-    def __init__(
-        self, content: bytes, rebuild: Callable[..., Any], load_storage: Callable[[Any], Any]
-    ) -> None:
+    def __init__(self, content: bytes, storage: Callable[[Any], _Storage]) -> None:
         super().__init__(io.BytesIO(content))
-        self._rebuild = rebuild
-        self._load_storage = load_storage
+        self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
         """The few names that a shard may hold."""
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return self._rebuild
+            return _tensor
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if module == "torch" and name.endswith("Storage"):
             return name
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a shard")
 
-    def persistent_load(self, pid: Any) -> Any:
-        """The numbers of one tensor, which lie beside the pickle."""
-        return self._load_storage(pid)
+    def persistent_load(self, pid: Any) -> _Storage:
+        """Where the numbers of one tensor lie."""
+        return self._storage(pid)
 
 
-def _numbers(archive: zipfile.ZipFile, folder: str, pid: Any) -> NDArray[Any]:
-    _, storage, key, *_ = pid
-    return np.frombuffer(archive.read(f"{folder}data/{key}"), dtype=_DTYPES[storage])
-
-
-def _array(
-    values: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> NDArray[Any]:
-    """A tensor as torch rebuilds it; its places are computed, so none can lie outside."""
-    places = np.full(size, offset)
-    for axis, step in enumerate(stride):
-        shape = [1] * len(size)
-        shape[axis] = size[axis]
-        places += (np.arange(size[axis]) * step).reshape(shape)
-    if places.size and (places.min() < 0 or places.max() >= len(values)):
+def _tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> StoredTensor:
+    """In place of torch's function; no tensor can reach beyond its numbers."""
+    steps = list(zip(shape, strides, strict=True))
+    reach = offset + sum((size - 1) * step for size, step in steps)
+    if min(offset, *shape, *strides) < 0 or (0 not in shape and reach >= storage.size):
         raise pickle.UnpicklingError("a tensor reaches beyond its numbers")
-    found: NDArray[Any] = values[places]
-    return found
-
-
-def _shape(_storage: Any, _offset: int, size: tuple[int, ...], *_: Any) -> tuple[int, ...]:
-    return tuple(size)
+    return StoredTensor(storage, offset, tuple(shape), tuple(strides))

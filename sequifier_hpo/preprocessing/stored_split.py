@@ -10,7 +10,7 @@ import polars as pl
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
-from sequifier_hpo.preprocessing.shard_file import shard_shapes
+from sequifier_hpo.preprocessing.shard_file import read_shard
 
 _REWRITE = "run `sequifier-hpo preprocess` again, or correct the path"
 _FIRST_ROWS = 4096
@@ -66,13 +66,13 @@ def _describe_table(path: Path, read_format: str) -> StoredSplit:
             f"correct `read_format`, or {_REWRITE}",
         ) from error
     if num_rows % len(columns):
-        raise _not_a_split(
+        raise not_a_split(
             path, f"{num_rows} rows are not a whole number of windows with {len(columns)} columns"
         )
     no_number = [name for name in items if not schema[name].is_numeric()]
     if no_number:
         name = no_number[0]
-        raise _not_a_split(path, f"its column `{name}` holds {schema[name]}, not numbers")
+        raise not_a_split(path, f"its column `{name}` holds {schema[name]}, not numbers")
     return StoredSplit(len(items) - 1, columns, num_rows // len(columns))
 
 
@@ -80,10 +80,10 @@ def _item_columns(path: Path, schema: pl.Schema) -> list[str]:
     """The columns L, L-1, ... 1, 0."""
     missing = [name for name in WINDOW_COLUMNS if name not in schema]
     if missing:
-        raise _not_a_split(path, f"it has no column `{missing[0]}`")
+        raise not_a_split(path, f"it has no column `{missing[0]}`")
     items = [name for name in schema if name not in WINDOW_COLUMNS]
     if items != [str(i) for i in range(len(items) - 1, -1, -1)] or len(items) < 2:
-        raise _not_a_split(
+        raise not_a_split(
             path, "beside the window's ids, its columns must be L, L-1, ... 1, 0 in this order"
         )
     return items
@@ -109,7 +109,7 @@ def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
     columns = names[:num_columns]
     num_whole = len(names) // num_columns
     if len(set(columns)) < num_columns or names[: num_whole * num_columns] != columns * num_whole:
-        raise _not_a_split(path, "its windows do not all list the same columns in the same order")
+        raise not_a_split(path, "its windows do not all list the same columns in the same order")
     return columns
 
 
@@ -122,12 +122,12 @@ def _describe_shards(folder: Path) -> StoredSplit:
     except FileNotFoundError as error:
         raise InputError(f"the shard folder {folder} has no metadata.json", _REWRITE) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _not_a_split(index, f"it is no index of shards: {error}") from error
+        raise not_a_split(index, f"it is no index of shards: {error}") from error
     missing = [shard for shard, _ in shards if not shard.is_file()]
     if missing:
         raise InputError(f"the shard {missing[0]} is listed in {index}, but missing", _REWRITE)
     if sum(samples for _, samples in shards) != total:
-        raise _not_a_split(index, f"the samples of its files do not sum to the total of {total}")
+        raise not_a_split(index, f"the samples of its files do not sum to the total of {total}")
     if not total:
         raise InputError(
             f"{folder} holds no windows", "give this split a larger share of `split_ratios`"
@@ -140,25 +140,26 @@ def _describe_shards(folder: Path) -> StoredSplit:
 def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
     """(L, feature columns) of one shard, whose tensors must all have `num_samples` rows."""
     try:
-        inputs, targets, *numbers = shard_shapes(path)
-        shapes = {shape for part in (inputs, targets) for shape in part.values()}
+        inputs, targets, *numbers = read_shard(path)
+        shapes = {tensor.shape for part in (inputs, targets) for tensor in part.values()}
         columns = [str(name) for name in inputs]
         is_sound = (
             len(shapes) == 1
             and set(inputs) == set(targets)
-            and [*numbers] == [(num_samples,)] * 3
+            and [tensor.shape for tensor in numbers] == [(num_samples,)] * 3
             and all(len(shape) == 2 and shape[0] == num_samples for shape in shapes)
         )
     except (OSError, zipfile.BadZipFile) as error:
-        raise _not_a_split(path, f"it is not a file of torch: {error}") from error
+        raise not_a_split(path, f"it is not a file of torch: {error}") from error
     except Exception as error:
-        raise _not_a_split(path, f"its content is not that of a shard: {error}") from error
+        raise not_a_split(path, f"its content is not that of a shard: {error}") from error
     if not is_sound:
-        raise _not_a_split(
+        raise not_a_split(
             path, f"its tensors do not have one shape for all columns and {num_samples} rows"
         )
     return shapes.pop()[1], columns
 
 
-def _not_a_split(path: Path, problem: str) -> InputError:
+def not_a_split(path: Path, problem: str) -> InputError:
+    """The error about a file that is something else, or damaged."""
     return InputError(f"{path} is not a split as preprocess writes it: {problem}", _REWRITE)

@@ -139,9 +139,13 @@ def window_starts(last_starts: Ints, stride: int) -> tuple[Ints, Ints, Ints]:
 
 
 def gather_items(
-    values: npt.NDArray[Any], first_rows: Ints, lower_rows: Ints, offset: int
+    values: npt.NDArray[Any], first_rows: Ints, lower_rows: Ints, offset: int | Ints
 ) -> npt.NDArray[Any]:
-    """The item at `offset` of each window, from a column whose extra last entry is the padding."""
+    """The item at `offset` of each window, from a column whose extra last entry is the padding.
+
+    The three places are broadcast together: rows of shape (n, 1) and offsets of shape (k,) give the
+    items in shape (n, k).
+    """
     rows = first_rows + offset
     return values[np.where(rows < lower_rows, len(values) - 1, rows)]
 

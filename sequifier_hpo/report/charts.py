@@ -481,17 +481,17 @@ def _timeline_hover(bar: series.Bar) -> str:
     lines = [f"<b>run {run.number}</b>, {run.state.value}{loss}", f"{bar.end - bar.start:.1f} s"]
     if run.num_attempts > 1:
         lines.append(f"{run.num_attempts} starts")
-    if run.attributes.get("oom_retries"):
-        size = run.attributes.get("effective_batch_size")
-        lines.append(f"{run.attributes['oom_retries']} out-of-memory retries, batch size {size}")
-    explanation = run.attributes.get("explanation") or run.reason
+    if run.figures.oom_retries:
+        size = run.figures.effective_batch_size
+        lines.append(f"{run.figures.oom_retries} out-of-memory retries, batch size {size}")
+    explanation = run.figures.explanation or run.reason
     if explanation:
         lines.append(_escaped(shortened(str(explanation), _MAX_TEXT)))
     return "<br>".join(lines)
 
 
 def _num_retries(run: Run) -> int:
-    return run.num_attempts - 1 + int(run.attributes.get("oom_retries") or 0)
+    return run.num_attempts - 1 + (run.figures.oom_retries or 0)
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:

@@ -5,16 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, progress
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The validation loss of a predictor that knows next to nothing."""
-
-    name: str
-    loss: float
 
 
 def unbeaten(loss: float, baselines: Sequence[Baseline]) -> Baseline | None:
@@ -36,7 +28,7 @@ class ReportData:
     runs: Sequence[Run]
     read_at: datetime
     baselines: Sequence[Baseline] = ()
-    """For the window length of the best run."""
+    """Losses of trivial predictors, over the events that the runs' losses count."""
     importances: Mapping[str, float] = field(default_factory=dict)
     """Parameter -> its share of the importance of all; empty with too few runs."""
     is_rewritten: bool = False
@@ -53,8 +45,8 @@ class ReportData:
 
     @cached_property
     def own_runs(self) -> list[Run]:
-        """The runs without the duplicate grid cells, which were never trained."""
-        return [run for run in self.runs if run.duplicate_of is None]
+        """The runs that are compared: no duplicate grid cells, and none of other data."""
+        return [run for run in self.runs if run.duplicate_of is None and not run.is_of_other_data]
 
     @property
     def is_running(self) -> bool:

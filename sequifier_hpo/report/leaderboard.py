@@ -1,24 +1,9 @@
 """The leaderboard: the runs of a study in the order of their validation loss."""
 
-import csv
-import io
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sequifier_hpo.records import Run, RunState
-
-_ATTRIBUTES = (
-    "best_epoch",
-    "epochs_run",
-    "seconds",
-    "tokens_per_second",
-    "num_parameters",
-    "effective_batch_size",
-    "oom_retries",
-    "peak_memory_mib",
-)
 
 
 @dataclass(frozen=True)
@@ -32,6 +17,8 @@ class Progress:
     num_running: int
     num_interrupted: int
     num_duplicates: int
+    num_of_other_data: int
+    """Trained on other data than the present ones; in none of the other numbers."""
     best: Run | None
 
     @property
@@ -42,7 +29,8 @@ class Progress:
 
 def progress(runs: Sequence[Run], num_runs: int) -> Progress:
     """Count the runs of a study; duplicates of grid cells are counted apart."""
-    own = [run for run in runs if run.duplicate_of is None]
+    present = [run for run in runs if not run.is_of_other_data]
+    own = [run for run in present if run.duplicate_of is None]
 
     def count(state: RunState) -> int:
         return sum(run.state == state for run in own)
@@ -55,15 +43,29 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
         num_failed=num_failed,
         num_running=count(RunState.RUNNING),
         num_interrupted=count(RunState.INTERRUPTED),
-        num_duplicates=len(runs) - len(own),
+        num_duplicates=len(present) - len(own),
+        num_of_other_data=len(runs) - len(present),
         best=ranked[0] if ranked else None,
     )
 
 
 def leaderboard(runs: Iterable[Run]) -> list[Run]:
-    """Complete runs, the smallest validation loss first; the earlier run wins a tie."""
-    complete = [run for run in runs if run.validation_loss is not None]
+    """Complete runs, the smallest validation loss first; the earlier run wins a tie.
+
+    Runs on other data than the present ones are not ranked: their losses mean something else.
+    """
+    complete = [run for run in runs if run.validation_loss is not None and not run.is_of_other_data]
     return sorted(complete, key=lambda run: (run.validation_loss, run.number))
+
+
+def top_runs(runs: Sequence[Run], count: int) -> list[Run]:
+    """The best runs; grid cells that took the result of another one do not count."""
+    return leaderboard(run for run in runs if run.duplicate_of is None)[:count]
+
+
+def count_a_part(runs: Iterable[Run]) -> bool:
+    """Whether there are losses that count a part of their run's positions."""
+    return any(run.figures.validation_loss_all_positions is not None for run in runs)
 
 
 def value_of(label: str) -> str:
@@ -74,49 +76,3 @@ def value_of(label: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """A text of at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def results_csv(study_name: str, runs: Sequence[Run]) -> str:
-    """The study as a table: best first, then what is not complete; numbers in full precision."""
-    ranked = leaderboard(runs)
-    others = [run for run in runs if run.validation_loss is None]
-    parameters = list(dict.fromkeys(name for run in runs for name in run.labels))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "rank",
-            "run",
-            "state",
-            "validation_loss",
-            *_ATTRIBUTES,
-            *parameters,
-            "duplicate_of",
-            "reason",
-            "model_name",
-        ]
-    )
-    for position, run in enumerate([*ranked, *others], start=1):
-        own = run.number if run.duplicate_of is None else run.duplicate_of
-        writer.writerow(
-            [
-                position if run.validation_loss is not None else "",
-                run.number,
-                run.state.value,
-                _text(run.validation_loss),
-                *(_text(run.attributes.get(name)) for name in _ATTRIBUTES),
-                *(value_of(run.labels.get(name, "")) for name in parameters),
-                _text(run.duplicate_of),
-                run.reason,
-                f"{study_name}-run-{own}",
-            ]
-        )
-    return text.getvalue()
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and math.isfinite(value):
-        return repr(value)
-    return str(value)

@@ -9,9 +9,8 @@ from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.report.leaderboard import shortened, value_of
-from sequifier_hpo.searchspace import Cell, SearchSpace, value_text, values_at
+from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
 
-_NOT_SHOWN = frozenset({"column_types", "categorical_columns", "real_columns"})
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
 _MAX_ATTRIBUTE = 100  # characters: the dashboard never breaks the line, and grows as wide
 
@@ -65,7 +64,7 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             "",
             "The values of a linked group go together: they are one parameter. Fixed:",
             "",
-            *_table(("field", "value"), _field_rows(space.constants)),
+            *_table(("field", "value"), _field_rows(_shown(space, space.constants))),
             "",
             "## Go on",
             "",
@@ -84,10 +83,10 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
     )
 
 
-def trial_note(space: SearchSpace, cell: Cell, run_number: int, places: Places) -> str:
+def trial_note(space: SearchSpace, point: Point, run_number: int, places: Places) -> str:
     """The configuration of a run, what was adjusted to make it valid, and where its files are."""
     return _configuration_note(
-        space, cell, run_name(space.config.hp_search_name, run_number), places
+        space, point, run_name(space.config.hp_search_name, run_number), places
     )
 
 
@@ -103,23 +102,24 @@ def verification_note(search_name: str, places: Places) -> str:
             "",
             "The same command goes on with it, and compares:",
             "",
-            f"    sequifier-hpo best --config-path {places.search_file} --verify 3 --seeds 5",
+            f"    sequifier-hpo verify --config-path {places.search_file}",
             "",
         ]
     )
 
 
 def retraining_note(
-    space: SearchSpace, cell: Cell, run_number: int, seed: int, places: Places
+    space: SearchSpace, point: Point, run_number: int, seed: int, places: Places
 ) -> str:
     """The same as of a run, for one that is trained again with another seed."""
     name = retraining_name(space.config.hp_search_name, run_number, seed)
-    return _configuration_note(space, cell, name, places)
+    return _configuration_note(space, point, name, places)
 
 
-def _configuration_note(space: SearchSpace, cell: Cell, name: str, places: Places) -> str:
-    values, adjustments = values_at(space, cell)
-    varying = {field for p in space.parameters for field in p.choices[0].values}
+def _configuration_note(space: SearchSpace, point: Point, name: str, places: Places) -> str:
+    values, adjustments = values_of(space, point)
+    varying = {field for p in space.parameters for field in p.fields}
+    values = _shown(space, values)
     chosen = {field: value for field, value in values.items() if field in varying}
     fixed = {field: value for field, value in values.items() if field not in varying}
     lines = [f"# {_code(name)}", "", *_table(("field", "value"), _field_rows(chosen)), ""]
@@ -133,29 +133,39 @@ def _configuration_note(space: SearchSpace, cell: Cell, name: str, places: Place
     return "\n".join([*lines, ""])
 
 
-def trial_attributes(space: SearchSpace, cell: Cell) -> dict[str, Any]:
+def trial_attributes(space: SearchSpace, point: Point) -> dict[str, Any]:
     """Readable values of linked rows and of fixed fields, for the columns of a table.
 
     All other values are parameters, and stand in the table as such.
     """
-    attributes = _flat(space.constants)
-    for parameter, index in zip(space.parameters, cell, strict=True):
-        values = parameter.choices[index].values
-        if len(values) > 1:  # a linked group: its label may be shortened
-            attributes.update(_flat(values))
-    _, adjustments = values_at(space, cell)
+    attributes = _flat(_shown(space, space.constants))
+    values = _shown(space, space.point_values(point))
+    for parameter in space.parameters:
+        if parameter.is_linked:  # its label may be shortened
+            attributes.update(
+                _flat({field: values[field] for field in parameter.fields if field in values})
+            )
+    _, adjustments = values_of(space, point)
     if adjustments:
         text = "; ".join(str(adjustment) for adjustment in adjustments)
         attributes["adjustments"] = shortened(text, _MAX_ATTRIBUTE)
     return attributes
 
 
+def _shown(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Field values without null, and without what the metadata decide."""
+    fields = space.description.fields
+    return {
+        field: value
+        for field, value in values.items()
+        if value is not None and not fields[field].is_from_metadata
+    }
+
+
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Field values for a table: numbers stay numbers, the rest becomes text; null is left out."""
+    """Field values for a table: numbers stay numbers, the rest becomes text."""
     flat: dict[str, Any] = {}
     for field, value in values.items():
-        if field in _NOT_SHOWN or value is None:
-            continue
         if isinstance(value, list):
             flat[field] = ", ".join(map(str, value))
         elif isinstance(value, dict):
@@ -181,9 +191,8 @@ def _space_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
 
 def _field_rows(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for field, value in values.items():
-        if field not in _NOT_SHOWN and value is not None:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
-            yield _code(field), _code(shown)
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
+        yield _code(field), _code(shown)
 
 
 def _commands(option: str) -> Iterable[str]:

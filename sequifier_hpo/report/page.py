@@ -11,19 +11,11 @@ from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
-from sequifier_hpo.report.tables import finite
+from sequifier_hpo.report.tables import FIGURES, finite
+from sequifier_hpo.words import duration
 
 MIN_RUNS_FOR_IMPORTANCE = 20
-_MEASURED = (
-    "best_epoch",
-    "epochs_run",
-    "seconds",
-    "tokens_per_second",
-    "num_parameters",
-    "effective_batch_size",
-    "oom_retries",
-    "peak_memory_mib",
-)
+_HEADINGS = {"validation_loss_all_positions": "validation loss over all positions"}
 
 
 @dataclass(frozen=True)
@@ -92,12 +84,10 @@ def _head(data: ReportData) -> str:
     bars = series.timeline(data)
     if bars:
         spent = sum(
-            seconds
-            for run in data.own_runs
-            if isinstance(seconds := run.attributes.get("seconds"), int | float)
+            seconds for run in data.own_runs if (seconds := run.figures.seconds) is not None
         )
         span = max(bar.end for bar in bars)
-        cards.append(("time", _duration(span), f"{_duration(spent)} of training in all"))
+        cards.append(("time", duration(span), f"{duration(spent)} of training in all"))
     shown = "".join(
         f'<div class="card"><span class="label">{html.escape(label)}</span>'
         f'<span class="value">{html.escape(value)}</span>'
@@ -294,21 +284,28 @@ def _best_section(data: ReportData) -> str:
 def _table(data: ReportData) -> dict[str, Any]:
     """Columns and rows for the page's own table."""
     ranked = leaderboard(data.runs)
-    others = [run for run in data.runs if run.validation_loss is None]
+    listed = {run.number for run in ranked}
+    others = [run for run in data.runs if run.number not in listed]
     parameters = list(dict.fromkeys(name for run in data.runs for name in run.labels))
-    measured = [m for m in _MEASURED if any(m in run.attributes for run in data.runs)]
+    figures = {run.number: run.figures.model_dump() for run in data.runs}
+    measured = [
+        name
+        for name in (*_HEADINGS, *FIGURES)
+        if any(of_run[name] is not None for of_run in figures.values())
+    ]
     has_reasons = any(_remark(run) for run in data.runs)
     columns = ["rank", "run", "state", "validation loss", *parameters]
-    columns += [name.replace("_", " ") for name in measured] + (["remark"] if has_reasons else [])
+    columns += [_HEADINGS.get(name, name.replace("_", " ")) for name in measured]
+    columns += ["remark"] if has_reasons else []
     rows = []
     for place, run in enumerate([*ranked, *others], start=1):
         row: list[Any] = [
-            place if run.validation_loss is not None else None,
+            place if run.number in listed else None,
             run.number,
             run.state.value,
             finite(run.validation_loss),
             *(value_of(run.labels.get(name, "")) for name in parameters),
-            *(_plain(run.attributes.get(name)) for name in measured),
+            *(finite(figures[run.number][name]) for name in measured),
         ]
         rows.append(row + ([_remark(run)] if has_reasons else []))
     return {"columns": columns, "rows": rows}
@@ -317,13 +314,9 @@ def _table(data: ReportData) -> dict[str, Any]:
 def _remark(run: Run) -> str:
     if run.duplicate_of is not None:
         return f"same as run {run.duplicate_of}"
-    return str(run.attributes.get("explanation") or run.reason)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return finite(value)
-    return value if value is None or isinstance(value, int | str) else str(value)
+    if run.is_of_other_data:
+        return "trained on other data: not ranked"
+    return run.figures.explanation or run.reason
 
 
 def _embedded(payload: Mapping[str, Any]) -> str:
@@ -350,6 +343,7 @@ def _others(data: ReportData) -> str:
             (done.num_running, "running"),
             (done.num_interrupted, "interrupted"),
             (done.num_duplicates, "duplicate cells"),
+            (done.num_of_other_data, "of other data, not ranked"),
         )
         if number
     ]
@@ -367,13 +361,6 @@ def _reasons(data: ReportData) -> str:
 
 def _note(*sentences: str | bool) -> str:
     return " ".join(sentence for sentence in sentences if isinstance(sentence, str))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def _footer(data: ReportData) -> str:

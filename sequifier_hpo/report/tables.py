@@ -1,41 +1,166 @@
-"""Runs as records for programs: everything, in full precision."""
+"""Runs as records for programs: everything, in full precision, the same in CSV and in JSON."""
 
+import csv
+import io
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sequifier_hpo.config.paths import run_name
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, RunFigures
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 
+FIGURES = (
+    "best_epoch",
+    "epochs_run",
+    "seconds",
+    "tokens_per_second",
+    "num_parameters",
+    "effective_batch_size",
+    "oom_retries",
+    "peak_memory_mib",
+)
+"""What was measured, as far as it has a place among the first columns."""
+_MORE_FIGURES = ("effective_accumulation_steps", "validation_loss_all_positions")
 _NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run"})
 
 
-def run_record(study_name: str, run: Run) -> dict[str, Any]:
-    """One run as JSON values; numbers that JSON does not have become null."""
-    own = run.number if run.duplicate_of is None else run.duplicate_of
+def model_name(study_name: str, run: Run) -> str:
+    """Name of a run's model and files; a duplicate cell has that of the run whose result it took."""
+    return run_name(study_name, run.number if run.duplicate_of is None else run.duplicate_of)
+
+
+def run_records(
+    study_name: str, runs: Sequence[Run], only: Sequence[Run] | None = None
+) -> list[dict[str, Any]]:
+    """Runs as flat records, best first, then those that are not ranked.
+
+    Args:
+        study_name: The name of their study.
+        runs: All runs of the study: they decide which columns there are, and the ranks.
+        only: Those that are wanted; None = all.
+
+    Returns:
+        Column -> value that JSON has, in the order of results.csv.
+    """
+    ranked = leaderboard(runs)
+    ranks = {run.number: rank for rank, run in enumerate(ranked, start=1)}
+    others = [run for run in runs if run.number not in ranks]
+    parameters = list(dict.fromkeys(name for run in runs for name in run.labels))
+    varied = varied_fields(runs)
+    wanted = None if only is None else {run.number for run in only}
+    return [
+        _record(study_name, run, ranks.get(run.number), parameters, varied)
+        for run in [*ranked, *others]
+        if wanted is None or run.number in wanted
+    ]
+
+
+def detailed_records(
+    study_name: str, runs: Sequence[Run], only: Sequence[Run] | None = None
+) -> list[dict[str, Any]]:
+    """The same with loss curves, and all else that was stored of the runs."""
+    by_number = {run.number: run for run in runs}
+    return [
+        _detailed(record, by_number[record["run"]])
+        for record in run_records(study_name, runs, only)
+    ]
+
+
+def results_csv(study_name: str, runs: Sequence[Run], only: Sequence[Run] | None = None) -> str:
+    """The study as a table: best first, then what is not ranked; numbers in full precision."""
+    records = run_records(study_name, runs, only)
+    columns = _record(study_name, None, None, [], []) if not records else records[0]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in record.values()] for record in records)
+    return text.getvalue()
+
+
+def _record(
+    study_name: str,
+    run: Run | None,
+    rank: int | None,
+    parameters: Sequence[str],
+    varied: Sequence[str],
+) -> dict[str, Any]:
+    """One row; of None the columns alone."""
+    figures = (run.figures if run else RunFigures()).model_dump()
+    values = dict(_flat(run.point)) if run else {}
+    labels = run.labels if run else {}
     return {
-        "run": run.number,
-        "model_name": run_name(study_name, own),
-        "state": run.state.value,
-        "validation_loss": finite(run.validation_loss),
+        "rank": rank,
+        "run": run and run.number,
+        "state": run and run.state.value,
+        "validation_loss": run and finite(run.validation_loss),
+        **{name: finite(figures[name]) for name in FIGURES},
+        **{name: values.get(name, value_of(labels.get(name, ""))) for name in parameters},
+        "duplicate_of": run and run.duplicate_of,
+        "reason": run and run.reason,
+        "model_name": run and model_name(study_name, run),
+        "of_other_data": run and run.is_of_other_data,
+        **{name: finite(figures[name]) for name in _MORE_FIGURES},
+        **{name: values.get(name) for name in varied if name not in parameters},
+    }
+
+
+def _detailed(record: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    return {
+        **record,
         "parameters": {name: value_of(label) for name, label in run.labels.items()},
+        "point": run.point,
         "validation_loss_by_epoch": {
             str(epoch): finite(loss) for epoch, loss in sorted(run.losses.items())
         },
         "attributes": shown_attributes(run),
-        "reason": run.reason,
-        "duplicate_of": run.duplicate_of,
+        "explanation": run.figures.explanation,
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
         "num_attempts": run.num_attempts,
+        "host": run.host,
+        "folder": run.folder,
     }
 
 
-def run_records(study_name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """All runs, best first, then those that are not complete."""
-    others = [run for run in runs if run.validation_loss is None]
-    return [run_record(study_name, run) for run in [*leaderboard(runs), *others]]
+def varied_fields(runs: Sequence[Run]) -> list[str]:
+    """Fields whose values differ between runs, those of recipes one by one.
+
+    They are called as in the search file, an argument of a recipe `optimizer.weight_decay`.
+    """
+    seen: dict[str, set[tuple[type, Any]]] = {}
+    counts: dict[str, int] = {}
+    for run in runs:
+        for field, value in _flat(run.point):
+            seen.setdefault(field, set()).add((type(value), value))
+            counts[field] = counts.get(field, 0) + 1
+    return [field for field in seen if len(seen[field]) > 1 or counts[field] < len(runs)]
+
+
+def _flat(point: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(field, plain value) of a point: rows of linked groups and recipes are taken apart."""
+    for parameter, chosen in point.items():
+        if isinstance(chosen, dict) and "name" not in chosen:  # a row
+            for field, value in chosen.items():
+                yield from _parts(field, value)
+        else:
+            yield from _parts(parameter, chosen)
+
+
+def _parts(field: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield (field if name == "name" else f"{field}.{name}"), _plain(part)
+    else:
+        yield field, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value that a cell of a table can hold."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def shown_attributes(run: Run) -> Mapping[str, Any]:
@@ -50,3 +175,12 @@ def shown_attributes(run: Run) -> Mapping[str, Any]:
 def finite(value: float | None) -> float | None:
     """The number, or None where JSON has none."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _cell(value: Any) -> str:
+    """A value in a table of text; numbers keep all their digits."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "true"
+    return repr(value) if isinstance(value, float) else str(value)

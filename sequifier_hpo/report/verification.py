@@ -8,6 +8,9 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
+from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.report.leaderboard import value_of
+
 # Two-sided 95 % quantiles of Student's t for 1, 2, 3 ... degrees of freedom.
 _T_QUANTILES = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
@@ -69,6 +72,41 @@ class Verdict:
         if self.margin is None or not self.spread:
             return None
         return self.margin / self.spread
+
+
+def checked_runs(
+    runs: Sequence[Run], seeds: Sequence[int], trained: Mapping[tuple[int, int], Run]
+) -> list[CheckedRun]:
+    """What a winner check has found so far, in the order of the search.
+
+    Args:
+        runs: The runs that are checked, all of them complete.
+        seeds: The new seeds of each.
+        trained: (run number, seed) -> what has come of it, as far as it was begun.
+    """
+    checked = []
+    for run in runs:
+        assert run.validation_loss is not None, "only complete runs are checked"
+        own = {s: trained[run.number, s] for s in seeds if (run.number, s) in trained}
+        checked.append(
+            CheckedRun(
+                run_number=run.number,
+                search_loss=run.validation_loss,
+                losses={
+                    seed: found.validation_loss
+                    for seed, found in own.items()
+                    if found.validation_loss is not None
+                },
+                num_seeds=len(seeds),
+                failures={
+                    seed: found.figures.explanation or found.reason
+                    for seed, found in own.items()
+                    if found.state == RunState.FAILED
+                },
+                parameters={name: value_of(label) for name, label in run.labels.items()},
+            )
+        )
+    return checked
 
 
 def verdict(checked: Sequence[CheckedRun]) -> Verdict | None:

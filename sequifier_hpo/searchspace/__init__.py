@@ -1,9 +1,16 @@
 """The search space: compiled from the search file, decoded into train configs. Pure values."""
 
-from sequifier_hpo.searchspace.compile import compile_space, value_text
-from sequifier_hpo.searchspace.decode import decode, values_at
+from sequifier_hpo.searchspace.compile import compile_space
+from sequifier_hpo.searchspace.decode import decode, values_of
 from sequifier_hpo.searchspace.effective import EffectiveSpace
-from sequifier_hpo.searchspace.fingerprint import describe_space, differences, fingerprint
+from sequifier_hpo.searchspace.fingerprint import (
+    describe_space,
+    differences,
+    fingerprint,
+    point_of_labels,
+)
+from sequifier_hpo.searchspace.key import Keyer, data_read, run_key, weights_fields, weights_values
+from sequifier_hpo.searchspace.labels import value_text
 from sequifier_hpo.searchspace.overview import (
     AdjustedCells,
     SameRun,
@@ -14,6 +21,7 @@ from sequifier_hpo.searchspace.overview import (
 )
 from sequifier_hpo.searchspace.parameters import Cell, Choice, Parameter, SearchSpace
 from sequifier_hpo.searchspace.permutation import Permutation
+from sequifier_hpo.searchspace.point import Point
 from sequifier_hpo.searchspace.resolve import Adjustment
 
 __all__ = [
@@ -22,19 +30,26 @@ __all__ = [
     "Cell",
     "Choice",
     "EffectiveSpace",
+    "Keyer",
     "Parameter",
     "Permutation",
+    "Point",
     "SameRun",
     "SearchSpace",
     "SpaceSizes",
     "adjusted_cells",
     "compile_space",
+    "data_read",
     "decode",
     "describe_space",
     "differences",
     "fingerprint",
     "measure",
+    "point_of_labels",
+    "run_key",
     "same_runs",
     "value_text",
-    "values_at",
+    "values_of",
+    "weights_fields",
+    "weights_values",
 ]

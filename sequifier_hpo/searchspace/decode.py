@@ -1,62 +1,41 @@
-"""From a cell to the train config of a run: the only place where a chosen value is applied."""
+"""From a point to the train config of a run: the only place where a chosen value is applied."""
 
 from typing import Any
 
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.train import TrainConfig, assert_valid
-from sequifier_hpo.searchspace.parameters import Cell, SearchSpace
+from sequifier_hpo.searchspace.parameters import SearchSpace
+from sequifier_hpo.searchspace.point import Point
 from sequifier_hpo.searchspace.resolve import Adjustment, resolve
 
 
 def decode(
-    space: SearchSpace, cell: Cell, run_number: int, *, device: str
+    space: SearchSpace, point: Point, run_number: int, *, device: str
 ) -> tuple[TrainConfig, list[Adjustment]]:
     """The complete train config of one run, and what was adjusted to make it valid.
 
     Args:
         space: The compiled search file.
-        cell: One choice index per parameter.
+        point: What is chosen in the run.
         run_number: k of the run's name `{search}-run-{k}`.
         device: Torch device the run trains on, when the search file leaves it open.
+
+    Raises:
+        ConfigError: If the point's values are no candidates now and do not fit the search file.
     """
-    values, adjustments = resolve(space.values(cell), space.column_order)
-    config = TrainConfig.model_validate(_train_fields(space, values, run_number, device))
+    values, adjustments = values_of(space, point)
+    of_this_run = {
+        "model_name": run_name(space.config.hp_search_name, run_number),
+        "device": space.settings["device"] or device,
+    }
+    file = space.description.nested({**space.settings, **values, **of_this_run})
+    config = space.config.run_file.model_validate(file)
     return assert_valid(config), adjustments
 
 
-def values_at(space: SearchSpace, cell: Cell) -> tuple[dict[str, Any], list[Adjustment]]:
-    """Field values as they are trained at a cell, and what was adjusted, without a train config."""
-    return resolve(space.values(cell), space.column_order)
+def values_of(space: SearchSpace, point: Point) -> tuple[dict[str, Any], list[Adjustment]]:
+    """Values of the searched fields as they are trained at a point, and what was adjusted.
 
-
-def _train_fields(
-    space: SearchSpace, values: dict[str, Any], run_number: int, device: str
-) -> dict[str, Any]:
-    search = space.config
-    model, training = (
-        search.model_hyperparameter_sampling,
-        search.training_hyperparameter_sampling,
-    )
-    model_spec = {
-        field: values.get(field, getattr(model, field, None)) for field in type(model).model_fields
-    }
-    training_spec = {
-        field: values.get(field, getattr(training, field, None))
-        for field in type(training).model_fields
-    }
-    training_spec["device"] = training.device or device
-    training_spec["criterion"] = training.criterion or {
-        column: "MSELoss" if kind == "real" else "CrossEntropyLoss"
-        for column, kind in search.target_column_types.items()
-    }
-    root = {
-        field: values.get(field, getattr(search, field, None))
-        for field in TrainConfig.model_fields
-        if field not in {"model_name", "model_spec", "training_spec"}
-    }
-    return {
-        **root,
-        "model_name": run_name(search.hp_search_name, run_number),
-        "model_spec": model_spec,
-        "training_spec": training_spec,
-    }
+    Whether or not the point's values are among the candidates now.
+    """
+    return resolve(space.point_values(point), space.column_order)

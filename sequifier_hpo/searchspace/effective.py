@@ -6,14 +6,20 @@ into classes of equal meaning, and the distinct runs are the product of the clas
 the cells itself is never enumerated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 
+from sequifier_hpo.config.description import SELECTION, WEIGHTS
+from sequifier_hpo.searchspace.canonical import canonical
+from sequifier_hpo.searchspace.meaning import INTERACTIONS, meaning
 from sequifier_hpo.searchspace.parameters import Cell, SearchSpace
 from sequifier_hpo.searchspace.permutation import Permutation
-from sequifier_hpo.searchspace.resolve import INTERACTIONS, identity, resolve
+from sequifier_hpo.searchspace.resolve import resolve
+
+_WIDTHS = "feature_embedding_dims"
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,14 @@ class _Component:
     """Indices of its parameters in the space."""
     classes: tuple[tuple[Cell, ...], ...]
     """Sub-cells of equal meaning; the first of each stands for the others."""
+
+    @cached_property
+    def _class_of_sub_cell(self) -> dict[Cell, tuple[Cell, ...]]:
+        return {member: members for members in self.classes for member in members}
+
+    def class_of(self, cell: Cell) -> tuple[Cell, ...]:
+        """The sub-cells that mean the same as the part of a cell."""
+        return self._class_of_sub_cell[tuple(cell[position] for position in self.positions)]
 
 
 class EffectiveSpace:
@@ -48,15 +62,13 @@ class EffectiveSpace:
         """
         return next(self._cells(rank))
 
-    def duplicates(self, rank: int) -> Iterator[Cell]:
-        """The other cells of the product that mean the same run."""
-        cells = self._cells(rank)
-        next(cells)
-        return cells
+    def representative_of(self, cell: Cell) -> Cell:
+        """The cell that is run for the class of a cell."""
+        return next(self._equal_cells(cell))
 
-    def num_duplicates(self, rank: int) -> int:
-        """How many other cells mean the same run."""
-        return prod(len(members) for members in self._members(rank)) - 1
+    def equals(self, cell: Cell) -> Iterator[Cell]:
+        """The other cells of the product that mean the same run as a cell."""
+        return (other for other in self._equal_cells(cell) if other != cell)
 
     def merged_choices(self) -> Iterator[tuple[list[str], list[tuple[str, ...]]]]:
         """(parameter names, label rows) for every class of more than one sub-cell."""
@@ -70,6 +82,9 @@ class EffectiveSpace:
                     ]
                     yield [parameter.name for parameter in parameters], rows
 
+    def _equal_cells(self, cell: Cell) -> Iterator[Cell]:
+        return self._combined([component.class_of(cell) for component in self._components])
+
     def _members(self, rank: int) -> list[tuple[Cell, ...]]:
         """Per component the sub-cells of the rank's class."""
         rest = self._order(rank)
@@ -80,7 +95,11 @@ class EffectiveSpace:
         return members[::-1]
 
     def _cells(self, rank: int) -> Iterator[Cell]:
-        for sub_cells in product(*self._members(rank)):
+        return self._combined(self._members(rank))
+
+    def _combined(self, members: Sequence[tuple[Cell, ...]]) -> Iterator[Cell]:
+        """All cells whose parts are members of these classes, one class per component."""
+        for sub_cells in product(*members):
             cell = [0] * len(self._space.parameters)
             for component, sub_cell in zip(self._components, sub_cells, strict=True):
                 for position, index in zip(component.positions, sub_cell, strict=True):
@@ -89,27 +108,28 @@ class EffectiveSpace:
 
 
 def _components(space: SearchSpace) -> Iterator[_Component]:
+    influencing = space.description.influencing(WEIGHTS, SELECTION)
     for positions in _connected(space):
-        fields = {
-            field
-            for position in positions
-            for field in space.parameters[position].choices[0].values
-        }
+        touched = {field for position in positions for field in space.parameters[position].fields}
+        # What a parameter decides may show in a field that has a single candidate.
+        for interaction in _interactions(space):
+            if touched & interaction:
+                touched |= interaction
+        fields = [field for field in influencing if field in touched]
         classes: dict[str, list[Cell]] = {}
         base = [0] * len(space.parameters)
         for sub_cell in product(*(range(space.sizes[position]) for position in positions)):
             for position, index in zip(positions, sub_cell, strict=True):
                 base[position] = index
             resolved, _ = resolve(space.values(tuple(base)), space.column_order)
-            classes.setdefault(identity(resolved, fields), []).append(sub_cell)
+            classes.setdefault(canonical(meaning(resolved, fields)), []).append(sub_cell)
         yield _Component(positions, tuple(tuple(members) for members in classes.values()))
 
 
 def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
     """Positions of parameters, grouped by the interactions that tie their fields together."""
     groups = [
-        ({position}, set(parameter.choices[0].values))
-        for position, parameter in enumerate(space.parameters)
+        ({position}, set(parameter.fields)) for position, parameter in enumerate(space.parameters)
     ]
     for interaction in _interactions(space):
         touched = [group for group in groups if group[1] & interaction]
@@ -126,6 +146,7 @@ def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
 
 def _interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
     yield from INTERACTIONS
-    if space.config.model_hyperparameter_sampling.feature_embedding_dims is not None:
+    lists = (parameter.choices for parameter in (*space.parameters, *space.fixed))
+    if any(choice.values.get(_WIDTHS) for choices in lists for choice in choices):
         # Only a written map can equal what is shared out for an input set.
-        yield frozenset({"feature_embedding_dims", "input_columns"})
+        yield frozenset({_WIDTHS, "input_columns"})

@@ -4,70 +4,31 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from sequifier_hpo.config.description import SELECTION, WEIGHTS, Description, description_of
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.parameters import SearchSpace
-from sequifier_hpo.searchspace.resolve import canonical
-
-# What may change between two starts of the same study: where things are, how many runs, how fast.
-_NOT_IDENTITY = frozenset(
-    {
-        "project_root",
-        "metadata_config_path",
-        "model_config_write_path",
-        "training_data_path",
-        "validation_data_path",
-        "n_samples",
-        "search_strategy",
-        "hp_search_name",
-        "override_input",
-        "storage",
-        "workers",
-        "max_consecutive_failures",
-        "export",
-        "on_out_of_memory",
-        "inference_batch_size",
-        "id_maps",
-        "export_generative_model",
-        "export_embedding_model",
-        "export_onnx",
-        "export_pt",
-        "export_with_dropout",
-        "device",
-        "log_interval",
-        "class_share_log_columns",
-        "save_interval_epochs",
-        "continue_training",
-        "num_workers",
-        "torch_compile",
-        "max_ram_gb",
-        "load_full_data_to_ram",
-        "backend",
-        "device_max_concat_length",
-        "model_hyperparameter_sampling",
-        "training_hyperparameter_sampling",
-    }
-)
+from sequifier_hpo.searchspace.point import Point
 
 
 def describe_space(space: SearchSpace) -> dict[str, Any]:
-    """The space as plain JSON values: name -> rows of every parameter, and the fixed part."""
-    config = space.config
+    """The space as plain JSON values: name -> candidates of every parameter, and the fixed part.
+
+    The fixed part is what has an influence on the weights or on which epoch is the best. Where
+    things are, how many runs there are and how fast may change between two starts of a study.
+    """
     candidates = {
-        parameter.name: [_row(parameter.name, choice.values) for choice in parameter.choices]
+        parameter.name: [choice.chosen for choice in parameter.choices]
         for parameter in (*space.parameters, *space.fixed)
     }
-    searched = {f for p in (*space.parameters, *space.fixed) for f in p.choices[0].values}
-    holders = (
-        config,
-        config.model_hyperparameter_sampling,
-        config.training_hyperparameter_sampling,
-    )
+    written = space.config.model_dump(mode="json")
+    influencing = space.description.influencing(WEIGHTS, SELECTION)
     fixed = {
-        field: value
-        for holder in holders
-        for field, value in holder.model_dump(mode="json").items()
-        if field not in _NOT_IDENTITY and field not in searched
+        field: space.description.in_search_file(written, field)
+        for field in influencing
+        if field in space.settings
     }
-    return {**fixed, **candidates}
+    return _comparable({**fixed, **candidates}, space.description)
 
 
 def fingerprint(description: Mapping[str, Any]) -> str:
@@ -75,8 +36,34 @@ def fingerprint(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(description).encode()).hexdigest()
 
 
+def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, str]) -> Point:
+    """The point of a trial of which only labels are stored, as version 0.1.0 did.
+
+    Args:
+        described: The space that the study was started with.
+        labels: Parameter -> label; only its leading index counts.
+
+    Raises:
+        KeyError: If there is no label for a parameter with several candidates.
+    """
+    description = description_of(TrainConfig)
+    values: dict[str, Any] = {}
+    for name, candidates in _comparable(described, description).items():
+        field = description.fields.get(name)
+        if field is None or field.is_searched:
+            index = 0 if len(candidates) == 1 else int(labels[name].partition(":")[0])
+            values[name] = candidates[index]
+    return Point(values)
+
+
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """What was added, removed or changed between two descriptions, a line each."""
+    """What was added, removed or changed between two descriptions, a line each.
+
+    Descriptions of earlier versions held more: what has no influence, and what the metadata say of
+    columns that no run reads. That is not compared.
+    """
+    description = description_of(TrainConfig)
+    stored, given = _comparable(stored, description), _comparable(given, description)
     lines: list[str] = []
     for name in sorted({*stored, *given}):
         if name not in given:
@@ -106,6 +93,28 @@ def _changes(name: str, before: Any, after: Any) -> list[str]:
     return lines
 
 
-def _row(name: str, values: Mapping[str, Any]) -> Any:
-    """The value of an independent field, or the whole row of a linked group."""
-    return values[name] if set(values) == {name} else dict(values)
+def _comparable(described: Mapping[str, Any], description: Description) -> dict[str, Any]:
+    """What counts of a described space, whichever version described it."""
+    counts = description.influencing(WEIGHTS, SELECTION)
+    kept = {
+        name: value
+        for name, value in described.items()
+        if name not in description.fields or name in counts
+    }
+    decided = {field.name for field in description.fields.values() if field.is_from_metadata}
+    for group in description.groups:
+        kept[group] = [
+            {field: value for field, value in row.items() if field not in decided}
+            for row in kept.get(group, [])
+        ]
+    return _of_columns_read(kept)
+
+
+def _of_columns_read(described: dict[str, Any]) -> dict[str, Any]:
+    """Without the numbers of ids of columns that no run reads: the data may gain columns."""
+    numbers = described.get("n_classes")
+    if numbers:
+        sets = [row["input_columns"] for row in described["data_schema"]]
+        read = {column for columns in (*sets, described["target_columns"]) for column in columns}
+        described["n_classes"] = {c: number for c, number in numbers.items() if c in read}
+    return described

@@ -52,9 +52,7 @@ def adjusted_cells(space: SearchSpace) -> list[AdjustedCells]:
     counts: dict[str, int] = {}
     for rule in RULES:
         touched = [
-            i
-            for i, parameter in enumerate(space.parameters)
-            if rule.reads & set(parameter.choices[0].values)
+            i for i, parameter in enumerate(space.parameters) if rule.reads & set(parameter.fields)
         ]
         others = prod(size for i, size in enumerate(space.sizes) if i not in touched)
         for cell in _sub_cells(space, touched):

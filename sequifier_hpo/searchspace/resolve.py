@@ -4,7 +4,6 @@ Each rule says which fields it reads. Nothing here can fail: what no rule can sa
 the search file is loaded.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,28 +36,6 @@ def resolve(
     resolved = dict(values)
     _order_columns(resolved, column_order)
     return resolved, [adjustment for rule in RULES for adjustment in rule.apply(resolved)]
-
-
-def identity(resolved: Mapping[str, Any], fields: Iterable[str]) -> str:
-    """Canonical text of what the given fields mean for training: equal text, equal run.
-
-    Attention depends on the number of key/value heads only (`mqa` is `gqa` with one), and
-    `rope_theta` plays no part under learned positions.
-    """
-    wanted = set(fields)
-    meaning = {field: resolved[field] for field in wanted}
-    if "attention_type" in wanted:
-        del meaning["attention_type"]
-    if "n_kv_heads" in wanted:
-        meaning["n_kv_heads"] = resolved["n_kv_heads"] or resolved["n_head"]
-    if "rope_theta" in wanted and resolved["positional_encoding"] == "learned":
-        del meaning["rope_theta"]
-    return canonical(meaning)
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys; 1, 1.0 and true stay different, order of lists and rows counts."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _reconcile_attention(values: dict[str, Any]) -> Iterable[Adjustment]:
@@ -121,10 +98,6 @@ RULES = (
     Rule(frozenset({"n_head", "attention_type", "n_kv_heads"}), _reconcile_attention),
     Rule(frozenset({"initial_embedding_dim", "input_columns"}), _write_widths),
 )
-
-# Fields that must be looked at together to know what a run is. Embedding widths are not among
-# them: different widths or different columns are different runs in any case.
-INTERACTIONS = (RULES[0].reads, frozenset({"positional_encoding", "rope_theta"}))
 
 
 def _text(value: Any) -> str:

@@ -1,37 +1,49 @@
-"""The study: all that the other rooms see of Optuna and its storages."""
+"""The ledger of a study: all that the other rooms see of Optuna's storages."""
 
+from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of
+from sequifier_hpo.study.claims import Claim, Description, LeaseLostError, Place
+from sequifier_hpo.study.ledger import Ledger
 from sequifier_hpo.study.locks import Lease, Owner
 from sequifier_hpo.study.notes import Artifact
+from sequifier_hpo.study.opening import (
+    METRIC,
+    Consent,
+    DataChangedError,
+    SpaceChangedError,
+    StudyIdentity,
+    StudyPlan,
+    UnknownDataError,
+)
+from sequifier_hpo.study.proposing import History, NoProposal, Proposal, Proposer
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
 from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaultError
-from sequifier_hpo.study.study import SearchPlan, SearchStudy
-from sequifier_hpo.study.trials import (
-    METRIC,
-    Claim,
-    LeaseLostError,
-    SpaceChangedError,
-    TrialStudy,
-)
-from sequifier_hpo.study.verification import Retraining, VerificationStudy, verification_name
 
 __all__ = [
     "HEARTBEAT_SECONDS",
     "METRIC",
     "Artifact",
     "Claim",
+    "Consent",
+    "DataChangedError",
+    "Description",
+    "History",
     "Lease",
     "LeaseLostError",
+    "Ledger",
+    "NoProposal",
     "Owner",
-    "Retraining",
-    "SearchPlan",
-    "SearchStudy",
+    "Place",
+    "Proposal",
+    "Proposer",
     "SpaceChangedError",
     "Storage",
     "StorageFaultError",
+    "StudyIdentity",
     "StudyMissingError",
+    "StudyPlan",
     "StudySnapshot",
-    "TrialStudy",
-    "VerificationStudy",
+    "UnknownDataError",
+    "batch_plan_attributes",
+    "batch_plan_of",
     "read_study",
-    "verification_name",
 ]

@@ -1,23 +1,24 @@
 """The runs of a study, read off its trials.
 
-A run is one distinct effective configuration; its trials are the attempts at it. The first trial
-gives the run its number, a later one continues it after an interruption.
+A run is what is trained: one key. Its trials are the attempts at it. The first trial gives the run
+its number, a later one continues it after an interruption.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from optuna.trial import TrialState
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.study.attempts import Attempt
-from sequifier_hpo.study.samplers import RANK
+from sequifier_hpo.study.tags import RunTag, tag_of
 
-RUN = "sequifier_hpo:run"
-"""System attribute: number of the run's first trial, on the trials that continue it."""
 DUPLICATE_OF = "duplicate_of"
 """User attribute: number of the run whose result a duplicate grid cell took."""
 REASON = "reason"
 """User attribute: why a trial failed."""
+OF_OTHER_DATA = "of_other_data"
+"""User attribute: when other data took the place of those that the trial was trained on."""
 OWNER = "sequifier_hpo:owner"
 """System attribute: the coordinator that runs the trial, as JSON."""
 _OWNER_BEFORE = "owner"
@@ -34,61 +35,91 @@ class RunIndex:
     """Trials sorted by run. Everything asked while a search runs costs the same at any size."""
 
     def __init__(self) -> None:
-        self._attempts: dict[int, list[Attempt]] = {}
-        self._ranks: dict[RunState, set[int]] = {state: set() for state in RunState}
-        self._state: dict[int, RunState] = {}
+        self._attempts: dict[str, list[Attempt]] = {}
+        self._keys: dict[RunState, set[str]] = {state: set() for state in RunState}
+        self._state: dict[str, RunState] = {}
+        self._ordinals: dict[str, int] = {}
+        self._of_other_data: set[str] = set()
         self._runs: dict[int, Run] = {}
-        self._outdated: set[int] = set()
+        self._outdated: set[str] = set()
         self.unfinished: dict[int, Attempt] = {}
         """Trials that are not finished, by id."""
-        self.duplicates: dict[int, list[Attempt]] = {}
-        """By rank, the grid cells that took the result of the rank's run."""
-        self.next_rank = 0
-        """The first rank that was never handed out."""
+        self.duplicates: dict[str, list[Attempt]] = {}
+        """By key, the grid cells that took the result of the run."""
+        self.next_ordinal = 0
+        """That of the run that is handed out next."""
 
     def put(self, attempt: Attempt) -> None:
         """Take in a trial, new or changed."""
-        rank = attempt.system_attrs.get(RANK)
-        if rank is None:
+        tag = tag_of(attempt)
+        if tag is None:
             return  # not ours: enqueued by hand
+        key = tag.key
         if DUPLICATE_OF in attempt.user_attrs:
-            self.duplicates.setdefault(rank, []).append(attempt)
-            self._runs[attempt.number] = _run([attempt])
+            _put_among(self.duplicates.setdefault(key, []), attempt)
+            self._runs[attempt.number] = _run([attempt], tag)
             return
-        attempts = self._attempts.setdefault(rank, [])
-        for position, known in enumerate(attempts):
-            if known.trial_id == attempt.trial_id:
-                attempts[position] = attempt
-                break
-        else:
-            attempts.append(attempt)
-            attempts.sort(key=lambda a: a.number)
+        attempts = self._attempts.setdefault(key, [])
+        _put_among(attempts, attempt)
         if attempt.state.is_finished():
             self.unfinished.pop(attempt.trial_id, None)
         else:
             self.unfinished[attempt.trial_id] = attempt
-        if rank in self._state:
-            self._ranks[self._state[rank]].discard(rank)
-        self._state[rank] = state_of(attempts)
-        self._ranks[self._state[rank]].add(rank)
-        self._outdated.add(rank)
-        self.next_rank = max(self.next_rank, rank + 1)
+        if key in self._state:
+            self._keys[self._state[key]].discard(key)
+        self._state[key] = state_of(attempts)
+        self._keys[self._state[key]].add(key)
+        self._ordinals[key] = tag.ordinal
+        if OF_OTHER_DATA in attempts[-1].user_attrs:
+            self._of_other_data.add(key)
+        self._outdated.add(key)
+        self.next_ordinal = max(self.next_ordinal, tag.ordinal + 1)
 
-    def attempts(self, rank: int) -> list[Attempt]:
-        """Trials of a run, oldest first; none if the rank was never handed out."""
-        return self._attempts.get(rank, [])
+    @property
+    def num_runs(self) -> int:
+        """Runs that were handed out, those of other data not counted."""
+        return len(self._attempts) - len(self._of_other_data)
 
-    def ranks(self, state: RunState) -> Collection[int]:
-        """Ranks of the runs in a state."""
-        return self._ranks[state]
+    def is_taken(self, key: str) -> bool:
+        """Whether a run was handed out."""
+        return key in self._attempts
+
+    def attempts(self, key: str) -> list[Attempt]:
+        """Trials of a run, oldest first; none if it was never handed out."""
+        return self._attempts.get(key, [])
+
+    def all_attempts(self) -> list[Attempt]:
+        """Every trial of every run, duplicate grid cells included, by number."""
+        groups = (*self._attempts.values(), *self.duplicates.values())
+        return sorted((a for group in groups for a in group), key=lambda a: a.number)
+
+    def ordinal(self, key: str) -> int:
+        """When a run was first handed out."""
+        return self._ordinals[key]
+
+    def keys(self, state: RunState) -> Collection[str]:
+        """The runs in a state, those of other data left out."""
+        return self._keys[state] - self._of_other_data
 
     def runs(self) -> list[Run]:
         """All runs and duplicates, by number."""
-        for rank in self._outdated:
-            run = _run(self._attempts[rank])
+        for key in self._outdated:
+            attempts = self._attempts[key]
+            tag = tag_of(attempts[-1])
+            assert tag is not None, "only ours are taken in"
+            run = _run(attempts, tag)
             self._runs[run.number] = run
         self._outdated.clear()
         return [self._runs[number] for number in sorted(self._runs)]
+
+
+def _put_among(attempts: list[Attempt], attempt: Attempt) -> None:
+    for position, known in enumerate(attempts):
+        if known.trial_id == attempt.trial_id:
+            attempts[position] = attempt
+            return
+    attempts.append(attempt)
+    attempts.sort(key=lambda a: a.number)
 
 
 def owner_text(attempt: Attempt) -> str | None:
@@ -99,7 +130,8 @@ def owner_text(attempt: Attempt) -> str | None:
 
 def run_number(attempt: Attempt) -> int:
     """Number of the run a trial belongs to."""
-    return int(attempt.system_attrs.get(RUN, attempt.number))
+    tag = tag_of(attempt)
+    return attempt.number if tag is None or tag.run is None else tag.run
 
 
 def state_of(attempts: list[Attempt]) -> RunState:
@@ -116,11 +148,12 @@ def state_of(attempts: list[Attempt]) -> RunState:
     return RunState.FAILED
 
 
-def _run(attempts: list[Attempt]) -> Run:
+def _run(attempts: list[Attempt], tag: RunTag) -> Run:
     newest = attempts[-1]
     losses: dict[int, float] = {}
     for attempt in attempts:
         losses.update(attempt.losses)
+    attributes: dict[str, Any] = {**newest.user_attrs, _OWNER_BEFORE: owner_text(newest)}
     return Run(
         number=run_number(newest),
         trial_number=newest.number,
@@ -128,10 +161,16 @@ def _run(attempts: list[Attempt]) -> Run:
         validation_loss=newest.value if newest.state == TrialState.COMPLETE else None,
         labels=newest.params,
         losses=losses,
-        attributes={**newest.user_attrs, _OWNER_BEFORE: owner_text(newest)},
+        attributes=attributes,
         reason=str(newest.user_attrs.get(REASON, "")),
         duplicate_of=newest.user_attrs.get(DUPLICATE_OF),
         started=attempts[0].started,
         ended=newest.ended,
         num_attempts=len(attempts),
+        key=tag.key,
+        ordinal=tag.ordinal,
+        point=tag.point,
+        is_of_other_data=OF_OTHER_DATA in newest.user_attrs,
+        host=tag.host,
+        folder=tag.folder,
     )

@@ -8,12 +8,20 @@ from typing import Any
 import optuna
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.study.attempts import TrialReader
+from sequifier_hpo.study.baselines import BASELINES, baselines_in
+from sequifier_hpo.study.opening import (
+    SPACE,
+    StudyIdentity,
+    read_identity,
+    stored_attributes,
+)
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage
-from sequifier_hpo.study.study import NUM_RUNS, STRATEGY
-from sequifier_hpo.study.trials import SPACE, stored_identity
+
+STRATEGY, NUM_RUNS = "strategy", "num_runs"
+"""User attributes of the study."""
 
 
 class StudyMissingError(InputError):
@@ -30,6 +38,9 @@ class StudySnapshot:
     space: Mapping[str, Any]
     runs: tuple[Run, ...]
     read_at: datetime
+    identity: StudyIdentity | None
+    """None in studies of 0.1.0, which did not store what their data were."""
+    baselines: tuple[Baseline, ...]
 
 
 def read_study(storage: Storage, name: str) -> StudySnapshot:
@@ -53,14 +64,16 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
         attrs = study.user_attrs
     index = RunIndex()
     with storage.reading() as connection:
-        identity = stored_identity(connection, study)
+        stored = stored_attributes(connection, study)
         for attempt in TrialReader(study._study_id).new(connection):
             index.put(attempt)
     return StudySnapshot(
         name=name,
         strategy=attrs.get(STRATEGY, ""),
         num_runs=attrs.get(NUM_RUNS, 0),
-        space=identity.get(SPACE, {}),
+        space=stored.get(SPACE, {}),
         runs=tuple(index.runs()),
         read_at=datetime.now().astimezone(),
+        identity=read_identity(stored),
+        baselines=baselines_in(attrs.get(BASELINES)),
     )

@@ -203,6 +203,23 @@ def annotate(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any
     _put_attrs(connection, USER_ATTRS, "trial_id", trial_id, user_attrs)
 
 
+def set_trial_attrs(
+    connection: Connection,
+    trial_id: int,
+    *,
+    user: Mapping[str, Any] | None = None,
+    system: Mapping[str, Any] | None = None,
+) -> None:
+    """Set attributes of a trial, finished or not; None removes one."""
+    for table, attrs in ((USER_ATTRS, user or {}), (SYSTEM_ATTRS, system or {})):
+        removed = [key for key, value in attrs.items() if value is None]
+        if removed:
+            is_one = (table.c.trial_id == trial_id) & table.c.key.in_(removed)
+            connection.execute(delete(table).where(is_one))
+        kept = {key: value for key, value in attrs.items() if value is not None}
+        _put_attrs(connection, table, "trial_id", trial_id, kept)
+
+
 def beat(connection: Connection, trial_ids: Iterable[int]) -> None:
     """Renew the heartbeats of trials."""
     connection.execute(
@@ -215,6 +232,14 @@ def beat(connection: Connection, trial_ids: Iterable[int]) -> None:
 def set_study_attrs(connection: Connection, study_id: int, attrs: Mapping[str, Any]) -> None:
     """Set user attributes of a study."""
     _put_attrs(connection, STUDY_ATTRS, "study_id", study_id, attrs)
+
+
+def study_attr(connection: Connection, study_id: int, key: str) -> Any:
+    """A user attribute of a study; None if it is not set."""
+    columns = STUDY_ATTRS.c
+    query = select(columns.value_json).where(columns.study_id == study_id, columns.key == key)
+    text = connection.execute(query).scalar()
+    return None if text is None else json.loads(text)
 
 
 def note_trial(connection: Connection, study_id: int, trial_id: int, body: str) -> None:

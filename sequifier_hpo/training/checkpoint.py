@@ -4,6 +4,8 @@ A checkpoint of an epoch has the keys of Sequifier's, and under `sequifier_hpo` 
 continuation needs besides. Only the newest two epochs are kept while a run trains, so that a
 damaged file leaves one to fall back to, and only the last when it has finished. (Sequifier keeps
 every one.) A run that was stopped in the middle of an epoch leaves one more, hidden file.
+
+What lies under a run's name need not be its own: see `origin`.
 """
 
 import hashlib
@@ -19,10 +21,13 @@ import numpy as np
 import torch
 
 from sequifier_hpo.atomic import MAKE_ROOM, StagedFiles, explaining, remove_unfinished
+from sequifier_hpo.config.description import WEIGHTS, description_of
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.training.memory import is_out_of_memory
+from sequifier_hpo.training.origin import Origin, Verdict, judge
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
@@ -31,43 +36,10 @@ _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"
 # What may differ between the run that wrote a checkpoint and the run that continues it, because it
 # does not change a single weight at any step: where files are, what is logged and exported, and
 # when the run ends.
-_WITHOUT_INFLUENCE = frozenset(
-    [
-        "project_root",
-        "metadata_config_path",
-        "model_name",
-        "training_data_path",
-        "validation_data_path",
-        "read_format",
-        "inference_batch_size",
-        "id_maps",
-        "export_generative_model",
-        "export_embedding_model",
-        "export_onnx",
-        "export_pt",
-        "export_with_dropout",
-    ]
-)
-_TRAINING_WITHOUT_INFLUENCE = frozenset(
-    [
-        "device",
-        "device_max_concat_length",
-        "epochs",
-        "log_interval",
-        "class_share_log_columns",
-        "early_stopping_epochs",
-        "save_interval_epochs",
-        "continue_training",
-        "enforce_determinism",
-        "load_full_data_to_ram",
-        "max_ram_gb",
-        "num_workers",
-        "torch_compile",
-        "backend",
-        "distributed",
-        "world_size",
-    ]
-)
+# (Version 0.1.0 compared the types of all columns too.)
+_NO_WEIGHTS = [f for f in description_of(TrainConfig).fields.values() if f.influence is not WEIGHTS]
+_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if not f.section) - {"column_types"}
+_TRAINING_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if f.section == "training_spec")
 
 
 @dataclass(frozen=True)
@@ -76,6 +48,7 @@ class FoundCheckpoint:
 
     path: Path
     content: dict[str, Any]
+    verdict: Verdict
 
     @property
     def is_own(self) -> bool:
@@ -118,36 +91,81 @@ class CheckpointStore:
         """
         self._write(self._paths.interrupted_checkpoint(self._model_name), content)
 
-    def newest(self, fingerprint: str, last_epoch: int) -> FoundCheckpoint | None:
-        """The most advanced checkpoint that is sound, of this configuration, and not too far.
+    def newest(
+        self, run: Origin, last_epoch: int, *, trusts: bool = False
+    ) -> FoundCheckpoint | None:
+        """The most advanced sound checkpoint, if it is one that the run continues.
 
         Args:
-            fingerprint: Of the run that wants to continue.
+            run: The run that wants to continue.
             last_epoch: The epoch with which that run ends.
+            trusts: Whether checkpoints that do not say of which data they are, are of the present.
+
+        Returns:
+            The checkpoint; None if there is none, or nothing but what a fresh start may replace.
+
+        Raises:
+            InputError: If there is one that the run cannot continue and must not replace.
         """
-        interrupted = None
-        path = self._paths.interrupted_checkpoint(self._model_name)
-        if path.exists():
-            interrupted = self._load_matching(path, fingerprint)
-        for epoch in self._epochs():
-            if interrupted is not None and interrupted.content["epoch"] >= epoch:
-                break
-            if epoch <= last_epoch:
-                path = self._paths.checkpoint(self._model_name, epoch)
-                if (found := self._load_matching(path, fingerprint)) is not None:
-                    return found
-        if interrupted is not None and interrupted.content["epoch"] < last_epoch:
-            return interrupted
+        for path, content in self._sound():
+            verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
+            if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
+                reason = f"it is beyond epoch {last_epoch}, with which this run is to end"
+                verdict = verdict.hindered(reason)
+            if verdict.is_continued:
+                return FoundCheckpoint(path, content, verdict)
+            self.pass_over(path, verdict, run)
         return None
 
+    def check_replaceable(self, run: Origin) -> None:
+        """Make sure that a fresh start of the run takes away nothing but its own checkpoints.
+
+        Raises:
+            InputError: If there is one that it should not remove unasked.
+        """
+        for path, content in self._sound():
+            verdict = judge(run, content.get(OWN_KEY), trusts=False)
+            if not verdict.is_replaceable:
+                raise _refusal(f"a fresh start would remove {path}", verdict)
+
+    def pass_over(self, path: Path, verdict: Verdict, run: Origin) -> None:
+        """Leave a checkpoint aside, and with it what the run was to continue.
+
+        Raises:
+            InputError: If the run must not start afresh in its place.
+        """
+        # A search goes on by itself; who trains a run alone is told what is not continued.
+        if run.is_alone or not verdict.is_replaceable:
+            raise _refusal(f"{path} cannot be continued", verdict)
+        self._tell(f"the checkpoint {path} is passed over: {'; '.join(verdict.reasons)}")
+
     def remove_all(self) -> None:
-        """Remove every checkpoint of exactly this model name."""
+        """Remove every checkpoint of exactly this model name, whatever it is of."""
         stale = [self._paths.checkpoint(self._model_name, epoch) for epoch in self._epochs()]
         if stale:
             self._tell(f"starting afresh: removing {len(stale)} older checkpoints of this run")
         for path in [*stale, self._paths.interrupted_checkpoint(self._model_name)]:
             _remove(path)
         self._remove_unfinished()
+
+    def _sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Every checkpoint of this model name that can be read, the most advanced first."""
+        path = self._paths.interrupted_checkpoint(self._model_name)
+        interrupted = self._read(path) if path.exists() else None
+        for epoch in self._epochs():
+            if interrupted is not None and interrupted["epoch"] >= epoch:
+                yield path, interrupted
+                interrupted = None
+            of_epoch = self._paths.checkpoint(self._model_name, epoch)
+            if (content := self._read(of_epoch)) is not None:
+                yield of_epoch, content
+        if interrupted is not None:
+            yield path, interrupted
+
+    def _num_epochs_of(self, path: Path, content: dict[str, Any]) -> int:
+        """The number of epochs of the shortest run that can go on from a checkpoint."""
+        is_midway = path == self._paths.interrupted_checkpoint(self._model_name)
+        return int(content["epoch"]) + is_midway
 
     def _keep(self, num_epochs: int) -> None:
         """Remove what the newest epochs' checkpoints make superfluous."""
@@ -178,17 +196,12 @@ class CheckpointStore:
             if epoch is not None and path == self._paths.checkpoint(self._model_name, epoch):
                 yield epoch
 
-    def _load_matching(self, path: Path, fingerprint: str) -> FoundCheckpoint | None:
+    def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            content = read_checkpoint(path)
+            return read_checkpoint(path)
         except DamagedCheckpointError as error:
             self._tell(f"the checkpoint {path} is damaged and is passed over: {error}")
             return None
-        own = content.get(OWN_KEY)
-        if own is not None and own.get("fingerprint") != fingerprint:
-            self._tell(f"the checkpoint {path} was made by another configuration: passed over")
-            return None
-        return FoundCheckpoint(path, content)
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         try:
@@ -211,6 +224,11 @@ class CheckpointStore:
 
 class DamagedCheckpointError(Exception):
     """A file is not a checkpoint, or not a whole one."""
+
+
+def _refusal(problem: str, verdict: Verdict) -> InputError:
+    reasons = "".join(f"\n    {reason}" for reason in verdict.reasons)
+    return InputError(f"{problem}:{reasons}", verdict.fix)
 
 
 def _remove(path: Path) -> None:
@@ -254,17 +272,49 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def origin_of(
+    config: TrainConfig, num_training_windows: int, identity: RunIdentity | None
+) -> Origin:
+    """What the checkpoints of a run say about it.
+
+    Args:
+        config: The run.
+        num_training_windows: Of its training split.
+        identity: What it is to those who ordered it.
+    """
+    return Origin(identity, weight_fields(config), fingerprint_of(config, num_training_windows))
+
+
+def weight_fields(config: TrainConfig) -> dict[str, Any]:
+    """The JSON values of all fields that shape the weights, under their names.
+
+    Of the columns of the data only those that the run reads: a table may grow by others.
+    """
+    values = _fields_with_influence(config)
+    read = {*config.input_columns, *config.target_columns}
+    for key in ("column_types", "n_classes"):
+        values[key] = {column: value for column, value in values[key].items() if column in read}
+    sections = [values.pop("model_spec"), values.pop("training_spec")]
+    return {**values, **sections[0], **sections[1]}
+
+
 def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:
     """SHA-256 of everything that shapes the course of a training run.
 
     Without paths and names, and without what only decides when a run ends: a run continued with
-    more epochs goes on exactly as if it had been given them at first.
+    more epochs goes on exactly as if it had been given them at first. Version 0.1.0 knows its
+    checkpoints by it.
     """
+    values = _fields_with_influence(config)
+    values["num_training_windows"] = num_training_windows
+    return hashlib.sha256(json.dumps(values, sort_keys=False).encode()).hexdigest()
+
+
+def _fields_with_influence(config: TrainConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json", exclude=set(_WITHOUT_INFLUENCE))
     for key in _TRAINING_WITHOUT_INFLUENCE:
         del values["training_spec"][key]
-    values["num_training_windows"] = num_training_windows
-    return hashlib.sha256(json.dumps(values, sort_keys=False).encode()).hexdigest()
+    return values
 
 
 def _numpy_scalars() -> list[Any]:

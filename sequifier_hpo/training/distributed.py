@@ -77,7 +77,7 @@ class ConnectedTeam(Team):
             rows, mask = slice(0, 1), torch.zeros_like(mask_BT[:1])
         inputs = {column: values[rows] for column, values in batch.inputs.items()}
         targets = {column: values[rows] for column, values in batch.targets.items()}
-        return Batch(inputs, targets), mask
+        return Batch(inputs, targets, batch.num_padding[rows]), mask
 
     @torch.no_grad()
     def add_up(self, tensors: Sequence[Tensor]) -> None:

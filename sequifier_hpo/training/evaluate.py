@@ -1,6 +1,6 @@
 """The validation loss: one number per run and epoch that can be compared between all runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.data.batching import WindowBatches
 from sequifier_hpo.training.device import Precision
 from sequifier_hpo.training.distributed import Team
-from sequifier_hpo.training.losses import TargetLosses
+from sequifier_hpo.training.losses import TargetLosses, newest, summed
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 
 # On CPU, larger batches fall out of the cache and are slower.
@@ -22,18 +22,51 @@ class Evaluation:
     """Result over a whole split."""
 
     loss: float
-    """Weighted sum over targets; may be NaN or infinite."""
+    """Weighted sum over targets, over the positions that count; may be NaN or infinite.
+
+    It is so, too, if the criterion is no finite number at a position that does not count.
+    """
+    loss_all_positions: float | None
+    """The same over all positions of the run; None = those are the ones that count."""
     by_target: dict[str, float]
     """Unweighted mean per target."""
     class_shares: dict[str, list[float]]
     """Per asked-for target: share of positions at which each id is the most probable one."""
 
 
+class _Sums:
+    """The criterion over some positions of a split: a sum per target, and their number."""
+
+    def __init__(self, num_targets: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.by_target = torch.zeros(num_targets, dtype=dtype, device=device)
+        self.count = torch.zeros((), dtype=dtype, device=device)
+
+    def add(self, losses: Sequence[Tensor], mask_BT: Tensor, share_mask_BT: Tensor) -> None:
+        """Add a batch: this process's share of its losses, and how many it has in all."""
+        self.by_target += summed(losses, share_mask_BT, self.by_target.dtype)
+        self.count += mask_BT.sum(dtype=self.count.dtype)
+
+    def means(self) -> list[float]:
+        """One mean per target.
+
+        Raises:
+            InputError: If there was nothing but padding.
+        """
+        total = float(self.count)
+        if total == 0:
+            raise InputError(
+                "the validation split holds nothing but padding",
+                "preprocess again with a larger share for validation",
+            )
+        return [value / total for value in self.by_target.tolist()]
+
+
 class Evaluator:
     """Computes the loss of a model on a split.
 
     Per target it is the sum of the criterion over all positions that count, divided by their
-    number, over the whole split: independent of the batch size, every window counted once.
+    number, over the whole split: independent of the batch size, every window counted once. That
+    over all positions of the run is found in the same pass.
     """
 
     def __init__(
@@ -46,7 +79,23 @@ class Evaluator:
         batch_size: int,
         class_share_targets: list[str],
         team: Team,
+        last_positions: int | None = None,
     ) -> None:
+        """Prepare to judge models.
+
+        Args:
+            batches: The split.
+            losses: The criteria.
+            precision: Of the model's computation.
+            device: Where it is computed.
+            batch_size: Most windows at a time.
+            class_share_targets: Targets of which `class_shares` are wanted.
+            team: The processes that share the work.
+            last_positions: How many at the end of each window count; None = all.
+        """
+        self.num_counted = min(last_positions or batches.window_length, batches.window_length)
+        """How many positions of a window the loss is over."""
+        self._counts_all = self.num_counted == batches.window_length
         self._batches = batches
         self._losses = losses
         self._precision = precision
@@ -71,38 +120,39 @@ class Evaluator:
         """
         model.eval()
         try:
-            sums = torch.zeros(
-                len(self._losses.targets), dtype=self._sum_dtype, device=self._device
-            )
-            count = torch.zeros((), dtype=self._sum_dtype, device=self._device)
+            counted, everything = self._no_sums(), self._no_sums()
             shares: dict[str, Tensor] = {}
             for batch in self._batches.in_order(self._batch_size):
                 if should_stop():
                     return None
-                mask = self._losses.mask(batch.targets)
-                count += mask.sum(dtype=self._sum_dtype)
-                share, mask = self._team.share(batch, mask)
+                mask = self._losses.mask(batch.num_padding)
+                share, share_mask = self._team.share(batch, mask)
                 with self._precision.autocast(self._device):
                     outputs = model(share.inputs)
-                sums += self._losses.sums(outputs, share.targets, mask, self._sum_dtype)
+                losses = self._losses.per_position(outputs, share.targets)
+                if not self._counts_all:
+                    everything.add(losses, mask, share_mask)
+                    mask, share_mask = (newest(m, self.num_counted) for m in (mask, share_mask))
+                counted.add(losses, mask, share_mask)
                 for target in self._class_share_targets:
-                    hits = _hits(outputs[target], mask, self._sum_dtype)
+                    hits = _hits(outputs[target], share_mask, self._sum_dtype)
                     shares[target] = shares[target] + hits if target in shares else hits
         finally:
             model.train()
-        self._team.add_up([sums, *shares.values()])
-        return self._result(sums, count, shares)
+        sums = [counted] if self._counts_all else [counted, everything]
+        self._team.add_up([*(part.by_target for part in sums), *shares.values()])
+        return self._result(counted, everything, shares)
 
-    def _result(self, sums: Tensor, count: Tensor, shares: dict[str, Tensor]) -> Evaluation:
-        total = float(count)
-        if total == 0:
-            raise InputError(
-                "the validation split holds nothing but padding",
-                "preprocess again with a larger share for validation",
-            )
-        means = [value / total for value in sums.tolist()]
+    def _no_sums(self) -> _Sums:
+        return _Sums(len(self._losses.targets), self._sum_dtype, self._device)
+
+    def _result(self, counted: _Sums, everything: _Sums, shares: dict[str, Tensor]) -> Evaluation:
+        means, total = counted.means(), float(counted.count)
         return Evaluation(
             loss=self._losses.weighted(means),
+            loss_all_positions=None
+            if self._counts_all
+            else self._losses.weighted(everything.means()),
             by_target=dict(zip(self._losses.targets, means, strict=True)),
             class_shares={target: (hits / total).tolist() for target, hits in shares.items()},
         )

@@ -22,6 +22,7 @@ from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import load_optimizer_state
+from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.progress import Progress
 from sequifier_hpo.training.random_state import random_state, restore_random_state
 from sequifier_hpo.training.schedule import Schedule
@@ -68,7 +69,7 @@ class Training:
     """One run in training: an apparatus, and how far it has come."""
 
     def __init__(
-        self, apparatus: Apparatus, store: CheckpointStore, fingerprint: str, hooks: Hooks
+        self, apparatus: Apparatus, store: CheckpointStore, origin: Origin, hooks: Hooks
     ) -> None:
         self.progress = Progress()
         self.model = apparatus.model
@@ -76,13 +77,18 @@ class Training:
         self._spec = apparatus.config.training_spec
         self._parameters = list(apparatus.model.parameters())
         self._store = store
-        self._fingerprint = fingerprint
+        self._origin = origin
         self._hooks = hooks
         self._num_batches = apparatus.batches.num_batches(self._spec.batch_size)
         self._accumulated = self._spec.accumulation_steps or 1
         self._mark = time.perf_counter()
         # Sums over the epoch stay on the device: reading them would make it wait.
         self._totals = torch.zeros(0)
+
+    @property
+    def num_counted(self) -> int:
+        """How many positions at the end of each window the validation loss is over."""
+        return self._parts.evaluator.num_counted
 
     @property
     def is_over(self) -> bool:
@@ -114,6 +120,12 @@ class Training:
         if own is None:
             self.progress = Progress(epoch=content["epoch"])
             return
+        counted = own.get("num_counted", parts.config.seq_length)
+        if counted != self.num_counted:
+            raise ValueError(
+                f"its losses are over the last {counted} positions of every window, "
+                f"those of this run over the last {self.num_counted}"
+            )
         self.progress = Progress(**own["progress"])
         rank = parts.team.rank
         states = [own["random_state"], *own.get("random_states_of_other_ranks", [])]
@@ -127,7 +139,7 @@ class Training:
             return Ending(OutcomeKind.INTERRUPTED)
         if not math.isfinite(evaluation.loss):
             return self._diverged("validation", evaluation.loss)
-        self._note_validation_loss(evaluation.loss)
+        self._note(evaluation)
         return None
 
     def _train_epoch(self) -> Ending | None:
@@ -162,7 +174,7 @@ class Training:
     def _train_batch(self, batch: Batch) -> bool:
         """One forward and backward pass; returns whether the optimizer made a step."""
         parts, progress = self._parts, self.progress
-        mask = parts.losses.mask(batch.targets)
+        mask = parts.losses.mask(batch.num_padding)
         count = mask.sum()  # of the whole batch: so the gradients of all ranks need only be added
         share, share_mask = parts.team.share(batch, mask)
         loss, sums = parts.compute_loss(share, share_mask, count)
@@ -209,7 +221,7 @@ class Training:
         if not math.isfinite(evaluation.loss):
             return self._diverged("validation", evaluation.loss)
         progress.epoch += 1
-        is_best = self._note_validation_loss(evaluation.loss)
+        is_best = self._note(evaluation)
         self._parts.schedule.after_epoch(evaluation.loss)
         self._lap()
         self._report_epoch(train_loss, evaluation, is_best=is_best)
@@ -220,9 +232,9 @@ class Training:
                 self._store.save_epoch(progress.epoch, content, is_final=self.is_over)
         return None
 
-    def _note_validation_loss(self, loss: float) -> bool:
+    def _note(self, evaluation: Evaluation) -> bool:
         """Keep the weights if the loss is strictly the smallest so far, and say whether it is."""
-        progress = self.progress
+        progress, loss = self.progress, evaluation.loss
         best = progress.best_validation_loss
         is_best = best is None or loss < best
         progress.last_validation_loss = loss
@@ -230,6 +242,7 @@ class Training:
         if is_best:
             progress.epochs_without_improvement = 0
             progress.best_epoch, progress.best_validation_loss = progress.epoch, loss
+            progress.best_validation_loss_all_positions = evaluation.loss_all_positions
             progress.best_state = cpu_state(self.model)
         return is_best
 
@@ -239,6 +252,7 @@ class Training:
             epoch=progress.epoch,
             train_loss=train_loss,
             validation_loss=evaluation.loss,
+            validation_loss_all_positions=evaluation.loss_all_positions,
             validation_loss_by_target=evaluation.by_target,
             learning_rate=progress.learning_rate,
             is_best=is_best,
@@ -287,8 +301,9 @@ class Training:
             "scheduler_state_dict": parts.schedule.state_dict(),
             "loss": self.progress.last_validation_loss,
             OWN_KEY: {
-                "fingerprint": self._fingerprint,
+                **self._origin.as_state(),
                 "progress": self.progress.as_state(),
+                "num_counted": self.num_counted,
                 "random_state": own_state,
                 "random_states_of_other_ranks": others,
             },

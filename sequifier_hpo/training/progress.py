@@ -16,6 +16,8 @@ class Progress:
     """Batches done of the epoch under way; 0 between epochs."""
     best_epoch: int | None = None
     best_validation_loss: float | None = None
+    best_validation_loss_all_positions: float | None = None
+    """After the best epoch; None = those are the ones that count."""
     best_state: dict[str, Tensor] | None = None
     """Weights after the best epoch, on the CPU."""
     epochs_without_improvement: int = 0

@@ -5,8 +5,16 @@ from collections.abc import Callable
 import torch
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, fingerprint_of
+from sequifier_hpo.records import (
+    BatchReport,
+    Checkpoints,
+    Counted,
+    EpochReport,
+    OutcomeKind,
+    RunIdentity,
+    TrainingResult,
+)
+from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, origin_of
 from sequifier_hpo.training.compile_plan import (
     CompilePlan,
     computes_narrow,
@@ -33,7 +41,11 @@ from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
+from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
+
+ALL_COUNT = Counted()
+"""Every position counts; padding is known by its zeros."""
 
 
 def train(
@@ -45,6 +57,9 @@ def train(
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
     resume: bool,
+    counted: Counted = ALL_COUNT,
+    identity: RunIdentity | None = None,
+    checkpoints: Checkpoints = Checkpoints.OWN,
     team: Team | None = None,
 ) -> TrainingResult:
     """Train one model, export it, and say how it went.
@@ -62,6 +77,10 @@ def train(
         should_stop: Asked after every optimizer step, every validation batch, and before every
             epoch; if it says yes, the state is saved and the result is "interrupted".
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
+        counted: Which positions the validation loss is over, for which `data` were opened.
+        identity: What the run is, so that it touches no checkpoint of another; None = its
+            configuration is all there is to know it by.
+        checkpoints: What becomes of those that are not known to be its own.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
 
@@ -69,7 +88,8 @@ def train(
         The result; `diverged` if a loss became NaN or infinite (then nothing is exported).
 
     Raises:
-        InputError: If the data or a recipe do not fit the configuration.
+        InputError: If the data or a recipe do not fit the configuration, or a checkpoint under the
+            run's name may neither be continued nor removed.
         EnvironmentFaultError: If the device is missing, or a file cannot be written.
     """
     data.check(config)
@@ -78,9 +98,12 @@ def train(
     if not team.is_first:
         hooks = Hooks(_say_nothing, _say_nothing, _say_nothing, hooks.should_stop)
     device = find_device(config.training_spec.device)
+    origin = origin_of(config, data.training.num_windows, identity)
     with current_gpu(device):
         with fast_matrix_products(device):
-            training, ending = _ready(config, data, hooks, team, resume=resume)
+            training, ending = _ready(
+                config, data, counted, hooks, team, origin, resume=resume, checkpoints=checkpoints
+            )
             ending = ending or training.run()
         return _result(config, training, ending, team)
 
@@ -98,47 +121,62 @@ def _say_nothing(_report: object) -> None:
 def _ready(
     config: TrainConfig,
     data: TrainingData,
+    counted: Counted,
     hooks: Hooks,
     team: Team,
+    origin: Origin,
     *,
     resume: bool,
+    checkpoints: Checkpoints,
 ) -> tuple[Training, Ending | None]:
     """The run as it stands: continued if there is something to continue, else fresh."""
     spec = config.training_spec
     store = CheckpointStore(config.paths, config.model_name, hooks.on_message)
-    fingerprint = fingerprint_of(config, data.training.num_windows)
-    if resume or spec.continue_training:
+    if checkpoints is not Checkpoints.REMOVED and (resume or spec.continue_training):
         # One looks for all: what another process found might not be the same.
-        found = team.from_first(store.newest(fingerprint, spec.epochs) if team.is_first else None)
+        trusts = checkpoints is Checkpoints.TRUSTED
+        found = team.from_first(
+            store.newest(origin, spec.epochs, trusts=trusts) if team.is_first else None
+        )
         if found is not None:
-            apparatus = build_apparatus(config, data, hooks, team)
-            training = Training(apparatus, store, fingerprint, hooks)
-            if _restored(training, found, hooks):
+            apparatus = build_apparatus(config, data, hooks, team, counted)
+            training = Training(apparatus, store, origin, hooks)
+            misfit = _restore(training, found, hooks)
+            if misfit is None:
                 if training.is_over:
                     store.tidy()  # an attempt was killed between its last checkpoint and this
                 return training, None if found.is_own else training.judge_restored()
+            store.pass_over(found.path, found.verdict.hindered(misfit), origin)
+    elif checkpoints is not Checkpoints.REMOVED and team.is_first:
+        store.check_replaceable(origin)
     if team.is_first:
         store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.
-    return Training(build_apparatus(config, data, hooks, team), store, fingerprint, hooks), None
+    apparatus = build_apparatus(config, data, hooks, team, counted)
+    return Training(apparatus, store, origin, hooks), None
 
 
-def _restored(training: Training, found: FoundCheckpoint, hooks: Hooks) -> bool:
-    """Whether the run now continues from the checkpoint."""
+def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | None:
+    """Let the run continue from a checkpoint; what keeps it from it, or None if nothing does."""
     try:
         training.restore(found.content)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        hooks.on_message(f"the checkpoint {found.path} does not fit this run: {reason}")
-        return False
+        return f"it does not fit this run: {reason}"
     progress = training.progress
     hooks.on_message(
         f"continuing after epoch {progress.epoch} and {progress.batch} batches, from {found.path}"
     )
-    return True
+    return None
 
 
-def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team: Team) -> Apparatus:
+def build_apparatus(
+    config: TrainConfig,
+    data: TrainingData,
+    hooks: Hooks,
+    team: Team,
+    counted: Counted = ALL_COUNT,
+) -> Apparatus:
     """Seed, and build the model, its optimizer and what feeds and judges it.
 
     Raises:
@@ -175,6 +213,7 @@ def build_apparatus(config: TrainConfig, data: TrainingData, hooks: Hooks, team:
             batch_size=spec.batch_size,
             class_share_targets=spec.class_share_log_columns,
             team=team,
+            last_positions=counted.last_positions,
         ),
         device=device,
         team=team,
@@ -222,12 +261,15 @@ def _result(
             last_epoch=progress.epoch,
             best_epoch=progress.best_epoch,
             best_validation_loss=progress.best_validation_loss,
+            best_validation_loss_all_positions=progress.best_validation_loss_all_positions,
+            num_counted=training.num_counted,
         )
     return TrainingResult(
         kind=kind,
         reason="" if ending is None else ending.reason,
         best_epoch=progress.best_epoch,
         best_validation_loss=progress.best_validation_loss,
+        best_validation_loss_all_positions=progress.best_validation_loss_all_positions,
         last_epoch=progress.epoch,
         last_validation_loss=progress.last_validation_loss,
         batch_size=config.training_spec.batch_size,

@@ -2,13 +2,11 @@
 
 import json
 import time
-from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.atomic import explaining
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.log_lines import LogLines
 from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
 
 
@@ -21,8 +19,8 @@ class RunLog:
         Raises:
             EnvironmentFaultError: If they cannot be opened.
         """
-        self._text = _Lines(config.paths.log(config.model_name))
-        self._metrics = _Lines(config.paths.metrics(config.model_name))
+        self._text = LogLines(config.paths.log(config.model_name))
+        self._metrics = LogLines(config.paths.metrics(config.model_name))
         self._digits = len(str(config.training_spec.epochs))
 
     def message(self, text: str, level: str = "INFO") -> None:
@@ -56,6 +54,8 @@ class RunLog:
         if len(report.validation_loss_by_target) > 1:
             parts = (f"{c}_loss: {v:.6e}" for c, v in report.validation_loss_by_target.items())
             self.message(f"[INFO]  - {', '.join(parts)}")
+        if report.validation_loss_all_positions is not None:
+            self.message(f"[INFO]  - all positions: {report.validation_loss_all_positions:.6e}")
         self.event("epoch", **report.model_dump())
 
     def result(self, result: TrainingResult) -> None:
@@ -69,27 +69,3 @@ class RunLog:
         """Close both files."""
         self._text.close()
         self._metrics.close()
-
-
-class _Lines:
-    """A file that grows by lines; those for which the disk has no room are missing in it.
-
-    No training ends because its log cannot be written: where that hurts, its checkpoints say so.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with explaining(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
-        self._is_torn = False
-        """Whether the last line has no end."""
-
-    def append(self, line: str) -> None:
-        data = f"{line}\n".encode()
-        if self._is_torn:
-            data = b"\n" + data
-        with suppress(OSError):
-            self._is_torn = self._file.write(data) < len(data)
-
-    def close(self) -> None:
-        self._file.close()

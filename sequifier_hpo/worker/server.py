@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from sequifier_hpo.messages import (
     FromWorker,
+    Lines,
     RunTrial,
     StopTrials,
     TrialEnded,
@@ -37,24 +38,13 @@ _CHUNK_BYTES = 65536
 
 
 @dataclass
-class _Lines:
-    """Splits a stream of bytes into complete lines."""
-
-    rest: bytes = b""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        *complete, self.rest = (self.rest + chunk).split(b"\n")
-        return complete
-
-
-@dataclass
 class _Child:
     """The process of one trial."""
 
     pid: int
     order: RunTrial
     pipe: int
-    output: _Lines = field(default_factory=_Lines)
+    output: Lines = field(default_factory=Lines)
     has_ended: bool = False
     """Whether its outcome was relayed."""
 
@@ -73,7 +63,7 @@ class WorkerServer:
         self._commands = commands
         self._events = events
         self._forks = forks
-        self._input = _Lines()
+        self._input = Lines()
         self._children: dict[int, _Child] = {}
         self._data: tuple[object, TrainingData] | None = None
 
@@ -184,10 +174,12 @@ class WorkerServer:
 
     def _open_data(self, order: RunTrial) -> TrainingData:
         """The data of a trial, loaded once for all that share it."""
-        key = data_key(order.config)
+        padding_is_stored = order.counted.padding_is_stored
+        key = data_key(order.config, padding_is_stored=padding_is_stored)
         if self._data is None or self._data[0] != key:
             self._data = None  # free the old data before the new is loaded
-            self._data = (key, open_training_data(order.config))
+            data = open_training_data(order.config, padding_is_stored=padding_is_stored)
+            self._data = (key, data)
         return self._data[1]
 
     def _send(self, message: FromWorker) -> None:

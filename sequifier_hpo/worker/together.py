@@ -14,12 +14,13 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.messages import Lines, encode
 from sequifier_hpo.records import OutcomeKind, TrainingResult, result_of_exit
 from sequifier_hpo.training.distributed import LOOPBACK, PeerLostError, Team, join_team
 from sequifier_hpo.worker.orphans import die_with_parent
@@ -50,7 +51,7 @@ class _Rank:
 
     pid: int
     pipe: int
-    output: bytes = b""
+    output: Lines = field(default_factory=Lines)
     is_reaped: bool = False
     result: TrainingResult | None = None
 
@@ -120,7 +121,7 @@ def _be_rank(
         should_stop = StopRequest(watcher)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         with os.fdopen(writing, "wb", closefd=False) as pipe:
-            pipe.write(answer(should_stop).model_dump_json().encode() + b"\n")
+            pipe.write(encode(answer(should_stop)))
         # If it ended now, its closed connections would look like a failure to the others.
         while True:
             should_stop()
@@ -143,15 +144,15 @@ def _wait(ranks: list[_Rank], batch_size: int, should_stop: Callable[[], bool]) 
         for pipe in select.select(list(busy), [], [], _POLL_SECONDS)[0]:
             process = busy[pipe]
             chunk = os.read(pipe, _CHUNK_BYTES)
-            process.output += chunk
             if not chunk:
                 process.is_reaped = True
                 _, status = os.waitpid(process.pid, 0)
                 return result_of_exit(os.waitstatus_to_exitcode(status), batch_size)
-            if not chunk.endswith(b"\n"):
+            lines = process.output.feed(chunk)
+            if not lines:
                 continue
             del busy[pipe]
-            answer = _Answer.model_validate_json(process.output)
+            answer = _Answer.model_validate_json(lines[0])
             if answer.has_lost_peer:
                 lost = lost or answer.result
                 deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)

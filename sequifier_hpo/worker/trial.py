@@ -5,9 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sequifier_hpo.atomic import StagedFiles, remove_unfinished
-from sequifier_hpo.config.train import train_yaml
-from sequifier_hpo.messages import BatchDone, EpochDone, FromWorker, RunTrial, TrialEnded
+from sequifier_hpo.config.run_file import run_file_text
+from sequifier_hpo.messages import (
+    BaselinesFound,
+    BatchDone,
+    EpochDone,
+    FromWorker,
+    RunTrial,
+    TrialEnded,
+)
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.training.baselines import compute_baselines
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.run import train
@@ -34,7 +42,7 @@ def run_trial(
             path = Path(order.config_path)
             remove_unfinished(path.parent, path.name.__eq__)  # of an attempt that was killed
             with StagedFiles() as files:
-                files.add(path, train_yaml(order.config).encode())
+                files.add(path, _run_file(order).encode())
         log = RunLog(order.config)
         result = _train(order, open_data, send, should_stop, log)
     except Exception as error:  # noqa: BLE001 - the edge of the process: an outcome, not a crash
@@ -56,20 +64,7 @@ def _train(
     log: RunLog,
 ) -> TrainingResult:
     config = order.config
-    spec = config.training_spec
-    log.message(f"--- Starting Training for model: {config.model_name} ---")
-    log.message(
-        f"trial {order.trial_number}, attempt {order.attempt}, batch size {spec.batch_size}"
-    )
-    for note in order.notes:
-        log.message(note)
-    log.event(
-        "start",
-        trial_number=order.trial_number,
-        attempt=order.attempt,
-        batch_size=spec.batch_size,
-        resume=order.resume,
-    )
+    _log_start(order, log)
 
     def on_epoch(report: EpochReport) -> None:
         log.epoch(report)
@@ -80,6 +75,8 @@ def _train(
         send(BatchDone(trial_number=order.trial_number, report=report))
 
     data = open_data()
+    if order.wants_baselines:
+        _tell_baselines(order, data, send, should_stop, log)
 
     def work(team: Team, should_stop: Callable[[], bool]) -> TrainingResult:
         return train(
@@ -90,13 +87,57 @@ def _train(
             on_message=log.message,
             should_stop=should_stop,
             resume=order.resume,
+            counted=order.counted,
+            identity=order.identity,
+            checkpoints=order.checkpoints,
             team=team,
         )
 
-    if spec.num_processes == 1:
+    num_processes = config.training_spec.num_processes
+    if num_processes == 1:
         return work(Team(), should_stop)
-    log.message(f"training in {spec.num_processes} processes")
+    log.message(f"training in {num_processes} processes")
     return train_together(config, work, should_stop, lambda error: _log_our_own(error, log))
+
+
+def _log_start(order: RunTrial, log: RunLog) -> None:
+    batch_size = order.config.training_spec.batch_size
+    log.message(f"--- Starting Training for model: {order.config.model_name} ---")
+    log.message(f"trial {order.trial_number}, attempt {order.attempt}, batch size {batch_size}")
+    for note in order.notes:
+        log.message(note)
+    log.event(
+        "start",
+        trial_number=order.trial_number,
+        attempt=order.attempt,
+        batch_size=batch_size,
+        resume=order.resume,
+    )
+
+
+def _run_file(order: RunTrial) -> str:
+    study_id = None if order.identity is None else order.identity.study_id
+    return run_file_text(order.config, order.counted.last_positions, study_id)
+
+
+def _tell_baselines(
+    order: RunTrial,
+    data: TrainingData,
+    send: Send,
+    should_stop: Callable[[], bool],
+    log: RunLog,
+) -> None:
+    """Compute and send the losses of the trivial predictors; whatever fails costs only them."""
+    try:
+        found = compute_baselines(order.config, data, order.counted, should_stop)
+    except Exception as error:  # noqa: BLE001 - a comparison must not cost the run
+        reason = outcome_of_error(error, 1).reason
+        log.message(f"the trivial predictors were not computed: {reason}", level="WARNING")
+        return
+    for baseline in found:
+        log.message(f"trivial predictor, {baseline.name}: {baseline.loss:.6e}")
+    if found:
+        send(BaselinesFound(trial_number=order.trial_number, baselines=found))
 
 
 def _log_our_own(error: Exception, log: RunLog) -> None:

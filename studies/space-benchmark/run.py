@@ -3,8 +3,11 @@
 Run in the repository root, with the environment of `make setup`:
 
     .venv/bin/python studies/space-benchmark/run.py
+
+With `--smallest` the product has 1,600 cells, only to see that it runs.
 """
 
+import argparse
 import json
 import resource
 import subprocess
@@ -16,7 +19,6 @@ from statistics import median
 
 import yaml
 
-RUNS = 3
 CONSTRUCT = """
 import resource, sys, time
 from pathlib import Path
@@ -51,20 +53,24 @@ def command(*arguments: str, cwd: Path) -> tuple[float, str]:
 
 def main() -> None:
     """Print the numbers of README.md."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--smallest", action="store_true", help="only to see that it runs")
+    is_smallest = parser.parse_args().smallest
+    num_runs, num_candidates = (1, 10) if is_smallest else (3, 250)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         command("init", ".", cwd=root)
         command("preprocess", cwd=root)
-        demo = [command("plan", cwd=root)[0] for _ in range(RUNS)]
+        demo = [command("plan", cwd=root)[0] for _ in range(num_runs)]
         print(f"plan of the demo: {median(demo):.2f} s")
 
         data = yaml.safe_load((root / "configs/hyperparameter_search_grid.yaml").read_text())
         model = data["model_hyperparameter_sampling"]
-        model["dim_feedforward"] = list(range(1, 251))
-        data["training_hyperparameter_sampling"]["batch_size"] = list(range(1, 251))
+        model["dim_feedforward"] = list(range(1, num_candidates + 1))
+        data["training_hyperparameter_sampling"]["batch_size"] = list(range(1, num_candidates + 1))
         (root / "configs/large.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
         arguments = ("plan", "--json", "--config-path", "configs/large.yaml")
-        large = [command(*arguments, cwd=root) for _ in range(RUNS)]
+        large = [command(*arguments, cwd=root) for _ in range(num_runs)]
         cells = json.loads(large[0][1])["num_combinations"]
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"plan of {cells:,} cells: {median(s for s, _ in large):.2f} s, peak {peak:.0f} MiB")

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +23,20 @@ import yaml
 from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
-from sequifier_hpo.coordinator.loop import ActiveRun
-from sequifier_hpo.report.leaderboard import results_csv
+from sequifier_hpo.coordinator.observer import ActiveRun
+from sequifier_hpo.records import Counted, DataDigest, SplitDigest
 from sequifier_hpo.report.notes import Places, trial_attributes, trial_note
-from sequifier_hpo.searchspace import EffectiveSpace, SearchSpace, compile_space, decode
-from sequifier_hpo.study import Artifact, Lease, SearchPlan, SearchStudy, Storage
+from sequifier_hpo.report.tables import results_csv
+from sequifier_hpo.search import GridRuns
+from sequifier_hpo.searchspace import (
+    EffectiveSpace,
+    Keyer,
+    Point,
+    SearchSpace,
+    compile_space,
+    decode,
+)
+from sequifier_hpo.study import Artifact, Description, Lease, Ledger, Storage, StudyPlan
 
 NUM_REPORTS = 3
 WINDOW = 500
@@ -96,7 +104,7 @@ class Stopwatch:
         return result
 
 
-def open_study(folder: Path, url: str) -> tuple[SearchStudy, SearchSpace]:
+def open_study(folder: Path, url: str) -> tuple[Ledger, SearchSpace]:
     (folder / "metadata.json").write_text(json.dumps(METADATA))
     path = folder / "search.yaml"
     path.write_text(yaml.safe_dump({**SEARCH, "project_root": str(folder)}))
@@ -108,20 +116,32 @@ def open_study(folder: Path, url: str) -> tuple[SearchStudy, SearchSpace]:
         f"{effective.num_distinct:,} of them distinct",
         file=sys.stderr,
     )
-    plan = SearchPlan(
-        "stub",
-        space,
-        effective,
-        "grid",
-        effective.num_distinct,
-        describe=partial(trial_attributes, space),
-        trial_note=partial(trial_note, space, places=PLACES),
+    split = SplitDigest(
+        num_windows=1, window_length=8, columns=dict.fromkeys(METADATA["column_types"], "0" * 64)
     )
-    study = SearchStudy(Storage(url), plan, Lease.acquire(folder / "coordinators").owner)
+    data = DataDigest(training=split, validation=split)
+    keyer = Keyer(space, data)
+
+    def describe(_key: str, point: Point) -> Description:
+        return Description(
+            attributes=trial_attributes(space, point),
+            note=lambda run: trial_note(space, point, run, PLACES),
+        )
+
+    plan = StudyPlan(
+        name="stub",
+        space=space,
+        data=data,
+        counted=Counted(),
+        key_of=lambda point, seed: keyer.key(point, seed=seed),
+    )
+    owner = Lease.acquire(folder / "coordinators").owner
+    runs = GridRuns(space, effective, keyer)
+    study = Ledger(Storage(url), owner, plan, runs, describe=describe)
     return study, space
 
 
-def run(study: SearchStudy, space: SearchSpace, num_trials: int, folder: Path) -> Stopwatch:
+def run(study: Ledger, space: SearchSpace, num_trials: int, folder: Path) -> Stopwatch:
     watch = Stopwatch()
     results = folder / "results.csv"
     write_from = 0.0
@@ -142,7 +162,7 @@ def run(study: SearchStudy, space: SearchSpace, num_trials: int, folder: Path) -
         for epoch in range(1, NUM_REPORTS + 1):
             watch.time("report", study.report, claim, epoch, loss / epoch, {})
         attributes = {"run": f"stub-run-{i}", "best_epoch": 3, "seconds": 1.5, "oom_retries": 0}
-        config, _ = decode(space, claim.cell, claim.run_number, device="cpu")
+        config, _ = decode(space, claim.point, claim.run_number, device="cpu")
         active = ActiveRun(claim, config, [], train_losses=dict.fromkeys(range(1, 4), 1.0))
         kept = watch.time("artifacts", keep, active)
         watch.time("complete", study.complete, claim, loss / 3, attributes, kept)

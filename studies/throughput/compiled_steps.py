@@ -92,7 +92,7 @@ def run_process(kind: str, size: str, dropout: float, cache: str) -> tuple[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--sizes", nargs="+", choices=steps.SIZES, default=list(steps.SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=steps.SIZES, default=steps.USUAL_SIZES)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

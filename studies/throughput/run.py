@@ -2,6 +2,7 @@
 
 Usage: python studies/throughput/run.py [--reference FOLDER] [--reference-3 FOLDER] [--repeats N]
            [--busy-neighbour] [--longer] [--one-thread-only] [--folder DIR]
+           [--smallest]
 
 `--reference` is the folder of a virtual environment with Sequifier 1.0.0.6, as `make conformance`
 builds one, `--reference-3` of one with 3.1.1.0, as `make reference-3` does; each may be left out.
@@ -29,12 +30,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from searches import (
-    NUM_SETTINGS,
+    FULL,
     PREPROCESS_1,
     PREPROCESS_3,
     SEQUIFIER_1,
     SEQUIFIER_3,
+    SMALLEST,
     Config,
+    Size,
     best_losses,
     prepare,
     search_1,
@@ -72,42 +75,44 @@ class Timing:
     cpu: float
 
 
-def prepare_kinds(arguments: argparse.Namespace, folder: Path) -> list[Kind]:
+def prepare_kinds(arguments: argparse.Namespace, folder: Path, size: Size) -> list[Kind]:
     """Preprocess the data for each program, and list the searches of a round in their order."""
     project = folder / "project"
     own = Path(sys.executable).with_name("sequifier-hpo")
-    prepare(project, own, PREPROCESS_1)
-    kinds = [Kind(OURS, OURS, own, project, search_1(export="onnx"))]
+    prepare(project, own, PREPROCESS_1, size)
+    kinds = [Kind(OURS, OURS, own, project, search_1(size, export="onnx"))]
     if arguments.longer:
-        kinds.append(Kind(LONGER, OURS, own, project, search_1(export="onnx", learning_rates=4)))
+        kinds.append(
+            Kind(LONGER, OURS, own, project, search_1(size, export="onnx", learning_rates=4))
+        )
     threads: dict[str, int | None] = {", 1 thread": 1}
     if not arguments.one_thread_only:
         threads = {"": None} | threads
     if arguments.reference:
         executable = arguments.reference.absolute() / "bin" / "sequifier"
-        configs = search_1(export="pt")
+        configs = search_1(size, export="pt")
         for suffix, number in threads.items():
             name = f"{SEQUIFIER_1}{suffix}"
             kinds.append(Kind(name, SEQUIFIER_1, executable, project, configs, number))
     if arguments.reference_3:
         executable = arguments.reference_3.absolute() / "bin" / "sequifier"
         project_3 = folder / "project-3"
-        prepare(project_3, executable, PREPROCESS_3)
+        prepare(project_3, executable, PREPROCESS_3, size)
         suffix, number = next(iter(threads.items()))
         for variant, configs in {
-            "": search_3(export="onnx", torch_compile=None),
-            ", not compiled": search_3(export="onnx", torch_compile="none"),
-            ", not compiled, .pt": search_3(export="pt", torch_compile="none"),
+            "": search_3(size, export="onnx", torch_compile=None),
+            ", not compiled": search_3(size, export="onnx", torch_compile="none"),
+            ", not compiled, .pt": search_3(size, export="pt", torch_compile="none"),
         }.items():
             name = f"{SEQUIFIER_3}{variant}{suffix}"
             kinds.append(Kind(name, SEQUIFIER_3, executable, project_3, configs, number))
     if arguments.busy_neighbour:
-        configs = search_1(export="onnx")
+        configs = search_1(size, export="onnx")
         kinds.append(Kind(BUSY, OURS, own, project, configs, has_busy_neighbour=True))
     return kinds
 
 
-def timed_search(kind: Kind, root: Path, log: Path) -> Timing:
+def timed_search(kind: Kind, root: Path, log: Path, size: Size) -> Timing:
     """One search in a copy of the project, from the start of the process to the end of its last."""
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(kind.project, root)
@@ -133,8 +138,8 @@ def timed_search(kind: Kind, root: Path, log: Path) -> Timing:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed, see {log}")
-    losses = best_losses(root, kind.program)
-    if len(losses) != NUM_SETTINGS or any(map(math.isnan, losses.values())):
+    losses = best_losses(root, kind.program, size)
+    if len(losses) != size.num_settings or any(map(math.isnan, losses.values())):
         raise SystemExit(f"{kind.name}: not every run has a validation loss, see {log}: {losses}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Timing(wall, cpu)
@@ -204,15 +209,17 @@ def main() -> None:
     parser.add_argument("--longer", action="store_true", help="time 32 trials too, here only")
     parser.add_argument("--one-thread-only", action="store_true", help="on a busy machine")
     parser.add_argument("--folder", type=Path, default=None, help="work here, and leave the files")
+    parser.add_argument("--smallest", action="store_true", help="only to see that it runs")
     arguments = parser.parse_args()
+    size = SMALLEST if arguments.smallest else FULL
     adopt_orphans()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        kinds = prepare_kinds(arguments, folder)
+        kinds = prepare_kinds(arguments, folder, size)
         timings: dict[str, list[Timing]] = {kind.name: [] for kind in kinds}
         for _ in range(arguments.repeats):
             for kind in kinds:
-                timing = timed_search(kind, folder / kind.label, folder / f"{kind.label}.txt")
+                timing = timed_search(kind, folder / kind.label, folder / f"{kind.label}.txt", size)
                 timings[kind.name].append(timing)
                 load = os.getloadavg()[0]
                 print(
@@ -220,7 +227,7 @@ def main() -> None:
                     flush=True,
                 )
         report_times(timings)
-        report_losses(kinds, folder)
+        report_losses(kinds, folder, size)
 
 
 def median(values: list[float]) -> str:
@@ -247,11 +254,11 @@ def report_times(timings: dict[str, list[Timing]]) -> None:
             print(f"{name:{width}} / {OURS}: wall {median(walls)}   CPU {median(cpus)}")
 
 
-def report_losses(kinds: list[Kind], folder: Path) -> None:
+def report_losses(kinds: list[Kind], folder: Path, size: Size) -> None:
     """The best validation losses of each program's first kind of search, side by side."""
     firsts = {kind.program: kind for kind in reversed(kinds)}
     columns = {
-        program: best_losses(folder / firsts[program].label, program)
+        program: best_losses(folder / firsts[program].label, program, size)
         for program in (OURS, SEQUIFIER_1, SEQUIFIER_3)
         if program in firsts
     }

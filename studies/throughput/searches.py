@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,47 @@ import yaml
 
 NAME = "throughput"
 SEQUIFIER_1, SEQUIFIER_3 = "1.0.0.6", "3.1.1.0"
-NUM_SEQUENCES, NUM_EVENTS = 100, 200
-NUM_VALIDATION_ROWS = 300  # 3 of each sequence's last 40 events: windows of 33, a stride of 4
+NUM_EVENTS = 200
 COLUMNS = [["state"], ["state", "flag"]]
-WINDOWS, BATCH_SIZES = [16, 32], [32, 64]
-NUM_SETTINGS = len(COLUMNS) * len(WINDOWS) * len(BATCH_SIZES)
-NUM_EPOCHS, LEARNING_RATE = 3, 0.001
+LONGEST_WINDOW, LEARNING_RATE = 32, 0.001
 OPTIMIZER = {"name": "AdamW", "weight_decay": 0.01}
 SCHEDULER = {"name": "StepLR", "step_size": 1, "gamma": 0.9}
 
 Config = dict[str, Any]
 
 
-def make_table(path: Path) -> None:
+@dataclass(frozen=True)
+class Size:
+    """How much is trained."""
+
+    num_sequences: int = 100
+    num_column_sets: int = 2
+    windows: tuple[int, ...] = (16, LONGEST_WINDOW)
+    batch_sizes: tuple[int, ...] = (32, 64)
+    num_epochs: int = 3
+
+    @property
+    def num_settings(self) -> int:
+        """Settings of the grid, each with all its learning rates."""
+        return self.num_column_sets * len(self.windows) * len(self.batch_sizes)
+
+    @property
+    def num_validation_rows(self) -> int:
+        """Three of each sequence's last 40 events: windows of 33, a stride of 4."""
+        return 3 * self.num_sequences
+
+
+FULL = Size()
+SMALLEST = Size(num_sequences=12, num_column_sets=1, windows=(16,), batch_sizes=(32,), num_epochs=1)
+
+
+def make_table(path: Path, num_sequences: int) -> None:
     """Events with something to learn: a cycle of states that `flag` speeds up, and some noise."""
     rng = random.Random(1)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["sequenceId", "itemPosition", "state", "flag", "level"])
-        for sequence in range(NUM_SEQUENCES):
+        for sequence in range(num_sequences):
             state = rng.randrange(12)
             for position in range(NUM_EVENTS):
                 flag = rng.randrange(3)
@@ -45,12 +68,12 @@ def make_table(path: Path) -> None:
                 state = (state + step) % 12
 
 
-def prepare(project: Path, program: Path, config: Config) -> None:
+def prepare(project: Path, program: Path, config: Config, size: Size) -> None:
     """Preprocess the table in a fresh project, once for all searches in copies of it."""
     shutil.rmtree(project, ignore_errors=True)
     for folder in ("configs", "data"):
         (project / folder).mkdir(parents=True)
-    make_table(project / "data" / "events.csv")
+    make_table(project / "data" / "events.csv", size.num_sequences)
     write(project / "configs" / "preprocess.yaml", config)
     subprocess.run(
         [program, "preprocess", "--config-path", "configs/preprocess.yaml"], cwd=project, check=True
@@ -83,9 +106,10 @@ PREPROCESS_3: Config = {
 }
 
 
-def search_1(*, export: str, learning_rates: int = 1) -> dict[str, Config]:
+def search_1(size: Size, *, export: str, learning_rates: int = 1) -> dict[str, Config]:
     """Search file of Sequifier 1 and of this program, with this many learning rates."""
     rates = [round(LEARNING_RATE * 1.2**i, 6) for i in range(learning_rates)]
+    column_sets = COLUMNS[: size.num_column_sets]
     types = {"state": "Int64", "flag": "Int64", "level": "Float64"}
     search = {
         "project_root": ".",
@@ -98,11 +122,11 @@ def search_1(*, export: str, learning_rates: int = 1) -> dict[str, Config]:
         "training_data_path": "data/events-split0.parquet",
         "validation_data_path": "data/events-split1.parquet",
         "read_format": "parquet",
-        "input_columns": COLUMNS,
-        "column_types": [types] * len(COLUMNS),
+        "input_columns": column_sets,
+        "column_types": [types] * len(column_sets),
         "target_columns": ["state"],
         "target_column_types": {"state": "categorical"},
-        "seq_length": WINDOWS,
+        "seq_length": list(size.windows),
         "inference_batch_size": 10,
         "export_generative_model": True,
         "export_embedding_model": False,
@@ -128,9 +152,9 @@ def search_1(*, export: str, learning_rates: int = 1) -> dict[str, Config]:
         "training_hyperparameter_sampling": {
             "device": "cpu",
             "learning_rate": rates,
-            "epochs": [NUM_EPOCHS] * learning_rates,
+            "epochs": [size.num_epochs] * learning_rates,
             "scheduler": [SCHEDULER] * learning_rates,
-            "batch_size": BATCH_SIZES,
+            "batch_size": list(size.batch_sizes),
             "accumulation_steps": [1],
             "dropout": [0.0],
             "optimizer": [OPTIMIZER],
@@ -143,7 +167,7 @@ def search_1(*, export: str, learning_rates: int = 1) -> dict[str, Config]:
     return {"search.yaml": search}
 
 
-def search_3(*, export: str, torch_compile: str | None) -> dict[str, Config]:
+def search_3(size: Size, *, export: str, torch_compile: str | None) -> dict[str, Config]:
     """Search file and base train file of Sequifier 3.
 
     What is left out has its default: `torch_compile` too if None. Three fields differ from their
@@ -156,9 +180,9 @@ def search_3(*, export: str, torch_compile: str | None) -> dict[str, Config]:
         "device": "cpu",
         "global_training": {
             "training_objective": "causal",
-            "context_length": max(WINDOWS),
+            "context_length": LONGEST_WINDOW,
             "inference_batch_size": 10,
-            "batch_size": BATCH_SIZES[0],
+            "batch_size": size.batch_sizes[0],
             "learning_rate": LEARNING_RATE,
             "optimizer": OPTIMIZER,
             "scheduler": SCHEDULER,
@@ -169,7 +193,7 @@ def search_3(*, export: str, torch_compile: str | None) -> dict[str, Config]:
             "backbone": {
                 "architecture": {
                     "dim_model": 32,
-                    "max_context_length": max(WINDOWS),
+                    "max_context_length": LONGEST_WINDOW,
                     "num_layers": 2,
                     "attention": {"type": "mha", "n_heads": 4},
                     "feed_forward": {"dim": 64, "activation": "swiglu"},
@@ -189,7 +213,7 @@ def search_3(*, export: str, torch_compile: str | None) -> dict[str, Config]:
             "part": {"metadata_config_path": "configs/metadata_configs/events.json"},
             "criterion": {"state": "CrossEntropyLoss"},
         },
-        "training_plan": {"epochs": NUM_EPOCHS},
+        "training_plan": {"epochs": size.num_epochs},
         "evaluation": True,
         "export_generative_model": True,
         "export_embedding_model": False,
@@ -205,14 +229,17 @@ def search_3(*, export: str, torch_compile: str | None) -> dict[str, Config]:
         "method": "grid",
         "prune_trials": False,
         "parameters": {
-            "global_training": {"context_length": WINDOWS, "batch_size": BATCH_SIZES},
-            "model": {"interface": {"input_columns": {"choices": COLUMNS}}},
+            "global_training": {
+                "context_length": list(size.windows),
+                "batch_size": list(size.batch_sizes),
+            },
+            "model": {"interface": {"input_columns": {"choices": COLUMNS[: size.num_column_sets]}}},
         },
     }
     return {"train.yaml": train, "search.yaml": search}
 
 
-def best_losses(project: Path, program: str) -> dict[str, float]:
+def best_losses(project: Path, program: str, size: Size) -> dict[str, float]:
     """Setting -> smallest mean validation loss that a run's log reports, NaN where it has none."""
     losses = {}
     for path in sorted((project / "configs" / "hp_search").glob(f"{NAME}-run-*.yaml")):
@@ -228,7 +255,7 @@ def best_losses(project: Path, program: str) -> dict[str, float]:
         loss = min(found, default=float("nan"))
         if program == SEQUIFIER_1:
             # The sum of its whole batches' means; it leaves out the last, incomplete batch.
-            loss /= NUM_VALIDATION_ROWS // batch_size
+            loss /= size.num_validation_rows // batch_size
         losses[f"{'+'.join(columns)} L{window} B{batch_size}"] = loss
     return losses
 

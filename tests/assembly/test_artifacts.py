@@ -7,8 +7,8 @@ import pytest
 
 from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.coordinator.loop import ActiveRun
-from sequifier_hpo.searchspace import compile_space, decode
+from sequifier_hpo.coordinator.observer import ActiveRun
+from sequifier_hpo.searchspace import Point, compile_space, decode
 from sequifier_hpo.study import Claim
 from tests.conftest import WriteSearch
 
@@ -17,18 +17,17 @@ CLAIM = Claim(
     trial_number=5,
     run_number=5,
     title="run 5",
-    rank=5,
-    cell=(0, 0, 0),
+    key="0" * 64,
+    point=Point({}),
     is_continuation=False,
-    batch_size=None,
-    oom_retries=0,
+    batch_plan=None,
 )
 
 
 @pytest.fixture
 def run(write_search: WriteSearch) -> ActiveRun:
     space = compile_space(load_search(write_search()).config)
-    config, _ = decode(space, CLAIM.cell, CLAIM.run_number, device="cpu")
+    config, _ = decode(space, space.point_at((0, 0, 0)), CLAIM.run_number, device="cpu")
     Path("run.yaml").write_text("model_name: shop-run-5\n")
     return ActiveRun(CLAIM, config, notes=[], train_losses={1: 0.5})
 

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.cli.main import app, exit_code_of
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
-from sequifier_hpo.coordinator.loop import ActiveRun
+from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
-from sequifier_hpo.searchspace import EffectiveSpace, compile_space, decode
-from sequifier_hpo.study import Lease, SearchPlan, SearchStudy, Storage
+from sequifier_hpo.searchspace import EffectiveSpace, Point, compile_space, decode
+from sequifier_hpo.study import Description, Lease, Ledger, Storage
+from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY
 from tests.conftest import WriteSearch
+from tests.contract.conftest import Plan
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,26 @@ class Study:
             study_folder=str(config.study_folder),
         )
         num_runs = effective.num_distinct
-        plan = SearchPlan(
-            "shop",
-            space,
-            effective,
-            "grid",
-            num_runs,
-            describe=partial(trial_attributes, space),
-            note=study_note(space, num_runs=num_runs, num_distinct=num_runs, places=places),
-            trial_note=partial(trial_note, space, places=places),
-        )
+
+        def describe(_key: str, point: Point) -> Description:
+            return Description(
+                attributes=trial_attributes(space, point),
+                note=lambda run: trial_note(space, point, run, places),
+            )
+
+        plan = Plan(space, effective, "grid", num_runs)
         self._space = space
         self._artifacts = artifact_folder(config.study_folder)
         self.url = sqlite_url(config.study_folder / "study.db")
         self.storage = Storage(self.url)
         self._lease = Lease.acquire(config.study_folder / "coordinators")
-        self.study = SearchStudy(self.storage, plan, self._lease.owner)
-        self.study.set_num_runs()
+        self.study = Ledger(
+            self.storage, self._lease.owner, plan.study, plan.proposer, describe=describe
+        )
+        self.study.describe_study(
+            {STRATEGY: "grid", NUM_RUNS: num_runs},
+            study_note(space, num_runs=num_runs, num_distinct=num_runs, places=places),
+        )
 
     def complete(self, *losses: float) -> None:
         """Let the next runs end with these losses."""
@@ -92,7 +96,7 @@ class Study:
             run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
             run_file.parent.mkdir(exist_ok=True)
             run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
-            train_config, _ = decode(self._space, claim.cell, claim.run_number, device="cpu")
+            train_config, _ = decode(self._space, claim.point, claim.run_number, device="cpu")
             active = ActiveRun(claim, train_config, notes=[], train_losses={1: loss})
             kept = keep_artifacts(
                 self._artifacts, "shop", active, run_file, self.study.losses(claim)

@@ -7,10 +7,10 @@ import pytest
 
 from sequifier_hpo.cli.main import app
 from sequifier_hpo.cli.reference import (
-    FROM_METADATA,
     command_reference,
     preprocess_file_reference,
     search_file_reference,
+    supplied_by_metadata,
     train_file_reference,
 )
 from sequifier_hpo.config.search import load_search
@@ -39,10 +39,11 @@ def test_what_the_page_of_the_train_file_leaves_to_the_metadata_may_be_left_out(
     write_search: WriteSearch, project: Path
 ) -> None:
     space = compile_space(load_search(write_search()).config)
-    complete, _ = decode(space, (0,) * len(space.parameters), 0, device="cpu")
+    complete, _ = decode(space, space.point_at((0,) * len(space.parameters)), 0, device="cpu")
     fields = complete.model_dump()
     file = project / "train.yaml"
-    file.write_text(dump_yaml({key: fields[key] for key in fields if key not in FROM_METADATA}))
+    supplied = supplied_by_metadata()
+    file.write_text(dump_yaml({key: fields[key] for key in fields if key not in supplied}))
 
     assert load_train_config(file) == complete
 

@@ -3,10 +3,12 @@
 import pytest
 
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
-from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.report.data import Baseline
+from sequifier_hpo.records import Baseline, Run, RunState
 
-BASELINES = (Baseline("class frequencies", 1.5), Baseline("the last value", 0.75))
+BASELINES = (
+    Baseline(name="class frequencies", loss=1.5),
+    Baseline(name="the last value", loss=0.75),
+)
 
 
 @pytest.mark.parametrize("columns", [60, 200])
@@ -47,3 +49,20 @@ def test_a_best_run_that_is_no_better_than_a_trivial_predictor_is_called_so(loss
 
 def test_without_known_baselines_nothing_is_said() -> None:
     assert baseline_lines(1.0, ()) == []
+
+
+def test_the_loss_over_all_positions_is_shown_beside_the_one_that_counts() -> None:
+    counted = {"validation_loss_all_positions": 0.75}
+    runs = [
+        Run(number, number, RunState.COMPLETE, 0.5, {}, {}, attributes, "", None, None, None, 1)
+        for number, attributes in enumerate((counted, {}))
+    ]
+
+    shown, usual = leaderboard_table(runs), leaderboard_table(runs[1:])
+
+    assert "all positions" in shown
+    assert [line.split()[2:] for line in shown.splitlines()[-3:-1]] == [
+        ["0.500000", "0.750000"],
+        ["0.500000"],
+    ]
+    assert "all positions" not in usual

@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.config.search import (
-    ModelSampling,
-    SearchConfig,
-    TrainingSampling,
-    load_search,
-)
+from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.search import SearchConfig, load_search
 from sequifier_hpo.errors import ConfigError
 from tests.conftest import WriteSearch
 
@@ -25,6 +21,13 @@ NOT_A_BOOL = ["maybe", 2, []]
 NOT_POSITIVE = [0, -1, 1.5, "x", True, [1], 10**30]
 BAD_POSITIVE_LIST = [3, [], ["x"], [0], [-2], [1.5], [True], [None], None, {}, [10**30]]
 BAD_FLOAT_LIST = [0.1, [], ["x"], [-0.5], [True], [None], [float("inf")], {}]
+
+
+def section(name: str) -> type[FrozenModel]:
+    found = SearchConfig.model_fields[name].annotation
+    assert isinstance(found, type)
+    assert issubclass(found, FrozenModel)
+    return found
 
 
 def choices(*wrong: Any) -> list[Any]:
@@ -132,8 +135,8 @@ TABLE = {
 
 def test_every_field_of_the_search_file_has_a_row() -> None:
     assert set(ROOT) == set(SearchConfig.model_fields) - DERIVED - SECTIONS
-    assert set(MODEL_FIELDS) == set(ModelSampling.model_fields)
-    assert set(TRAINING_FIELDS) == set(TrainingSampling.model_fields)
+    assert set(MODEL_FIELDS) == set(section(MODEL).model_fields)
+    assert set(TRAINING_FIELDS) == set(section(TRAINING).model_fields)
 
 
 @pytest.mark.parametrize("path", TABLE)
@@ -166,8 +169,8 @@ def test_a_bad_value_is_refused_with_a_place_and_a_reason(
     [
         "project_root", "metadata_config_path", "hp_search_name", "model_config_write_path",
         "target_columns", "target_column_types", "seq_length", MODEL, TRAINING,
-        *(f"{MODEL}.{name}" for name, info in ModelSampling.model_fields.items() if info.is_required()),
-        *(f"{TRAINING}.{name}" for name, info in TrainingSampling.model_fields.items() if info.is_required()),
+        *(f"{MODEL}.{name}" for name, info in section(MODEL).model_fields.items() if info.is_required()),
+        *(f"{TRAINING}.{name}" for name, info in section(TRAINING).model_fields.items() if info.is_required()),
     ],
 )  # fmt: skip
 def test_a_mandatory_field_that_is_missing_is_named(write_search: WriteSearch, path: str) -> None:

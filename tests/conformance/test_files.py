@@ -71,7 +71,9 @@ def write_run_files(project: Path, search_file: Path) -> list[str]:
     effective = EffectiveSpace(space, 101)
     paths = []
     for rank in range(effective.num_distinct):
-        config, _ = decode(space, effective.representative(rank), rank, device="cpu")
+        config, _ = decode(
+            space, space.point_at(effective.representative(rank)), rank, device="cpu"
+        )
         path = project / "configs" / f"{config.model_name}.yaml"
         path.write_text(train_yaml(config))
         paths.append(str(path.relative_to(project)))

@@ -14,6 +14,7 @@ from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.export import export_models
 from sequifier_hpo.training.loop import Hooks, Training, cpu_state
+from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.run import build_apparatus
 from tests.conformance.reference import ask_reference, needs_reference
 
@@ -114,7 +115,7 @@ def ready(config: TrainConfig, data: TrainingData) -> Training:
     hooks = Hooks(print, print, print, lambda: False)
     apparatus = build_apparatus(config, data, hooks, Team())
     store = CheckpointStore(config.paths, config.model_name, print)
-    training = Training(apparatus, store, "", hooks)
+    training = Training(apparatus, store, Origin(None, {}, ""), hooks)
     training._totals = training._start_totals()
     return training
 
@@ -123,7 +124,7 @@ def steps(training: Training, batches: list[Batch]) -> list[float]:
     """Make a step with each batch: their losses."""
     parts, losses = training._parts, []
     for batch in batches:
-        mask = parts.losses.mask(batch.targets)
+        mask = parts.losses.mask(batch.num_padding)
         losses.append(parts.compute_loss(batch, mask, mask.sum())[0].item())
         training._train_batch(batch)
     return losses

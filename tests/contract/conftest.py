@@ -2,23 +2,79 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.records import Counted, DataDigest, SplitDigest
+from sequifier_hpo.search import ChosenRuns, GridRuns, SampledRuns
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study import (
+    Consent,
+    Description,
     Lease,
+    Ledger,
     Owner,
-    Retraining,
-    SearchPlan,
-    SearchStudy,
+    Proposer,
     Storage,
-    VerificationStudy,
+    StudyPlan,
 )
 from tests.postgres_server import PostgresServer
+
+
+def data_of(**columns: str) -> DataDigest:
+    """The digest of data whose columns have these contents."""
+    split = SplitDigest(num_windows=10, window_length=8, columns=columns)
+    return DataDigest(training=split, validation=split)
+
+
+DATA = data_of(product="a", price="b", weekday="c")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search, as small as a study needs it."""
+
+    space: SearchSpace
+    effective: EffectiveSpace
+    strategy: str
+    num_runs: int
+    data: DataDigest = DATA
+    counted: Counted = Counted()  # noqa: RUF009 - immutable
+    describe: Callable[[str, Point], Description] = lambda _key, _point: Description(
+        attributes={"described": True}
+    )
+    name: str = "shop"
+
+    @property
+    def keyer(self) -> Keyer:
+        """Names its runs."""
+        return Keyer(self.space, self.data)
+
+    @property
+    def proposer(self) -> Proposer:
+        """Chooses its runs."""
+        if self.strategy == "grid":
+            return GridRuns(self.space, self.effective, self.keyer)
+        return SampledRuns(
+            self.space, self.effective, self.keyer, seed=101, n_samples=self.num_runs
+        )
+
+    @property
+    def study(self) -> StudyPlan:
+        """What the study is to be."""
+        return StudyPlan(
+            name=self.name,
+            space=self.space,
+            data=self.data,
+            counted=self.counted,
+            key_of=lambda point, seed: self.keyer.key(point, seed=seed),
+        )
 
 
 class Opener:
@@ -30,22 +86,34 @@ class Opener:
         self.folder = folder
         self._leases: list[Lease] = []
 
-    def study(self, plan: SearchPlan) -> SearchStudy:
+    def study(self, plan: Plan, consent: Consent | None = None) -> Ledger:
         """A coordinator's view of a study."""
-        return SearchStudy(self.storage, plan, self._owner())
-
-    def verification(
-        self, plan: SearchPlan, retrainings: Sequence[Retraining]
-    ) -> VerificationStudy:
-        """A coordinator's view of the winner check of a study."""
-        return VerificationStudy(
-            self.storage, plan.name, plan.space, retrainings, self._owner(), note="a check"
+        return self.ledger(
+            plan.study, plan.proposer, describe=plan.describe, consent=consent or Consent()
         )
 
-    def study_elsewhere(self, plan: SearchPlan) -> SearchStudy:
+    def ledger(self, study: StudyPlan, proposer: Proposer, **options: Any) -> Ledger:
+        """The same with other parts."""
+        return Ledger(self.storage, self._owner(), study, proposer, **options)
+
+    def check(
+        self, plan: Plan, chosen: ChosenRuns, describe: Callable[[str, Point], Description]
+    ) -> Ledger:
+        """A coordinator's view of the winner check of a study."""
+        study = replace(plan, name=f"{plan.name}/verify").study
+        return Ledger(
+            self.storage,
+            self._owner(),
+            study,
+            chosen,
+            describe=describe,
+            consent=Consent(new_data=True),
+        )
+
+    def study_elsewhere(self, plan: Plan) -> Ledger:
         """The same as seen by a coordinator of another host."""
         owner = self._owner().model_copy(update={"host": "elsewhere"})
-        return SearchStudy(self.storage, plan, owner)
+        return Ledger(self.storage, owner, plan.study, plan.proposer, describe=plan.describe)
 
     def die(self) -> None:
         """Let go of every coordinator's lock, as the kernel does for a killed process."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 
 from sequifier_hpo.records import RunState
-from sequifier_hpo.study import Claim, LeaseLostError, SearchStudy, Storage, StorageFaultError
+from sequifier_hpo.study import Claim, LeaseLostError, Ledger, Storage, StorageFaultError
 from sequifier_hpo.study.storages import GRACE_SECONDS
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener
@@ -34,7 +34,7 @@ def next_answer_lost(storage: Storage) -> Iterator[None]:
     event.remove(engine, "commit", commit_and_fail)
 
 
-def claimed(study: SearchStudy) -> Claim:
+def claimed(study: Ledger) -> Claim:
     claim = study.claim()
     assert claim is not None
     return claim
@@ -59,11 +59,11 @@ def test_a_claim_whose_answer_was_lost_is_given_again(
 
     claim = claimed(study)
 
-    assert claim.trial_number == claim.rank == 0
-    assert claimed(study).rank == 1
+    assert claim.trial_number == claim.run_number == 0
+    assert claimed(study).run_number == 1
 
 
-CHANGES: dict[str, Callable[[SearchStudy, Claim], None]] = {
+CHANGES: dict[str, Callable[[Ledger, Claim], None]] = {
     "report": lambda study, claim: study.report(claim, 1, 0.5, {}),
     "annotate": lambda study, claim: study.annotate(claim, {"oom_retries": 1}),
     "complete": lambda study, claim: study.complete(claim, 0.5, {"best_epoch": 1}),
@@ -74,7 +74,7 @@ CHANGES: dict[str, Callable[[SearchStudy, Claim], None]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_change_whose_answer_was_lost_can_be_repeated_and_is_stored_once(
-    write_search: WriteSearch, opener: Opener, change: Callable[[SearchStudy, Claim], None]
+    write_search: WriteSearch, opener: Opener, change: Callable[[Ledger, Claim], None]
 ) -> None:
     duplicated = {f"{MODEL}.n_kv_heads": [None, 2]}
     study = opener.study(plan_of(write_search, duplicated))
@@ -107,11 +107,11 @@ def test_a_run_of_another_host_is_left_alone_while_it_beats(
     plan = plan_of(write_search)
     elsewhere = claimed(opener.study_elsewhere(plan))
 
-    assert claimed(opener.study(plan)).rank != elsewhere.rank
+    assert claimed(opener.study(plan)).key != elsewhere.key
 
 
 def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
-    write_search: WriteSearch, opener: Opener
+    write_search: WriteSearch, opener: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = plan_of(write_search)
     frozen = opener.study_elsewhere(plan)
@@ -123,6 +123,10 @@ def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
     assert taken_over.run_number == lost.run_number
     with pytest.raises(LeaseLostError):
         frozen.report(lost, 1, 0.5, {})
+    (record,) = [r for r in caplog.records if r.name == "sequifier_hpo.study"]
+    assert record.getMessage() == "run taken over"
+    assert vars(record)["trial_number"] == lost.trial_number
+    assert vars(record)["owner_host"] == "elsewhere"
 
 
 def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_grace_period(
@@ -132,7 +136,7 @@ def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_gr
     frozen = opener.study(plan)
     lost = claimed(frozen)
     now = 0.0
-    study = SearchStudy(opener.storage, plan, opener._owner(), clock=lambda: now)
+    study = Ledger(opener.storage, opener._owner(), plan.study, plan.proposer, clock=lambda: now)
     make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
 
     at_first = claimed(study)
@@ -165,7 +169,7 @@ def test_after_an_outage_of_our_own_nobody_is_judged_for_a_grace_period(
     lost = claimed(elsewhere)
     now = 0.0
     owner = opener.study(plan)._owner
-    study = SearchStudy(opener.storage, plan, owner, clock=lambda: now)
+    study = Ledger(opener.storage, owner, plan.study, plan.proposer, clock=lambda: now)
     make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
 
     study.judge_later()
@@ -208,7 +212,7 @@ def test_connections_that_were_cut_while_idle_are_replaced_unnoticed(
 
     postgres.cut_connections()
 
-    assert claimed(study).rank == 0
+    assert claimed(study).run_number == 0
     opener.die()
     storage.close()
 

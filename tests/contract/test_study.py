@@ -9,50 +9,52 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages import RDBStorage
-from sqlalchemy import text
 
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import RunState
+from sequifier_hpo.records import Baseline, BatchPlan, Counted, RunState
 from sequifier_hpo.searchspace import EffectiveSpace, compile_space
 from sequifier_hpo.study import (
+    Consent,
+    DataChangedError,
+    Description,
     Lease,
     LeaseLostError,
-    SearchPlan,
-    SearchStudy,
+    Ledger,
     SpaceChangedError,
     Storage,
+    StudyIdentity,
+    StudyMissingError,
     read_study,
 )
 from sequifier_hpo.study.notes import Artifact, artifact_attributes, note_of
+from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY
 from tests.conftest import WriteSearch
-from tests.contract.conftest import Opener
+from tests.contract.conftest import Opener, Plan, data_of
 
 MODEL = "model_hyperparameter_sampling"
 
 
-def plan_of(write: WriteSearch, changes: dict[str, Any] | None = None) -> SearchPlan:
+def plan_of(write: WriteSearch, changes: dict[str, Any] | None = None) -> Plan:
     config = load_search(write(changes)).config
     space = compile_space(config)
     effective = EffectiveSpace(space, config.seed)
     limit = config.n_samples or effective.num_distinct
-    return SearchPlan(
-        name="shop",
+    return Plan(
         space=space,
         effective=effective,
         strategy=config.search_strategy,
         num_runs=min(limit, effective.num_distinct),
-        describe=lambda _cell: {"described": True},
     )
 
 
-def finish_all(study: SearchStudy) -> list[tuple[int, ...]]:
-    cells = []
+def finish_all(study: Ledger) -> list[str]:
+    keys = []
     while (claim := study.claim()) is not None:
         study.report(claim, 1, 0.5, {})
         study.complete(claim, 0.5, {"best_epoch": 1})
-        cells.append(claim.cell)
-    return cells
+        keys.append(claim.key)
+    return keys
 
 
 def test_a_grid_runs_every_cell_once_and_then_nothing(
@@ -61,9 +63,9 @@ def test_a_grid_runs_every_cell_once_and_then_nothing(
     plan = plan_of(write_search)
     study = opener.study(plan)
 
-    cells = finish_all(study)
+    keys = finish_all(study)
 
-    assert len(cells) == len(set(cells)) == plan.space.num_cells
+    assert len(keys) == len(set(keys)) == plan.space.num_cells
     assert study.claim() is None
     assert not study.is_anything_left()
 
@@ -81,24 +83,24 @@ def test_run_numbers_are_trial_numbers(write_search: WriteSearch, opener: Opener
 
 
 @pytest.mark.parametrize("pause_after", [1, 3])
-def test_a_resumed_sample_takes_up_the_seeded_order_where_it_was(
+def test_a_resumed_sample_has_the_runs_of_a_straight_one(
     write_search: WriteSearch, opener: Opener, pause_after: int
 ) -> None:
     plan = plan_of(write_search, {"search_strategy": "sample", "n_samples": 6})
-    expected = [plan.effective.representative(rank) for rank in range(6)]
+    expected = finish_all(opener.study(replace(plan, name="straight")))
 
     study = opener.study(plan)
-    cells = []
+    keys = []
     for _ in range(pause_after):
         claim = study.claim()
         assert claim is not None
         study.complete(claim, 0.5, {})
-        cells.append(claim.cell)
+        keys.append(claim.key)
     opener.die()
-    cells += finish_all(opener.study(plan))
+    keys += finish_all(opener.study(plan))
 
-    assert cells == expected
-    assert len(set(cells)) == 6
+    assert keys == expected
+    assert len(set(keys)) == 6
 
 
 def test_a_larger_n_samples_continues_with_new_runs(
@@ -119,10 +121,10 @@ def test_duplicate_grid_cells_take_the_result_of_the_run_they_equal(
     plan = plan_of(write_search, {f"{MODEL}.n_kv_heads": [None, 2, 4]})  # all the same under mha
     study = opener.study(plan)
 
-    cells = finish_all(study)
+    keys = finish_all(study)
 
     runs = study.runs()
-    assert len(cells) == 8
+    assert len(keys) == 8
     assert len(runs) == plan.space.num_cells == 24
     twins = [run for run in runs if run.duplicate_of is not None]
     assert len(twins) == 16
@@ -153,7 +155,7 @@ def test_the_run_of_a_dead_coordinator_is_continued_under_its_number(
     claim = opener.study(plan).claim()
 
     assert claim is not None
-    assert (claim.run_number, claim.rank, claim.cell) == (lost.run_number, lost.rank, lost.cell)
+    assert (claim.run_number, claim.key, claim.point) == (lost.run_number, lost.key, lost.point)
     assert claim.is_continuation
     assert claim.trial_number != lost.trial_number
 
@@ -168,7 +170,7 @@ def test_the_run_of_a_living_coordinator_is_left_alone(
 
     assert first is not None
     assert second is not None
-    assert first.rank != second.rank
+    assert first.key != second.key
 
 
 def test_a_coordinator_taken_for_dead_cannot_store_its_result(
@@ -196,28 +198,32 @@ def test_an_interrupted_run_comes_before_new_ones(
     study = opener.study(plan_of(write_search))
     first, _second = study.claim(), study.claim()
     assert first is not None
-    study.fail(first, "interrupted", {"effective_batch_size": 4, "oom_retries": 1})
+    study.fail(
+        first,
+        "interrupted",
+        {"effective_batch_size": 4, "effective_accumulation_steps": 2, "oom_retries": 1},
+    )
 
     again = study.claim()
 
     assert again is not None
     assert again.run_number == first.run_number
-    assert (again.batch_size, again.oom_retries) == (4, 1)
+    assert again.batch_plan == BatchPlan(batch_size=4, accumulation_steps=2, oom_retries=1)
 
 
 def test_a_run_that_is_lost_five_times_before_an_epoch_is_given_up(
     write_search: WriteSearch, opener: Opener
 ) -> None:
     plan = plan_of(write_search)
-    ranks = []
+    keys = []
     for _ in range(6):
         claim = opener.study(plan).claim()
         assert claim is not None
-        ranks.append(claim.rank)
+        keys.append(claim.key)
         opener.die()
 
-    assert ranks[:5] == [ranks[0]] * 5
-    assert ranks[5] != ranks[0]
+    assert keys[:5] == [keys[0]] * 5
+    assert keys[5] != keys[0]
 
 
 def test_a_run_that_gets_on_is_continued_however_often_it_is_lost(
@@ -241,11 +247,11 @@ def test_a_failed_run_is_final_until_asked_for(write_search: WriteSearch, opener
     failed = study.claim()
     assert failed is not None
     study.fail(failed, "diverged", {})
-    cells = finish_all(study)
+    keys = finish_all(study)
 
-    assert failed.cell not in cells
+    assert failed.key not in keys
     assert study.retry_failed() == 1
-    assert finish_all(study) == [failed.cell]
+    assert finish_all(study) == [failed.key]
 
 
 def test_losses_of_all_attempts_form_one_curve(write_search: WriteSearch, opener: Opener) -> None:
@@ -328,7 +334,7 @@ def test_a_snapshot_reads_the_runs_without_the_search_file(
 ) -> None:
     study = opener.study(plan_of(write_search))
     finish_all(study)
-    study.set_num_runs()
+    study.describe_study({NUM_RUNS: 8, STRATEGY: plan_of(write_search).strategy})
 
     snapshot = read_study(opener.storage, "shop")
 
@@ -340,13 +346,13 @@ def claim_until_done(url: str, folder: str, plan_file: str, barrier: Any, found:
     config = load_search(Path(plan_file)).config
     space = compile_space(config)
     effective = EffectiveSpace(space, config.seed)
-    plan = SearchPlan("shop", space, effective, "grid", effective.num_distinct, lambda _: {})
+    plan = Plan(space, effective, "grid", effective.num_distinct)
     storage, lease = Storage(url), Lease.acquire(Path(folder))
-    study = SearchStudy(storage, plan, lease.owner)
+    study = Ledger(storage, lease.owner, plan.study, plan.proposer)
     barrier.wait(60)  # or the first is done before the last has started
-    cells = finish_all(study)
+    keys = finish_all(study)
     storage.close()
-    found.put(cells)
+    found.put(keys)
 
 
 @pytest.mark.slow
@@ -361,11 +367,11 @@ def test_three_coordinators_at_once_share_a_grid_without_overlap(
 
     for process in processes:
         process.start()
-    cells = [cell for _ in processes for cell in found.get(timeout=60)]
+    keys = [key for _ in processes for key in found.get(timeout=60)]
     for process in processes:
         process.join()
 
-    assert len(cells) == len(set(cells)) == 32
+    assert len(keys) == len(set(keys)) == 32
 
 
 def system_attrs(opener: Opener) -> dict[str, Any]:
@@ -378,8 +384,10 @@ def stored_trials(opener: Opener) -> list[optuna.trial.FrozenTrial]:
     return list(rdb.get_all_trials(rdb.get_study_id_from_name("shop")))
 
 
-def noted(plan: SearchPlan) -> SearchPlan:
-    return replace(plan, note="what it is", trial_note=lambda cell, run: f"run {run} at {cell}")
+def noted(plan: Plan) -> Plan:
+    return replace(
+        plan, describe=lambda _key, point: Description(note=lambda run: f"run {run} at {point}")
+    )
 
 
 def test_every_trial_has_its_note_from_its_claim_on_whoever_runs_it(
@@ -392,7 +400,7 @@ def test_every_trial_has_its_note_from_its_claim_on_whoever_runs_it(
 
     for claim in claims:
         assert claim is not None
-        assert note_of(attrs, claim.trial_id)["body"] == f"run {claim.run_number} at {claim.cell}"
+        assert note_of(attrs, claim.trial_id)["body"] == f"run {claim.run_number} at {claim.point}"
 
 
 def test_a_continued_run_keeps_its_name_in_the_note(
@@ -407,7 +415,7 @@ def test_a_continued_run_keeps_its_name_in_the_note(
 
     assert again is not None
     body = note_of(system_attrs(opener), again.trial_id)["body"]
-    assert body == f"run {first.run_number} at {first.cell}"
+    assert body == f"run {first.run_number} at {first.point}"
 
 
 def test_duplicates_of_a_run_have_notes_too(write_search: WriteSearch, opener: Opener) -> None:
@@ -424,7 +432,7 @@ def test_duplicates_of_a_run_have_notes_too(write_search: WriteSearch, opener: O
 def test_no_more_trials_have_notes_than_the_dashboard_can_bear(
     write_search: WriteSearch, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sequifier_hpo.study.trials.MAX_TRIAL_NOTES", 1)
+    monkeypatch.setattr("sequifier_hpo.study.ledger.MAX_TRIAL_NOTES", 1)
     study = opener.study(noted(plan_of(write_search)))
     claims = [study.claim() for _ in range(2)]
 
@@ -440,7 +448,7 @@ def test_the_note_on_a_study_is_that_of_its_newest_start(
 ) -> None:
     plan = plan_of(write_search)
     for note in ("x" * 5000, body):
-        opener.study(replace(plan, note=note)).set_num_runs()
+        opener.study(plan).describe_study({}, note)
 
     assert note_of(system_attrs(opener))["body"] == body
 
@@ -449,11 +457,11 @@ def test_a_note_that_a_person_has_written_is_left_alone(
     write_search: WriteSearch, opener: Opener
 ) -> None:
     dashboard = pytest.importorskip("optuna_dashboard")
-    plan = noted(plan_of(write_search))
-    opener.study(plan).set_num_runs()
+    plan = plan_of(write_search)
+    opener.study(plan).describe_study({}, "ours")
     dashboard.save_note(optuna.load_study(study_name="shop", storage=opener.storage.rdb), "mine")
 
-    opener.study(plan).set_num_runs()
+    opener.study(plan).describe_study({}, "ours again")
 
     assert note_of(system_attrs(opener))["body"] == "mine"
 
@@ -492,29 +500,172 @@ def test_the_losses_of_a_run_include_those_before_it_was_interrupted(
     assert study.losses(again) == {1: 0.75, 2: 0.5}
 
 
-def test_a_study_whose_space_and_owners_are_user_attributes_still_resumes(
+OTHER_DATA = data_of(product="changed", price="b", weekday="c")
+
+
+def test_other_data_are_refused_in_words_and_nothing_changes(
     write_search: WriteSearch, opener: Opener
 ) -> None:
     plan = plan_of(write_search)
-    claim = opener.study(plan).claim()
+    finish_all(opener.study(plan))
+    before = read_study(opener.storage, "shop")
+
+    with pytest.raises(
+        DataChangedError, match=r"(?s)8 runs were.*runs 0-7.*product.*accept-new-data"
+    ):
+        opener.study(replace(plan, data=OTHER_DATA))
+
+    after = read_study(opener.storage, "shop")
+    assert (after.runs, after.identity) == (before.runs, before.identity)
+
+
+def test_with_consent_runs_of_other_data_stay_marked_and_all_is_run_again(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, {"search_strategy": "sample", "n_samples": 4})
+    old = finish_all(opener.study(plan))
+
+    study = opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True))
+    new = finish_all(study)
+
+    assert len(new) == 4
+    assert not set(old) & set(new)
+    assert [run.is_of_other_data for run in study.runs()] == [True] * 4 + [False] * 4
+
+
+def test_runs_that_read_nothing_of_what_changed_keep_their_place(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    both = {"input_columns": [["product"], ["product", "price"]], "column_types": None}
+    plan = plan_of(write_search, both)
+    finish_all(opener.study(plan))
+    other = data_of(product="a", price="changed", weekday="c")
+
+    study = opener.study(replace(plan, data=other), Consent(new_data=True))
+    new = finish_all(study)
+
+    marked = [run for run in study.runs() if run.is_of_other_data]
+    assert len(new) == len(marked) == plan.effective.num_distinct // 2
+    assert all("price" in run.labels["data_schema"] for run in marked)
+
+
+def test_optuna_itself_does_not_find_its_best_trial_among_those_of_other_data(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, {"search_strategy": "sample", "n_samples": 1})
+    first = opener.study(plan)
+    claim = first.claim()
     assert claim is not None
-    prefix = "sequifier_hpo:"
-    with opener.storage.writing() as connection:
-        for system, user, keys in (
-            ("study_system_attributes", "study_user_attributes", ("space", "fingerprint")),
-            ("trial_system_attributes", "trial_user_attributes", ("owner",)),
-        ):
-            holder = system.partition("_")[0] + "_id"
-            for key in keys:
-                names = {"system": prefix + key, "user": key}
-                move = f"INSERT INTO {user} ({holder}, key, value_json) SELECT {holder}, :user, value_json FROM {system} WHERE key = :system"
-                connection.execute(text(move), names)
-                connection.execute(text(f"DELETE FROM {system} WHERE key = :system"), names)
-    opener.die()
+    first.complete(claim, 0.1, {})
 
-    again = opener.study(plan).claim()
+    finish_all(opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True)))
 
-    assert again is not None
-    assert again.run_number == claim.run_number
-    with pytest.raises(SpaceChangedError, match="another search space"):
-        opener.study(plan_of(write_search, {f"{MODEL}.num_layers": [1, 3]}))
+    study = optuna.load_study(study_name="shop", storage=opener.storage.rdb)
+    assert study.best_value == 0.5
+
+
+def test_when_the_first_data_come_back_their_runs_count_again(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, {"search_strategy": "sample", "n_samples": 4})
+    finish_all(opener.study(plan))
+    finish_all(opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True)))
+
+    study = opener.study(plan, Consent(new_data=True))
+
+    assert study.claim() is None
+    assert [run.is_of_other_data for run in study.runs()] == [False] * 4 + [True] * 4
+
+
+def test_an_interrupted_run_of_other_data_is_not_continued(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    study = opener.study(plan)
+    first = study.claim()
+    assert first is not None
+    study.report(first, 1, 0.8, {})
+    study.fail(first, "interrupted", {})
+
+    claim = opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True)).claim()
+
+    assert claim is not None
+    assert claim.key != first.key
+    assert not claim.is_continuation
+
+
+def test_a_study_has_an_id_of_its_own_that_it_keeps(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    ids = [opener.study(plan).identity.study_id for _ in range(2)]
+
+    other = opener.study(replace(plan, name="another")).identity.study_id
+
+    assert ids[0] == ids[1]
+    assert other != ids[0]
+
+
+def test_what_stands_in_the_way_leaves_no_study_behind(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+
+    def refuse(_identity: StudyIdentity, _is_adopted: bool) -> None:  # noqa: FBT001 - as called
+        raise InputError("files of another study are here")
+
+    with pytest.raises(InputError, match="another study"):
+        opener.ledger(replace(plan.study, permit=refuse), plan.proposer)
+
+    with pytest.raises(StudyMissingError):
+        read_study(opener.storage, "shop")
+
+
+def test_the_counted_positions_of_a_study_stay_those_it_was_created_with(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = replace(plan_of(write_search), counted=Counted(last_positions=4))
+    opener.study(plan)
+
+    study = opener.study(replace(plan, counted=Counted(last_positions=2)))
+
+    assert study.identity.counted == Counted(last_positions=4)
+    assert read_study(opener.storage, "shop").identity == study.identity
+
+
+def test_baselines_are_kept_until_the_data_change(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    study = opener.study(plan)
+    assert not study.baselines
+    study.keep_baselines([Baseline(name="mean", loss=0.75)])
+
+    again = opener.study(plan)
+
+    assert again.baselines
+    assert read_study(opener.storage, "shop").baselines == (Baseline(name="mean", loss=0.75),)
+    assert not opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True)).baselines
+
+
+def test_a_sample_of_everything_is_everything_once(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, {"search_strategy": "sample", "n_samples": 8})
+
+    keys = finish_all(opener.study(plan))
+
+    assert len(set(keys)) == plan.effective.num_distinct == 8
+
+
+def test_a_grid_after_a_sample_runs_only_what_the_sample_left(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    sampled = finish_all(
+        opener.study(plan_of(write_search, {"search_strategy": "sample", "n_samples": 3}))
+    )
+
+    rest = finish_all(opener.study(plan_of(write_search, {"search_strategy": "grid"})))
+
+    assert len(rest) == 5
+    assert not set(rest) & set(sampled)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequifier_hpo.coordinator import reducer
+from sequifier_hpo.coordinator.pool import WorkerGone
 from sequifier_hpo.coordinator.reducer import (
     ActiveTrial,
     AnnounceRetry,
@@ -19,15 +20,15 @@ from sequifier_hpo.coordinator.reducer import (
     State,
     StopRequested,
     StopTrials,
+    StoreBaselines,
     StoreFailure,
     StoreResult,
     Train,
-    TrialEnded,
-    WorkerLost,
     is_over,
     reduce,
 )
-from sequifier_hpo.records import OutcomeKind, TrainingResult
+from sequifier_hpo.messages import BaselinesFound, TrialEnded
+from sequifier_hpo.records import Baseline, BatchPlan, OutcomeKind, TrainingResult
 
 POLICY = Policy(max_consecutive_failures=3, accumulates=False)
 
@@ -45,10 +46,15 @@ def running(trial: ActiveTrial, policy: Policy = POLICY) -> State:
 def ended(kind: OutcomeKind, reason: str = "", number: int = 0) -> TrialEnded:
     loss = 0.5 if kind == OutcomeKind.COMPLETED else None
     result = TrainingResult(kind=kind, reason=reason, batch_size=8, best_validation_loss=loss)
-    return TrialEnded(number, result)
+    return TrialEnded(trial_number=number, result=result)
 
 
-TRIAL = ActiveTrial(trial_number=0, slot=0, batch_size=8, accumulation_steps=1)
+def gone(number: int = 0) -> WorkerGone:
+    return WorkerGone(number, exit_code=-9)
+
+
+PLAN = BatchPlan(batch_size=8, accumulation_steps=1, oom_retries=0)
+TRIAL = ActiveTrial(trial_number=0, slot=0, plan=PLAN)
 
 
 def test_the_search_begins_by_claiming_for_every_slot() -> None:
@@ -62,7 +68,7 @@ def test_a_claimed_trial_is_trained() -> None:
 
     _, actions = reduce(state, Claimed(TRIAL, is_continuation=True))
 
-    assert actions == [Train(TRIAL, resume=True)]
+    assert actions == [Train(TRIAL, resume=True, wants_baselines=False)]
 
 
 def test_a_result_is_stored_before_the_slot_is_used_again() -> None:
@@ -79,8 +85,8 @@ def test_out_of_memory_halves_the_batch_and_starts_again_from_the_beginning() ->
     retry = actions[-1]
     assert isinstance(actions[0], AnnounceRetry)
     assert isinstance(retry, Train)
-    assert (retry.trial.batch_size, retry.trial.oom_retries, retry.resume) == (4, 1, False)
-    assert retry.trial.accumulation_steps == 1
+    assert retry.trial.plan == BatchPlan(batch_size=4, accumulation_steps=1, oom_retries=1)
+    assert not retry.resume
 
 
 def test_accumulation_can_make_up_for_the_smaller_batch() -> None:
@@ -90,14 +96,14 @@ def test_accumulation_can_make_up_for_the_smaller_batch() -> None:
 
     retry = actions[-1]
     assert isinstance(retry, Train)
-    assert (retry.trial.batch_size, retry.trial.accumulation_steps) == (4, 2)
+    assert retry.trial.plan == BatchPlan(batch_size=4, accumulation_steps=2, oom_retries=1)
 
 
 @pytest.mark.parametrize(
     ("batch_size", "sizes"), [(8, [4, 2, 1]), (64, [32, 16, 8]), (2, [1]), (1, [])]
 )
 def test_at_most_three_halvings_and_never_below_one(batch_size: int, sizes: list[int]) -> None:
-    state = running(replace(TRIAL, batch_size=batch_size))
+    state = running(replace(TRIAL, plan=PLAN.model_copy(update={"batch_size": batch_size})))
     actions: list[reducer.Action] = []
     seen = []
 
@@ -105,7 +111,7 @@ def test_at_most_three_halvings_and_never_below_one(batch_size: int, sizes: list
         state, actions = reduce(state, ended(OutcomeKind.OUT_OF_MEMORY))
         if not isinstance(actions[-1], Train):
             break
-        seen.append(actions[-1].trial.batch_size)
+        seen.append(actions[-1].trial.plan.batch_size)
 
     assert seen == sizes
     assert isinstance(actions[0], StoreFailure)
@@ -148,20 +154,20 @@ def test_a_success_in_between_forgives_the_failures_before() -> None:
 
 
 def test_a_lost_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint() -> None:
-    _, actions = reduce(running(TRIAL), WorkerLost(0))
+    _, actions = reduce(running(TRIAL), gone())
 
     retry = actions[-1]
     assert isinstance(retry, Train)
     assert retry.resume
-    assert retry.trial.batch_size == TRIAL.batch_size
+    assert retry.trial.plan == TRIAL.plan
 
 
 def test_a_trial_that_loses_its_worker_again_and_again_fails() -> None:
     state = running(TRIAL)
     for _ in range(reducer.MAX_LOST_WORKERS):
-        state, _ = reduce(state, WorkerLost(0))
+        state, _ = reduce(state, gone())
 
-    _, actions = reduce(state, WorkerLost(0))
+    _, actions = reduce(state, gone())
 
     assert isinstance(actions[0], StoreFailure)
     assert actions[0].reason == "crashed"
@@ -210,6 +216,37 @@ def test_an_outcome_of_a_trial_that_is_no_longer_ours_is_ignored() -> None:
     assert after == state
 
 
+@pytest.mark.parametrize("event", [gone(1), ended(OutcomeKind.OUT_OF_MEMORY, number=1)])
+def test_a_search_that_has_given_up_repeats_nothing(event: Event) -> None:
+    state = running(TRIAL, replace(POLICY, max_consecutive_failures=1))
+    state, _ = reduce(state, Claimed(replace(TRIAL, trial_number=1, slot=1), is_continuation=False))
+    state, _ = reduce(state, ended(OutcomeKind.CRASHED, number=0))
+
+    state, actions = reduce(state, event)
+
+    assert [type(action) for action in actions] == [StoreFailure]
+    assert is_over(state)
+
+
+def test_attempts_are_to_find_the_baselines_until_one_has() -> None:
+    state, _ = reduce(replace(fresh(num_slots=2), has_baselines=False), Started())
+    found = BaselinesFound(trial_number=0, baselines=[Baseline(name="mean", loss=0.5)])
+
+    state, first = reduce(state, Claimed(TRIAL, is_continuation=False))
+    state, stored = reduce(state, found)
+    state, again = reduce(state, found)
+    _, second = reduce(
+        state, Claimed(replace(TRIAL, trial_number=1, slot=1), is_continuation=False)
+    )
+
+    assert stored == [StoreBaselines(found.baselines)]
+    assert again == []
+    assert [train.wants_baselines for train in (*first, *second) if isinstance(train, Train)] == [
+        True,
+        False,
+    ]
+
+
 EVENTS = st.lists(
     st.sampled_from([*OutcomeKind, "lost_worker", "lost_lease", "stop", "work_left"]),
     max_size=40,
@@ -240,7 +277,7 @@ def event_of(kind: OutcomeKind | str, trial_number: int) -> Event:
     if isinstance(kind, OutcomeKind):
         return ended(kind, number=trial_number)
     if kind == "lost_worker":
-        return WorkerLost(trial_number)
+        return gone(trial_number)
     if kind == "lost_lease":
         return reducer.LeaseLost(trial_number)
     return StopRequested() if kind == "stop" else reducer.WorkLeft()

@@ -52,7 +52,11 @@ def test_the_best_run_is_shown_beside_the_losses_of_trivial_predictors(searched:
     found = json.loads(project.run("best", "--config-path", "configs/tiny.yaml", "--json").stdout)
 
     losses = found["baselines"]
-    assert set(losses) == {"class frequencies", "class frequencies after the last value"}
+    assert set(losses) == {
+        "class frequencies",
+        "class frequencies after the last value",
+        "last value",
+    }
     for name, loss in losses.items():
         assert f"trivial predictor, {name}: {loss:.6g}" in shown.stdout
 

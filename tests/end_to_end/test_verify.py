@@ -131,7 +131,7 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_what_is_new(
     assert (again.code, again.stdout) == (0, first.stdout)
     assert "nothing is left to train" in again.stderr
     assert after == before
-    assert "2 of 6 trainings to go" in more.stderr
+    assert "2 of 6 trainings left" in more.stderr
     assert more.stdout.count("3 of 3") == 2
     assert "win" in more.stdout
     assert len(stored(project, "checked/verify")) == 6

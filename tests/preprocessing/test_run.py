@@ -159,7 +159,9 @@ def test_metadata_calls_every_real_column_float64_and_keeps_the_order_of_columns
     assert list(types.items()) == [("z", "Float64"), ("b", "Int64"), ("a", "Float64")]
 
 
-def test_metadata_has_its_five_keys_in_the_order_of_the_format(project: Project) -> None:
+def test_metadata_has_the_keys_of_the_format_in_their_order_and_then_its_own(
+    project: Project,
+) -> None:
     summary = project.preprocess(project.write_csv("shop.v2.csv", SHOP), split_ratios=[0.5, 0.5])
 
     root = project.root / "project"
@@ -171,6 +173,7 @@ def test_metadata_has_its_five_keys_in_the_order_of_the_format(project: Project)
         "split_paths",
         "column_types",
         "selected_columns_statistics",
+        "padding",
     ]
     assert content["split_paths"] == [
         f"{root}/data/shop.v2-split0.parquet",
@@ -294,6 +297,7 @@ def test_a_shard_folder_replaces_that_of_an_earlier_run(
 
     assert project.written_files() == [
         "configs/metadata_configs/t.json",
+        "data/.t-split0.digest.json",
         "data/t-split0/metadata.json",
         "data/t-split0/t-split0-0-0.pt",
     ]

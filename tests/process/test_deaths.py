@@ -1,5 +1,6 @@
 """Processes that die: trials, workers, coordinators."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import yaml
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.config.train import load_train_config
@@ -108,6 +110,40 @@ def test_a_trial_that_is_killed_counts_as_out_of_memory_and_is_repeated_halved(
     assert sorted(attributes(project, "killed-trial", "effective_batch_size")) == ["32", "64"]
 
 
+def test_editing_on_out_of_memory_does_not_change_a_run_that_is_half_trained(
+    project: Project,
+) -> None:
+    fields = {
+        "training__epochs": [40],
+        "training__batch_size": [64],
+        "model__attention_type": ["mha"],
+        "input_columns": [["weather", "month"]],
+    }
+    file = project.write_search("edited", **fields)
+    log = project.root / "logs/sequifier-edited-run-0-metrics.jsonl"
+    process = start_file(project, file)
+    wait_for_training(project, "edited", process)
+    send(trials_below(process)[0], signal.SIGKILL)
+    wait_for(lambda: '"attempt": 2' in log.read_text(), process)
+    wait_for(lambda: '"epoch"' in log.read_text().rpartition('"attempt": 2')[2], process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    project.write_search("edited", **fields, on_out_of_memory="halve_and_accumulate")
+
+    resumed = project.search(file=file)
+
+    run_file = yaml.safe_load((project.root / "configs/hp_search/edited-run-0.yaml").read_text())
+    spec = run_file["training_spec"]
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    epochs = [event["epoch"] for event in events if event["event"] == "epoch"]
+    records = (project.root / "studies/edited/coordinator.log").read_text()
+    assert resumed.code == 0, resumed.stderr
+    assert (spec["batch_size"], spec["accumulation_steps"]) == (32, 1)
+    assert epochs[-40:] == list(range(1, 41)), "it was begun anew"
+    assert "| WARNING | retried |" in records
+    assert "| INFO | stopping |" in records
+
+
 def test_a_trial_that_crashes_fails_with_its_reason_until_its_repetition_is_asked_for(
     project: Project,
 ) -> None:
@@ -124,8 +160,8 @@ def test_a_trial_that_crashes_fails_with_its_reason_until_its_repetition_is_aske
     assert process.returncode == 0, stderr
     assert "ended by SIGSEGV" in stderr
     assert (num_failed, num_complete, reasons) == (1, 1, ['"crashed"'])
-    assert "1 failed runs are run again" in again.stderr
-    assert "1 of 2 runs to go" in again.stderr
+    assert "1 failed run will run again" in again.stderr
+    assert "1 of 2 runs left to train" in again.stderr
     assert "[2/2" in again.stderr
     assert trials.num("COMPLETE") == 2
 

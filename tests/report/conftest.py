@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.report.data import Baseline, ReportData
+from sequifier_hpo.records import Baseline, Run, RunState
+from sequifier_hpo.report.data import ReportData
 
 START = datetime(2026, 3, 1, 12, 0, 0)  # noqa: DTZ001 - storages give local time without a zone
 
@@ -58,7 +58,7 @@ def make_data() -> MakeData:
             "num_runs": max(num_runs, 1),
             "runs": runs,
             "read_at": START + timedelta(hours=1),
-            "baselines": (Baseline("class frequencies", 2.5),),
+            "baselines": (Baseline(name="class frequencies", loss=2.5),),
             "best_file": "configs/hp_search/shop-run-0.yaml",
             "best_yaml": "model_name: shop-run-0\n",
         }

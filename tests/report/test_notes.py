@@ -42,7 +42,7 @@ def test_the_note_on_a_study_says_what_on_which_data_in_which_space_and_how_to_g
 def test_the_note_on_a_run_holds_its_values_and_its_files(write_search: WriteSearch) -> None:
     space = space_of(write_search)
 
-    note = trial_note(space, (0, 1, 0), 5, PLACES)
+    note = trial_note(space, space.point_at((0, 1, 0)), 5, PLACES)
 
     assert note.startswith("# `shop-run-5`\n")
     assert "| `input_columns`&ensp; | `product` |" in note
@@ -57,7 +57,7 @@ def test_the_note_on_a_run_says_what_was_adjusted(write_search: WriteSearch) -> 
     model = "model_hyperparameter_sampling"
     space = space_of(write_search, {f"{model}.attention_type": ["gqa"], f"{model}.n_kv_heads": [3]})
 
-    note = trial_note(space, (0, 0, 0), 0, PLACES)
+    note = trial_note(space, space.point_at((0, 0, 0)), 0, PLACES)
 
     assert "- `n_kv_heads: 3 -> null (3 does not divide n_head = 4)`" in note
 
@@ -67,7 +67,7 @@ def test_names_can_neither_end_a_cell_nor_a_code_span(write_search: WriteSearch)
     path = "a`b|c<img src=x>"
     config = space.config.model_copy(update={"validation_data_path": path})
 
-    note = note_on(SearchSpace(config, space.parameters, space.fixed, space.column_order))
+    note = note_on(compile_space(config))
 
     assert "| validation&ensp; | `a'b\\|c<img src=x>` |" in note
 
@@ -75,7 +75,7 @@ def test_names_can_neither_end_a_cell_nor_a_code_span(write_search: WriteSearch)
 def test_a_note_keeps_passwords_to_itself(write_search: WriteSearch) -> None:
     space = space_of(write_search, {"storage": "postgresql://me:hunter2@db/studies"})
 
-    assert "hunter2" not in note_on(space) + trial_note(space, (0, 0, 0), 0, PLACES)
+    assert "hunter2" not in note_on(space) + trial_note(space, space.point_at((0, 0, 0)), 0, PLACES)
 
 
 def test_a_trials_attributes_are_the_values_of_its_rows_and_of_fixed_fields(
@@ -85,7 +85,7 @@ def test_a_trials_attributes_are_the_values_of_its_rows_and_of_fixed_fields(
         write_search, {"training_hyperparameter_sampling.optimizer": [{"name": "Adam", "eps": 0.1}]}
     )
 
-    attributes = trial_attributes(space, (1, 1, 0))
+    attributes = trial_attributes(space, space.point_at((1, 1, 0)))
 
     assert attributes["input_columns"] == "product, price"
     assert (attributes["dim_model"], attributes["n_head"]) == (128, 8)

@@ -16,8 +16,8 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 
 from sequifier_hpo.assembly.report import read_assets
-from sequifier_hpo.records import RunState
-from sequifier_hpo.report.data import Baseline, ReportData
+from sequifier_hpo.records import Baseline, RunState
+from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import PageAssets, report_page
 from tests.browser import DARK, LIGHT, load_page, needs_chromium
 from tests.report.conftest import MakeData, MakeRun
@@ -162,7 +162,7 @@ def test_the_page_shows_what_was_won_over_a_trivial_predictor(make_data: MakeDat
 def test_the_page_warns_when_no_run_is_better_than_a_trivial_predictor(
     make_data: MakeData,
 ) -> None:
-    better = (Baseline("class frequencies", 2.5), Baseline("last value", 0.9))
+    better = (Baseline(name="class frequencies", loss=2.5), Baseline(name="last value", loss=0.9))
 
     assert "No run is better" not in report_page(make_data(), ASSETS)
     assert "No run is better than the trivial predictor (last value)" in report_page(
@@ -356,3 +356,19 @@ def test_the_page_of_a_search_that_runs_reloads_itself(make_data: MakeData, tmp_
 
     assert "9 of 9" in loaded.document
     assert loaded.complaints == []
+
+
+def test_the_loss_over_all_positions_is_a_column_where_a_study_has_it(
+    make_data: MakeData, make_run: MakeRun
+) -> None:
+    measured = {"validation_loss_all_positions": 1.5, "best_epoch": 3}
+    usual = make_data(4)
+    counted = make_data(runs=[*usual.runs, make_run(4, 0.25, attributes=measured)])
+
+    columns = payload(usual)["table"]["columns"]
+    table = payload(counted)["table"]
+
+    heading = "validation loss over all positions"
+    assert heading not in columns
+    place = table["columns"].index(heading)
+    assert [row[place] for row in table["rows"]] == [1.5, None, None, None, None]

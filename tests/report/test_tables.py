@@ -3,7 +3,7 @@
 import json
 
 from sequifier_hpo.report.leaderboard import progress
-from sequifier_hpo.report.tables import run_records
+from sequifier_hpo.report.tables import detailed_records, run_records
 from tests.report.conftest import MakeRun
 
 
@@ -16,7 +16,7 @@ def test_records_are_best_first_and_then_what_is_not_complete(make_run: MakeRun)
 def test_a_record_is_json_without_bookkeeping(make_run: MakeRun) -> None:
     run = make_run(7, 0.1, losses={1: float("inf"), 2: 0.1})
 
-    (record,) = json.loads(json.dumps(run_records("shop", [run]), allow_nan=False))
+    (record,) = json.loads(json.dumps(detailed_records("shop", [run]), allow_nan=False))
 
     assert record["model_name"] == "shop-run-7"
     assert record["parameters"] == {"model_backbone": "dim_model=32 n_head=4", "dropout": "0.1"}

@@ -22,7 +22,7 @@ def space_of(write: WriteSearch, changes: dict[str, Any]) -> SearchSpace:
 def first_run(write: WriteSearch, changes: dict[str, Any]) -> TrainConfig:
     space = space_of(write, changes)
     cell = EffectiveSpace(space, 101).representative(0)
-    return decode(space, cell, 0, device="cpu")[0]
+    return decode(space, space.point_at(cell), 0, device="cpu")[0]
 
 
 def test_the_linked_joint_embedding_is_not_counted_as_a_factor(write_search: WriteSearch) -> None:
@@ -79,7 +79,7 @@ def test_mixed_attention_types_and_heads_give_valid_runs_only(write_search: Writ
     effective = EffectiveSpace(space, 1)
 
     for rank in range(effective.num_distinct):
-        decode(space, effective.representative(rank), rank, device="cpu")
+        decode(space, space.point_at(effective.representative(rank)), rank, device="cpu")
 
 
 def test_every_defect_on_the_page_names_a_test_that_exists() -> None:

@@ -51,7 +51,7 @@ def test_the_number_of_parameters_is_that_of_the_model(
     for rank in range(0, effective.num_distinct, 7):
         cell = effective.representative(rank)
         values, _ = resolve(space.values(cell), space.column_order)
-        config, _ = decode(space, cell, 0, device="cpu")
+        config, _ = decode(space, space.point_at(cell), 0, device="cpu")
         model = SequenceTransformer(config)
 
         expected = sum(parameter.numel() for parameter in model.parameters())

@@ -1,6 +1,6 @@
 """Small configurations and data for the tests of the training room, as functions that make them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,20 @@ import pytest
 import torch
 
 from sequifier_hpo.config.train import TrainConfig, assert_valid
-from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
-from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, TrainingData
+from sequifier_hpo.records import (
+    BatchReport,
+    Checkpoints,
+    Counted,
+    EpochReport,
+    RunIdentity,
+    TrainingResult,
+)
+from sequifier_hpo.training.data.windows import (
+    SplitWindows,
+    StoredColumn,
+    TrainingData,
+    leading_zeros,
+)
 from sequifier_hpo.training.run import train
 
 N_CLASSES = {"cat1": 7, "cat2": 4}
@@ -104,6 +116,13 @@ def arrays(num_windows: int, window_length: int, seed: int) -> dict[str, np.ndar
     }
 
 
+def pad(values: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Put padding in front of the windows, of more or fewer items."""
+    for array in values.values():
+        for row in range(len(array)):
+            array[row, : row % 6] = 0
+
+
 def _split(values: dict[str, np.ndarray[Any, Any]], path: str) -> SplitWindows:
     columns = {
         name: StoredColumn(
@@ -114,7 +133,8 @@ def _split(values: dict[str, np.ndarray[Any, Any]], path: str) -> SplitWindows:
         for name, array in values.items()
     }
     num_windows, num_items = values["cat1"].shape
-    return SplitWindows(path, columns, num_windows, num_items - 1)
+    num_padding = leading_zeros([column.values for column in columns.values()])
+    return SplitWindows(path, columns, num_windows, num_items - 1, num_padding)
 
 
 @pytest.fixture
@@ -141,7 +161,9 @@ def make_data() -> Callable[..., TrainingData]:
 def write_table() -> Callable[..., None]:
     """A function that writes windows as the long table of a split, parquet or csv."""
 
-    def write(path: Path, values: dict[str, np.ndarray[Any, Any]]) -> None:
+    def write(
+        path: Path, values: dict[str, np.ndarray[Any, Any]], starts: Sequence[int] = ()
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         num_windows, num_items = values["cat1"].shape
         frames = []
@@ -150,7 +172,7 @@ def write_table() -> Callable[..., None]:
                 {
                     "sequenceId": np.arange(num_windows) // 2,
                     "subsequenceId": np.arange(num_windows) % 2,
-                    "startItemPosition": np.zeros(num_windows, dtype=np.int64),
+                    "startItemPosition": np.array(starts or [0] * num_windows, dtype=np.int64),
                     "inputCol": [name] * num_windows,
                     **{
                         str(num_items - 1 - i): array[:, i].astype(np.float64)
@@ -184,6 +206,9 @@ class Recorder:
         *,
         stop_after: int | None = None,
         resume: bool = False,
+        last_positions: int | None = None,
+        identity: RunIdentity | None = None,
+        checkpoints: Checkpoints = Checkpoints.OWN,
     ) -> TrainingResult:
         """Train; `stop_after` = how many times `should_stop` may be asked before it says yes."""
         asked = 0
@@ -201,6 +226,9 @@ class Recorder:
             on_message=self.messages.append,
             should_stop=should_stop,
             resume=resume,
+            counted=Counted(last_positions=last_positions),
+            identity=identity,
+            checkpoints=checkpoints,
         )
 
     @property

@@ -16,7 +16,7 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.single import run_single
-from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import Counted, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.checkpoint import read_checkpoint
 from tests.process.chaos import children_of, send
 
@@ -77,7 +77,12 @@ def train(
 ) -> Train:
     """A function: number of processes, and changes of a small run -> what became of it."""
 
-    def train(world_size: int = 2, on_epoch: OnEpoch = lambda _: None, **changes: Any) -> Trained:
+    def train(
+        world_size: int = 2,
+        on_epoch: OnEpoch = lambda _: None,
+        counted: Counted | None = None,
+        **changes: Any,
+    ) -> Trained:
         processes = {"distributed": world_size > 1, "world_size": world_size}
         config = make_config(**data_paths, **processes, **changes)
         losses: list[tuple[float, float]] = []
@@ -86,7 +91,7 @@ def train(
             losses.append((report.train_loss, report.validation_loss))
             on_epoch(report)
 
-        return Trained(config, run_single(pool, config, note), losses)
+        return Trained(config, run_single(pool, config, note, counted=counted or Counted()), losses)
 
     return train
 
@@ -119,6 +124,21 @@ def test_two_processes_come_to_the_losses_of_one(train: Train, changes: dict[str
     assert together.result.kind is OutcomeKind.COMPLETED
     assert len(alone.losses) == 2
     np.testing.assert_allclose(together.losses, alone.losses, rtol=1e-5)
+
+
+def test_two_processes_count_the_positions_that_one_does(train: Train) -> None:
+    counted = Counted(last_positions=2)
+    beside: list[float] = []
+
+    def note(report: EpochReport) -> None:
+        assert report.validation_loss_all_positions is not None
+        beside.append(report.validation_loss_all_positions)
+
+    alone = train(world_size=1, on_epoch=note, counted=counted)
+    together = train(world_size=2, on_epoch=note, counted=counted)
+
+    np.testing.assert_allclose(together.losses, alone.losses, rtol=1e-5)
+    np.testing.assert_allclose(beside[2:], beside[:2], rtol=1e-5)
 
 
 def test_one_process_reports_and_writes_for_all(train: Train) -> None:

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluation, Evaluator, describe_shares
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.model.transformer import SequenceTransformer
+from tests.training.conftest import pad
 
 Config = Callable[..., TrainConfig]
 Data = Callable[..., TrainingData]
@@ -23,6 +25,7 @@ def evaluate(
     data: TrainingData,
     *,
     should_stop: Callable[[], bool] = lambda: False,
+    last_positions: int | None = None,
 ) -> Evaluation | None:
     torch.manual_seed(config.seed)
     evaluator = Evaluator(
@@ -33,19 +36,13 @@ def evaluate(
         batch_size=config.training_spec.batch_size,
         class_share_targets=config.training_spec.class_share_log_columns,
         team=Team(),
+        last_positions=last_positions,
     )
     return evaluator.evaluate(SequenceTransformer(config), should_stop)
 
 
-def with_padding(data: TrainingData) -> TrainingData:
-    """Rows with different numbers of padded positions: a mean of batch means would be wrong."""
-    for row, values in enumerate(data.validation.columns["cat1"].values):
-        values[: row % 6] = 0
-    return data
-
-
 def test_the_loss_does_not_depend_on_the_batch_size(make_config: Config, make_data: Data) -> None:
-    data = with_padding(make_data())
+    data = make_data(change=pad)
 
     found = [
         evaluate(make_config(batch_size=size, target_columns=["cat1", "val1"]), data)
@@ -62,7 +59,7 @@ def test_the_loss_does_not_depend_on_the_batch_size(make_config: Config, make_da
 def test_the_loss_is_a_sum_over_the_split_divided_by_a_count(
     make_config: Config, make_data: Data
 ) -> None:
-    data, config = with_padding(make_data()), make_config(batch_size=4)
+    data, config = make_data(change=pad), make_config(batch_size=4)
     torch.manual_seed(config.seed)
     model = SequenceTransformer(config).eval()
     windows = data.validation.columns["cat1"].values
@@ -102,16 +99,76 @@ def test_a_stop_gives_no_result(make_config: Config, make_data: Data) -> None:
 
 def test_a_split_of_padding_cannot_be_judged(make_config: Config, make_data: Data) -> None:
     data = make_data()
-    data.validation.columns["cat1"].values.zero_()
+    data.validation.num_padding.fill_(6)
 
     with pytest.raises(InputError, match="nothing but padding"):
         evaluate(make_config(), data)
 
 
+@torch.no_grad()
+def slow_loss(config: TrainConfig, data: TrainingData, last_positions: int) -> float:
+    """One position after the other, with padding where every column of the split is 0 so far."""
+    torch.manual_seed(config.seed)
+    model = SequenceTransformer(config).eval()
+    columns = {name: stored.values for name, stored in data.validation.columns.items()}
+    num_items, t = data.validation.window_length + 1, config.seq_length
+    losses = []
+    for row in range(data.validation.num_windows):
+        outputs = model({"cat1": columns["cat1"][row : row + 1, -t - 1 : -1]})
+        for position in range(t - last_positions, t):
+            item = num_items - t + position
+            if any(bool(values[row, : item + 1].any()) for values in columns.values()):
+                value = int(columns["cat1"][row, item])
+                scores = outputs["cat1"][position, 0].double()
+                losses.append(float(scores.logsumexp(0) - scores[value]))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("last_positions", [1, 2, 3])
+def test_only_the_last_positions_count_and_all_are_told_beside(
+    make_config: Config, make_data: Data, last_positions: int
+) -> None:
+    data, config = make_data(window_length=7, change=pad), make_config(seq_length=4)
+
+    found = evaluate(config, data, last_positions=last_positions)
+
+    assert found is not None
+    expected = slow_loss(config, data, last_positions)
+    assert found.loss == pytest.approx(expected, rel=1e-6)
+    assert found.loss_all_positions == pytest.approx(slow_loss(config, data, 4), rel=1e-6)
+    assert found.by_target == {"cat1": found.loss}
+
+
+@pytest.mark.parametrize("last_positions", [None, 4, 9])
+def test_the_loss_over_all_positions_is_not_told_twice(
+    make_config: Config, make_data: Data, last_positions: int | None
+) -> None:
+    data, config = make_data(window_length=7, change=pad), make_config(seq_length=4)
+
+    found = evaluate(config, data, last_positions=last_positions)
+
+    assert found is not None
+    assert found == evaluate(config, data)
+    assert found.loss_all_positions is None
+
+
+def test_the_loss_is_no_number_if_a_position_that_does_not_count_has_none(
+    make_config: Config, make_data: Data
+) -> None:
+    data = make_data()
+    config = make_config(input_columns=["val1"], target_columns=["val1"])
+    data.validation.columns["val1"].values[3, 1] = 1e30  # its square is no float32
+
+    found = evaluate(config, data, last_positions=1)
+
+    assert found is not None
+    assert not math.isfinite(found.loss)
+
+
 def test_class_shares_count_the_most_probable_class_where_it_matters(
     make_config: Config, make_data: Data
 ) -> None:
-    found = evaluate(make_config(class_share_log_columns=["cat1"]), with_padding(make_data()))
+    found = evaluate(make_config(class_share_log_columns=["cat1"]), make_data(change=pad))
 
     assert found is not None
     assert len(found.class_shares["cat1"]) == 7

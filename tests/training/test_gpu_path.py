@@ -24,6 +24,7 @@ from sequifier_hpo.training.loop import Apparatus, Hooks, Training
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
+from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
 
 Config = Callable[..., TrainConfig]
@@ -64,7 +65,7 @@ class TeamThatEndsThere(Team):
         raise AtTheEndError
 
 
-def on_meta(config: TrainConfig, data: TrainingData) -> Training:
+def on_meta(config: TrainConfig, data: TrainingData, last_positions: int | None = None) -> Training:
     """A run as `build_apparatus` makes it, on a device without values."""
     spec = config.training_spec
     model, precision = SequenceTransformer(config).to(META), choose_precision(config)
@@ -87,12 +88,15 @@ def on_meta(config: TrainConfig, data: TrainingData) -> Training:
             batch_size=spec.batch_size,
             class_share_targets=["cat1"],
             team=TeamThatEndsThere(),
+            last_positions=last_positions,
         ),
         device=META,
         team=Team(),
     )
     store = CheckpointStore(config.paths, config.model_name, print)
-    training = Training(apparatus, store, "", Hooks(print, print, print, lambda: False))
+    training = Training(
+        apparatus, store, Origin(None, {}, ""), Hooks(print, print, print, lambda: False)
+    )
     training._totals = training._start_totals()
     return training
 
@@ -125,10 +129,11 @@ def test_a_step_asks_the_device_for_nothing(
     assert num_steps == (2 if "accumulation_steps" in changes else 6)
 
 
+@pytest.mark.parametrize("last_positions", [None, 2])
 def test_validation_asks_the_device_for_nothing_before_its_end(
-    make_config: Config, make_data: Data
+    make_config: Config, make_data: Data, last_positions: int | None
 ) -> None:
-    training = on_meta(make_config(**MIXED), make_data())
+    training = on_meta(make_config(**MIXED), make_data(window_length=7), last_positions)
 
     with pytest.raises(AtTheEndError):
         training._parts.evaluator.evaluate(training.model, lambda: False)

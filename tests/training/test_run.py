@@ -271,7 +271,7 @@ def test_a_training_split_of_padding_is_refused(
     make_config: Config, make_data: Data, run: Run
 ) -> None:
     data = make_data()
-    data.training.columns["cat1"].values.zero_()
+    data.training.num_padding.fill_(6)
 
     with pytest.raises(InputError, match="training split holds nothing but padding"):
         run(make_config(), data)

@@ -29,6 +29,8 @@ class Batch:
     """Per input column (B, T): ids as integers, reals as float32."""
     targets: dict[str, Tensor]
     """Per target (B, T), the inputs shifted by one item: ids as int64, reals as float32."""
+    num_padding: Tensor
+    """(B,), integers: how many of the window's T + 1 items, the oldest, are padding; none if <= 0."""
 
 
 class WindowBatches:
@@ -42,6 +44,8 @@ class WindowBatches:
         self._inputs = [*config.categorical_columns, *config.real_columns]
         self._targets = config.target_column_types
         self._file = split.file
+        self._num_padding = split.num_padding
+        self._num_cut = split.window_length - config.seq_length
         # The newest T + 1 items; slices share the memory of the stored windows.
         self._values = {
             column: split.columns[column].values[:, -(config.seq_length + 1) :]
@@ -53,13 +57,15 @@ class WindowBatches:
             self._values, self._file = self._copied(max(1, _COPY_BYTES // window_bytes)), None
         elif self._is_resident:
             self._values = {name: values.to(device) for name, values in self._values.items()}
+        if self._is_resident:
+            self._num_padding = self._num_padding.to(device)
         # Windows in memory are dealt faster than a thread could be asked for them.
         has_to_wait = self._file is not None or not self._is_resident
         self._num_threads = config.training_spec.num_workers if has_to_wait else 0
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All windows in the order of the file, the last batch as long as it comes."""
-        return self._deal(torch.arange(self.num_windows), batch_size)
+    def in_order(self, batch_size: int, *, step: int = 1) -> Iterator[Batch]:
+        """Every `step`-th window in the order of the file, the last batch as long as it comes."""
+        return self._deal(torch.arange(0, self.num_windows, step), batch_size)
 
     def shuffled(
         self, batch_size: int, *, seed: int, epoch: int, first_batch: int = 0
@@ -81,9 +87,10 @@ class WindowBatches:
         return map(self._gather, parts)
 
     def _gather(self, rows: Tensor) -> Batch:
-        windows = self._select(rows)
+        windows, num_padding = self._select(rows), self._num_padding.index_select(0, rows)
         if not self._is_resident:
             windows = {column: self._sent(window) for column, window in windows.items()}
+            num_padding = self._sent(num_padding)
         inputs = {
             column: windows[column][:, :-1]
             if self._holds_ids[column]
@@ -96,7 +103,7 @@ class WindowBatches:
             else windows[target][:, 1:].float()
             for target, kind in self._targets.items()
         }
-        return Batch(inputs, targets)
+        return Batch(inputs, targets, num_padding - self._num_cut)
 
     def _select(self, rows: Tensor) -> dict[str, Tensor]:
         """These windows, from where they are: column -> (B, T + 1)."""

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch import Tensor
 from sequifier_hpo.atomic import StagedFiles, remove_unfinished
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.training.data.shards import (
+    Shard,
     check_total,
     fits_int32,
     is_whole,
@@ -44,13 +44,16 @@ _FIX = "lazily loaded shards need such a file: make room for it, or use load_ful
 _PIECES_IN_LIMIT = 16
 
 
-def open_lazily(folders: list[str], cache: Path, memory_bytes: int) -> list[SplitWindows]:
+def open_lazily(
+    folders: list[str], cache: Path, memory_bytes: int, *, padding_is_stored: bool
+) -> list[SplitWindows]:
     """Open splits of shards, of which at most `memory_bytes` will be in memory.
 
     Args:
         folders: The shards of each split; the first has the first claim on the memory.
         cache: Folder for the files that the windows are read from; made if it does not exist.
         memory_bytes: Most memory for the windows of all splits.
+        padding_is_stored: As for `read_shards`.
 
     Raises:
         InputError: If a folder or a file in it is not what `preprocess` writes.
@@ -59,44 +62,62 @@ def open_lazily(folders: list[str], cache: Path, memory_bytes: int) -> list[Spli
     piece_bytes = min(_MOST_PIECE_BYTES, max(_LEAST_PIECE_BYTES, memory_bytes // _PIECES_IN_LIMIT))
     splits = []
     for folder in folders:
-        path, header = _window_file(Path(folder), cache, piece_bytes)
+        source = _Source(Path(folder), piece_bytes, padding_is_stored=padding_is_stored)
+        path, header = _window_file(source, cache)
         file = WindowFile(path, header, memory_bytes)
         memory_bytes -= file.mapped_bytes
         columns = {
             name: StoredColumn(file.mapped_column(name), facts.smallest, facts.largest)
             for name, facts in header.columns.items()
         }
-        splits.append(SplitWindows(folder, columns, header.num_windows, header.window_length, file))
+        splits.append(
+            SplitWindows(
+                *(folder, columns, header.num_windows, header.window_length),
+                num_padding=file.num_padding,
+                file=file,
+            )
+        )
     return splits
 
 
-def _window_file(shards: Path, cache: Path, piece_bytes: int) -> tuple[Path, WindowFileHeader]:
+class _Source:
+    """The shards of a split, as they were when this was made."""
+
+    def __init__(self, folder: Path, piece_bytes: int, *, padding_is_stored: bool) -> None:
+        names = ["metadata.json", *(file["path"] for file in read_listing(folder)["batch_files"])]
+        # A shard that is missing is reported when it is read.
+        stats = [(name, (folder / name).stat()) for name in names if (folder / name).exists()]
+        self.folder = folder
+        self.padding_is_stored = padding_is_stored
+        self.files = [[Path(name).name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+        """What identifies their content: name, size and time of the last change per file."""
+        self._piece_bytes = piece_bytes
+
+    def pieces(self) -> Iterator[Shard]:
+        """All windows in order, some at a time."""
+        return read_pieces(self.folder, self._piece_bytes, padding_is_stored=self.padding_is_stored)
+
+    def is_that_of(self, header: WindowFileHeader) -> bool:
+        """Whether a file was made from these very shards."""
+        made_from = (header.source, header.padding_is_stored)
+        return made_from == (self.files, self.padding_is_stored)
+
+
+def _window_file(source: _Source, cache: Path) -> tuple[Path, WindowFileHeader]:
     """The file of a split, made if need be."""
-    source = _source(shards)
     # The path tells splits of the same name apart.
-    digest = hashlib.sha256(str(shards.resolve()).encode()).hexdigest()[:8]
-    path = cache / f"{shards.name}-{digest}.windows"
-    return path, _current(path, source) or _rewrite(shards, source, path, piece_bytes)
+    digest = hashlib.sha256(str(source.folder.resolve()).encode()).hexdigest()[:8]
+    path = cache / f"{source.folder.name}-{digest}.windows"
+    return path, _current(path, source) or _rewrite(source, path)
 
 
-def _source(shards: Path) -> list[list[Any]]:
-    """What identifies the content of a folder: name, size and time of change of its files."""
-    names = ["metadata.json", *(file["path"] for file in read_listing(shards)["batch_files"])]
-    paths = [shards / name for name in names]
-    # A shard that is missing is reported when it is read.
-    stats = [(path.name, path.stat()) for path in paths if path.exists()]
-    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
-
-
-def _current(path: Path, source: list[list[Any]]) -> WindowFileHeader | None:
+def _current(path: Path, source: _Source) -> WindowFileHeader | None:
     """The header of the file, if it is there and made from these very shards."""
     header = read_header(path)
-    return header if header is not None and header.source == source else None
+    return header if header is not None and source.is_that_of(header) else None
 
 
-def _rewrite(
-    shards: Path, source: list[list[Any]], path: Path, piece_bytes: int
-) -> WindowFileHeader:
+def _rewrite(source: _Source, path: Path) -> WindowFileHeader:
     """Make the file, unless another process has just done so."""
     with _locked(path.with_suffix(".lock")):
         header = _current(path, source)
@@ -105,10 +126,11 @@ def _rewrite(
         remove_unfinished(path.parent, path.name.__eq__, of_the_dead=True)
         # Twice through the shards: whether a column is whole shows at its end, and nothing is
         # written of shards that are damaged.
-        header = _survey(shards, source, piece_bytes)
+        header, num_padding = _survey(source)
         _check_space(path, header)
         with StagedFiles() as files, files.open(path) as file:
-            write_windows(file, header, read_pieces(shards, piece_bytes))
+            columns = (piece.columns for piece in source.pieces())
+            write_windows(file, header, num_padding, columns)
     return header
 
 
@@ -148,21 +170,30 @@ class _Survey:
         return ColumnFacts("int32" if has_ids else "float32", smallest, largest)
 
 
-def _survey(shards: Path, source: list[list[Any]], piece_bytes: int) -> WindowFileHeader:
+def _survey(source: _Source) -> tuple[WindowFileHeader, Tensor]:
+    """What there is to know before anything is written, and the numbers of padding items."""
     columns: dict[str, _Survey] = {}
-    num_windows = window_length = 0
-    for piece in read_pieces(shards, piece_bytes):
-        for name, values in piece.items():
+    window_length = 0
+    padding = [torch.zeros(0, dtype=torch.int32)]
+    for piece in source.pieces():
+        for name, values in piece.columns.items():
             columns.setdefault(name, _Survey()).add(values)
             window_length = values.shape[1] - 1
-        num_windows += len(next(iter(piece.values())))
-    check_total(shards, num_windows)
-    facts = {name: survey.facts() for name, survey in columns.items()}
-    return WindowFileHeader(source, num_windows, window_length, facts)
+        padding.append(piece.num_padding)
+    num_padding = torch.cat(padding)
+    check_total(source.folder, len(num_padding))
+    header = WindowFileHeader(
+        source=source.files,
+        padding_is_stored=source.padding_is_stored,
+        num_windows=len(num_padding),
+        window_length=window_length,
+        columns={name: survey.facts() for name, survey in columns.items()},
+    )
+    return header, num_padding
 
 
 def _check_space(path: Path, header: WindowFileHeader) -> None:
-    needed = header.num_windows * header.record_bytes
+    needed = header.data_bytes
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise EnvironmentFaultError(

@@ -11,22 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.training.data.lazy import open_lazily
 from sequifier_hpo.training.data.shards import read_shards
-from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, TrainingData
+from sequifier_hpo.training.data.windows import (
+    SplitWindows,
+    StoredColumn,
+    TrainingData,
+    leading_zeros,
+)
 
-DataKey = tuple[tuple[str, str, int, int, int | None], ...]
+DataKey = tuple[tuple[str, str, int, int, int | None, bool], ...]
 
 
-def open_training_data(config: TrainConfig) -> TrainingData:
+def open_training_data(config: TrainConfig, *, padding_is_stored: bool = False) -> TrainingData:
     """Open both splits, with all their columns.
 
     The tensors lie in memory that forked children share until they write to it. This process
     starts no thread and does not load the table library. With `load_full_data_to_ram: false`,
     shards take up to `max_ram_gb`; tables are loaded in any case.
+
+    Args:
+        config: A run that reads them.
+        padding_is_stored: Whether start positions below 0 say how many items of a window are
+            padding; else leading items that are 0 in every column are.
 
     Raises:
         InputError: If a file is missing or not what `preprocess` writes.
@@ -43,16 +54,22 @@ def open_training_data(config: TrainConfig) -> TrainingData:
             )
     memory_bytes = _lazy_memory_bytes(config)
     if memory_bytes is not None:
-        return TrainingData(*open_lazily(paths, config.paths.window_cache, memory_bytes))
+        cache = config.paths.window_cache
+        lazy = open_lazily(paths, cache, memory_bytes, padding_is_stored=padding_is_stored)
+        return TrainingData(*lazy)
     if config.read_format == "pt":
-        return TrainingData(*(read_shards(path) for path in paths))
-    return TrainingData(*_read_tables(paths, config.read_format))
+        splits = (read_shards(path, padding_is_stored=padding_is_stored) for path in paths)
+        return TrainingData(*splits)
+    return TrainingData(
+        *_read_tables(paths, config.read_format, padding_is_stored=padding_is_stored)
+    )
 
 
-def data_key(config: TrainConfig) -> DataKey:
-    """Equal for two configs whose data are the same files, unchanged in between."""
+def data_key(config: TrainConfig, *, padding_is_stored: bool = False) -> DataKey:
+    """Equal for two runs whose data are the same files, unchanged in between, read alike."""
+    how = (_lazy_memory_bytes(config), padding_is_stored)
     return tuple(
-        (config.read_format, path, *_version(Path(path)), _lazy_memory_bytes(config))
+        (config.read_format, path, *_version(Path(path)), *how)
         for path in (config.training_data_path, config.validation_data_path)
     )
 
@@ -71,10 +88,17 @@ def _version(path: Path) -> tuple[int, int]:
     return max((stat.st_mtime_ns for stat in stats), default=0), sum(s.st_size for s in stats)
 
 
-def _read_tables(paths: list[str], read_format: str) -> list[SplitWindows]:
+def _read_tables(
+    paths: list[str], read_format: str, *, padding_is_stored: bool
+) -> list[SplitWindows]:
+    request = {
+        "paths": paths,
+        "read_format": read_format,
+        "padding_is_stored": padding_is_stored,
+    }
     descriptor = _anonymous_file()
     try:
-        answer = _ask_reader(descriptor, {"paths": paths, "read_format": read_format})
+        answer = _ask_reader(descriptor, request)
         return [
             _mapped(descriptor, path, split)
             for path, split in zip(paths, answer["splits"], strict=True)
@@ -116,17 +140,24 @@ def _ask_reader(descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mapped(descriptor: int, path: str, split: Mapping[str, Any]) -> SplitWindows:
     """Tensors over the reader's arrays, without a copy."""
-    shape = (split["num_windows"], split["window_length"] + 1)
+    num_windows, window_length = split["num_windows"], split["window_length"]
+    if num_windows == 0:
+        return SplitWindows(path, {}, 0, window_length, torch.zeros(0, dtype=torch.int32))
+    # Private: torch wants memory it could write to, and a write must not reach other trials.
+    memory = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+
+    def numbers(dtype: str, offset: int, count: int) -> Tensor:
+        return torch.frombuffer(memory, dtype=getattr(torch, dtype), count=count, offset=offset)
+
     columns = {}
-    if split["num_windows"]:
-        # Private: torch wants memory it could write to, and a write must not reach other trials.
-        memory = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-        for name, column in split["columns"].items():
-            values = torch.frombuffer(
-                memory,
-                dtype=getattr(torch, column["dtype"]),
-                count=shape[0] * shape[1],
-                offset=column["offset"],
-            )
-            columns[name] = StoredColumn(values.view(shape), column["smallest"], column["largest"])
-    return SplitWindows(path, columns, split["num_windows"], split["window_length"])
+    for name, column in split["columns"].items():
+        flat = numbers(column["dtype"], column["offset"], num_windows * (window_length + 1))
+        values = flat.view(num_windows, window_length + 1)
+        columns[name] = StoredColumn(values, column["smallest"], column["largest"])
+    offset = split["num_padding_offset"]
+    num_padding = (
+        leading_zeros([column.values for column in columns.values()])
+        if offset is None
+        else numbers("int32", offset, num_windows)
+    )
+    return SplitWindows(path, columns, num_windows, window_length, num_padding)

@@ -21,20 +21,28 @@ _KEYS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
 _INT32 = np.iinfo(np.int32)
 
 
-def read_splits(paths: list[str], read_format: str, file: BinaryIO) -> list[dict[str, Any]]:
+def read_splits(
+    paths: list[str], read_format: str, file: BinaryIO, *, padding_is_stored: bool
+) -> list[dict[str, Any]]:
     """Write the windows of every split into `file`.
 
     Returns:
-        Per split: `window_length`, `num_windows`, and `columns`: name -> `dtype`, `offset` in
-        bytes, `smallest`, `largest`.
+        Per split: `window_length`, `num_windows`, `columns`: name -> `dtype`, `offset` in bytes,
+        `smallest`, `largest`; and the `num_padding_offset` of an int32 per window, None unless
+        the padding is stored.
 
     Raises:
         InputError: If a file is no table of windows.
     """
-    return [_read_split(Path(path), read_format, file) for path in paths]
+    return [
+        _read_split(Path(path), read_format, file, padding_is_stored=padding_is_stored)
+        for path in paths
+    ]
 
 
-def _read_split(path: Path, read_format: str, file: BinaryIO) -> dict[str, Any]:
+def _read_split(
+    path: Path, read_format: str, file: BinaryIO, *, padding_is_stored: bool
+) -> dict[str, Any]:
     table = _read(path, read_format)
     items = _item_columns(path, table.columns)
     by_column = {
@@ -46,8 +54,15 @@ def _read_split(path: Path, read_format: str, file: BinaryIO) -> dict[str, Any]:
         name: _write(file, _values(path, name, part.select(items)))
         for name, part in by_column.items()
     }
-    num_windows = next(iter(by_column.values())).height if by_column else 0
-    return {"window_length": len(items) - 1, "num_windows": num_windows, "columns": columns}
+    first = next(iter(by_column.values()), None)
+    return {
+        "window_length": len(items) - 1,
+        "num_windows": 0 if first is None else first.height,
+        "columns": columns,
+        "num_padding_offset": _write_padding(path, file, first)
+        if padding_is_stored and first is not None
+        else None,
+    }
 
 
 def _read(path: Path, read_format: str) -> pl.DataFrame:
@@ -123,6 +138,19 @@ def _write(file: BinaryIO, values: NDArray[Any]) -> dict[str, Any]:
     }
 
 
+def _write_padding(path: Path, file: BinaryIO, windows: pl.DataFrame) -> int:
+    """How many items of each window are padding: as many as lie before the first position, 0."""
+    starts = windows["startItemPosition"]
+    if not starts.dtype.is_integer() or starts.null_count():
+        raise InputError(
+            f"the startItemPosition of {path} holds what is no whole number", "preprocess again"
+        )
+    offset = file.tell()
+    num_padding = np.maximum(-starts.cast(pl.Int64).to_numpy(), 0).astype(np.int32)
+    file.write(num_padding.data.cast("B"))
+    return offset
+
+
 def _is_whole(values: NDArray[Any], smallest: float, largest: float) -> bool:
     if not (_INT32.min <= smallest and largest <= _INT32.max):
         return False  # NaN ends here too
@@ -135,7 +163,12 @@ def main() -> None:
     with open(int(sys.argv[1]), "wb", closefd=False) as file:
         try:
             answer: dict[str, Any] = {
-                "splits": read_splits(request["paths"], request["read_format"], file)
+                "splits": read_splits(
+                    request["paths"],
+                    request["read_format"],
+                    file,
+                    padding_is_stored=request["padding_is_stored"],
+                )
             }
         except InputError as error:
             answer = {"problem": error.problem, "fix": error.fix}

@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +12,86 @@ import torch
 from torch import Tensor
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn
+from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, leading_zeros
 from sequifier_hpo.training.memory import is_out_of_memory
 
 _FIX = "name a folder that `preprocess` has written with write_format: pt, or preprocess again"
 _INT32 = torch.iinfo(torch.int32)
 
 
-def read_shards(folder: str) -> SplitWindows:
+@dataclass(frozen=True)
+class Shard:
+    """Some windows of a split."""
+
+    columns: dict[str, Tensor]
+    """Column -> (rows, L + 1)."""
+    num_padding: Tensor
+    """(rows,), int32: how many items at the start of each are padding."""
+
+    def __len__(self) -> int:
+        return len(self.num_padding)
+
+    def first(self) -> "Shard":
+        """A copy of the first window."""
+        columns = {name: values[:1].clone() for name, values in self.columns.items()}
+        return Shard(columns, self.num_padding[:1].clone())
+
+
+def read_shards(folder: str, *, padding_is_stored: bool) -> SplitWindows:
     """Load all shards of a split into memory.
+
+    Args:
+        folder: The shards.
+        padding_is_stored: Whether start positions below 0 say how many items are padding; else
+            leading items of zeros are.
 
     Raises:
         InputError: If the folder or a file in it is not what `preprocess` writes.
     """
     listing = read_listing(Path(folder))
-    shards = [_read_shard(Path(folder) / file["path"]) for file in listing["batch_files"]]
+    shards = [
+        _read_shard(Path(folder) / file["path"], padding_is_stored=padding_is_stored)
+        for file in listing["batch_files"]
+    ]
     if not shards:
-        return SplitWindows(folder, {}, 0, 0)
+        return SplitWindows(folder, {}, 0, 0, torch.zeros(0, dtype=torch.int32))
     for shard in shards:
         _check_alike(Path(folder), shard, shards[0])
-    names = list(shards[0])
-    columns = {name: _stored(torch.cat([shard.pop(name) for shard in shards])) for name in names}
-    first = next(iter(columns.values())).values
-    check_total(Path(folder), len(first))
-    return SplitWindows(folder, columns, len(first), first.shape[1] - 1)
+    names = list(shards[0].columns)
+    columns = {
+        name: _stored(torch.cat([shard.columns.pop(name) for shard in shards])) for name in names
+    }
+    num_padding = torch.cat([shard.num_padding for shard in shards])
+    check_total(Path(folder), len(num_padding))
+    window_length = next(iter(columns.values())).values.shape[1] - 1
+    return SplitWindows(folder, columns, len(num_padding), window_length, num_padding)
 
 
-def read_pieces(folder: Path, piece_bytes: int) -> Iterator[dict[str, Tensor]]:
-    """All windows of a split in order, some at a time: column -> (rows, L + 1).
+def read_pieces(folder: Path, piece_bytes: int, *, padding_is_stored: bool) -> Iterator[Shard]:
+    """All windows of a split in order, some at a time.
 
     Args:
         folder: The shards.
         piece_bytes: How much of a shard is read at a time; at least one window is.
+        padding_is_stored: As for `read_shards`.
 
     Raises:
         InputError: If the folder or a file in it is not what `preprocess` writes.
     """
-    first: dict[str, Tensor] | None = None
+    first: Shard | None = None
     num_rows = 1  # until one has shown how large they are
     for file in read_listing(folder)["batch_files"]:
         begin, is_over = 0, False
         while not is_over:
-            piece = _read_shard(folder / file["path"], slice(begin, begin + num_rows))
-            first = first or {name: values[:1].clone() for name, values in piece.items()}
+            rows = slice(begin, begin + num_rows)
+            piece = _read_shard(folder / file["path"], rows, padding_is_stored=padding_is_stored)
+            first = piece.first() if first is None else first
             _check_alike(folder, piece, first)
-            size = len(next(iter(piece.values()), ()))
+            size = len(piece)
             begin, is_over = begin + size, size < num_rows
             if size:
                 yield piece
-                row_bytes = sum(2 * values[0].nbytes for values in piece.values())
+                row_bytes = sum(2 * values[0].nbytes for values in piece.columns.values())
                 num_rows = max(1, piece_bytes // row_bytes)
 
 
@@ -86,13 +118,11 @@ def fits_int32(smallest: float, largest: float) -> bool:
     return _INT32.min <= smallest and largest <= _INT32.max
 
 
-def _check_alike(folder: Path, shard: dict[str, Tensor], first: dict[str, Tensor]) -> None:
+def _check_alike(folder: Path, shard: Shard, first: Shard) -> None:
     """Make sure that a shard, or a piece of one, continues the first."""
-    if set(shard) != set(first):
+    if set(shard.columns) != set(first.columns):
         raise InputError(f"the shards of {folder} hold different columns", _FIX)
-    if len({len(values) for values in shard.values()}) > 1:
-        raise InputError(f"a shard of {folder} has unequal rows per column", _FIX)
-    if len({values.shape[1] for part in (shard, first) for values in part.values()}) > 1:
+    if len({values.shape[1] for part in (shard, first) for values in part.columns.values()}) > 1:
         raise InputError(f"the shards of {folder} hold windows of different lengths", _FIX)
 
 
@@ -115,8 +145,8 @@ def read_listing(folder: Path) -> dict[str, Any]:
     return listing
 
 
-def _read_shard(path: Path, rows: slice | None = None) -> dict[str, Tensor]:
-    """A shard's windows, inputs and the last target put together: column -> (rows, L + 1).
+def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: bool) -> Shard:
+    """A shard's windows, inputs and the last target put together.
 
     With `rows`, only these are read from the disk, if the shard is in torch's format of today.
     """
@@ -129,6 +159,8 @@ def _read_shard(path: Path, rows: slice | None = None) -> dict[str, Tensor]:
             if not torch.equal(values[:, 1:], targets[:, :-1]):
                 raise InputError(f"the targets of `{column}` in {path} are not its inputs shifted")
             windows[column] = torch.cat([values, targets[:, -1:]], 1)
+        starts = content[4][rows or slice(None)] if padding_is_stored else None
+        return Shard(windows, _num_padding(path, windows, starts))
     except FileNotFoundError as error:
         raise InputError(f"the shard {path} does not exist", _FIX) from error
     except (
@@ -138,7 +170,18 @@ def _read_shard(path: Path, rows: slice | None = None) -> dict[str, Tensor]:
         if is_out_of_memory(error):
             raise
         raise InputError(f"{path} is no tensor shard: {_first_line(error)}", _FIX) from error
-    return windows
+
+
+def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) -> Tensor:
+    """Padding items per window, from the position of its first item or, without it, by value."""
+    sizes = {len(values) for values in (*windows.values(), *([] if starts is None else [starts]))}
+    if len(sizes) > 1:
+        raise InputError(f"the shard {path} has unequal rows per column", _FIX)
+    if starts is not None:
+        return (-starts).clamp(min=0).to(torch.int32)
+    if not windows:
+        return torch.zeros(0, dtype=torch.int32)
+    return leading_zeros(list(windows.values()))
 
 
 def _first_line(error: Exception) -> str:

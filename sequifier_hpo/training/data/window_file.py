@@ -1,9 +1,9 @@
 """A file of windows that is read row by row: the part of it that may be in memory, and the rest.
 
-Layout: a magic number, the length of what precedes the windows (8 bytes each, little-endian), a
-JSON header, zeros up to a multiple of 4096 bytes, then one record after the other. A record is
-one window: (columns, L + 1) numbers of 4 bytes, int32 or float32 by column. A window is thus one
-read, however many columns it has.
+Layout: a magic number, the length of the header (8 bytes each, little-endian), a JSON header, zeros
+up to a multiple of 4096 bytes, the number of padding items of every window (int32), then one record
+after the other. A record is one window: (columns, L + 1) numbers of 4 bytes, int32 or float32 by
+column. A window is thus one read, however many columns it has.
 
 Axes: N windows, C columns, I = L + 1 items.
 """
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sequifier_hpo.errors import EnvironmentFaultError
 
-_MAGIC = b"windows1"
+_MAGIC = b"windows2"
 _START = struct.Struct("<8sQ")
 _ALIGNMENT = 4096
 _BYTES_PER_ITEM = 4
@@ -49,6 +49,8 @@ class WindowFileHeader:
 
     source: list[list[Any]]
     """What the windows were made from: name, size in bytes and time of the last change per file."""
+    padding_is_stored: bool
+    """Whether the number of padding items was stored there; else zeros were counted."""
     num_windows: int
     window_length: int
     """L; a window has L + 1 items."""
@@ -60,8 +62,13 @@ class WindowFileHeader:
         """Size of one window."""
         return len(self.columns) * (self.window_length + 1) * _BYTES_PER_ITEM
 
+    @property
+    def data_bytes(self) -> int:
+        """Size of all that follows the header."""
+        return self.num_windows * (_BYTES_PER_ITEM + self.record_bytes)
+
     def encoded(self) -> bytes:
-        """The bytes in front of the first window."""
+        """The bytes in front of the numbers."""
         text = json.dumps(asdict(self)).encode()
         length = -(-(_START.size + len(text)) // _ALIGNMENT) * _ALIGNMENT
         return (_START.pack(_MAGIC, length) + text).ljust(length, b"\0")
@@ -77,23 +84,28 @@ def read_header(path: Path) -> WindowFileHeader | None:
             content = json.loads(file.read(length - _START.size).rstrip(b"\0"))
         columns = {name: ColumnFacts(**facts) for name, facts in content["columns"].items()}
         header = WindowFileHeader(**{**content, "columns": columns})
-        is_complete = path.stat().st_size == length + header.num_windows * header.record_bytes
+        is_complete = path.stat().st_size == length + header.data_bytes
     except (OSError, ValueError, struct.error, KeyError, TypeError):
         return None
     return header if is_complete else None
 
 
 def write_windows(
-    file: BinaryIO, header: WindowFileHeader, pieces: Iterable[Mapping[str, Tensor]]
+    file: BinaryIO,
+    header: WindowFileHeader,
+    num_padding: Tensor,
+    pieces: Iterable[Mapping[str, Tensor]],
 ) -> None:
     """Write a file of windows.
 
     Args:
         file: Where to.
         header: What the pieces add up to.
+        num_padding: (windows,), int32: how many items at the start of each window are padding.
         pieces: Some windows each: column -> (rows, L + 1).
     """
     file.write(header.encoded())
+    file.write(num_padding.numpy().data.cast("B"))
     for piece in pieces:
         columns = [
             piece[name].to(getattr(torch, facts.dtype)).view(torch.int32)
@@ -111,18 +123,18 @@ class WindowFile:
         Args:
             path: The file; it may be replaced while this one is in use.
             header: Its header.
-            memory_bytes: How much of it may be mapped into memory.
+            memory_bytes: How much of its windows may be mapped into memory.
         """
         self.num_mapped = min(header.num_windows, memory_bytes // max(1, header.record_bytes))
         """The first so many windows are mapped; their pages are shared by all processes."""
         self._path = path
         self._header = header
-        self._start = len(header.encoded())
+        self._start = len(header.encoded()) + header.num_windows * _BYTES_PER_ITEM
         self._shape = (len(header.columns), header.window_length + 1)
         self._place = {name: i for i, name in enumerate(header.columns)}
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._descriptor)
-        self._mapped_NCI = self._map()
+        self.num_padding, self._mapped_NCI = self._map(len(header.encoded()))
 
     @property
     def mapped_bytes(self) -> int:
@@ -170,16 +182,19 @@ class WindowFile:
         dtype = getattr(torch, self._header.columns[name].dtype)
         return records_NCI[:, self._place[name]].view(dtype)
 
-    def _map(self) -> Tensor:
-        if self.mapped_bytes == 0:
-            return torch.empty((0, *self._shape), dtype=torch.int32)
+    def _map(self, begin: int) -> tuple[Tensor, Tensor]:
+        """The numbers of padding items, (N,), and the mapped windows, without a copy."""
+        end = self._start + self.mapped_bytes
+        if begin == end:
+            return torch.empty(0, dtype=torch.int32), torch.empty(
+                (0, *self._shape), dtype=torch.int32
+            )
         # Not a private mapping: the kernel would want to be able to give it memory of its own.
-        memory = mmap.mmap(
-            self._descriptor, self._start + self.mapped_bytes, access=mmap.ACCESS_READ
-        )
+        memory = mmap.mmap(self._descriptor, end, access=mmap.ACCESS_READ)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given buffer is not writable")
             flat = torch.frombuffer(
-                memory, dtype=torch.int32, offset=self._start, count=self.mapped_bytes // 4
+                memory, dtype=torch.int32, offset=begin, count=(end - begin) // _BYTES_PER_ITEM
             )
-        return flat.view(-1, *self._shape)
+        num_windows = self._header.num_windows
+        return flat[:num_windows], flat[num_windows:].view(self.num_mapped, *self._shape)

@@ -5,8 +5,9 @@ Whether a column means ids or reals is up to the configuration that reads it, so
 serve runs with other input columns, window lengths and column types.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class SplitWindows:
     num_windows: int
     window_length: int
     """L: the longest `seq_length` these windows can serve; they hold L + 1 items."""
+    num_padding: Tensor
+    """(windows,), int32: how many items at the start of each are padding, of all windows."""
     file: WindowFile | None = None
     """Where the windows come from that are not in `columns`; None if all are."""
 
@@ -64,6 +67,25 @@ class TrainingData:
         """
         for split in (self.training, self.validation):
             _check_split(split, config)
+
+
+def leading_zeros(columns: Sequence[Tensor]) -> Tensor:
+    """How many items at the start of each window are 0 in every column.
+
+    This is how padding is known in windows that do not say it themselves.
+
+    Args:
+        columns: All columns of a split, or of a part of it: (windows, L + 1) each.
+
+    Returns:
+        (windows,), int32.
+    """
+    # Few windows begin with such an item; only those are looked through.
+    begins = reduce(torch.logical_and, (values[:, 0] == 0 for values in columns))
+    rows = begins.nonzero().view(-1)
+    is_data = reduce(torch.logical_or, (values[rows] != 0 for values in columns))
+    found = torch.where(is_data.any(1), is_data.to(torch.uint8).argmax(1), is_data.shape[1])
+    return torch.zeros(len(begins), dtype=torch.int32).index_copy_(0, rows, found.to(torch.int32))
 
 
 def used_columns(config: TrainConfig) -> dict[str, bool]:

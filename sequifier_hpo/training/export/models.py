@@ -33,6 +33,8 @@ def export_models(
     last_epoch: int,
     best_epoch: int,
     best_validation_loss: float,
+    best_validation_loss_all_positions: float | None = None,
+    num_counted: int | None = None,
 ) -> list[str]:
     """Write the model files that the run's `export_*` fields ask for.
 
@@ -46,6 +48,8 @@ def export_models(
         last_epoch: Number of the last epoch that was run; it is in the names of all files.
         best_epoch: Number of the epoch of `best_state`.
         best_validation_loss: Validation loss after that epoch.
+        best_validation_loss_all_positions: The same over all positions; None = it is the same.
+        num_counted: How many positions at the end of each window it is over; None = all.
 
     Returns:
         Paths relative to the project root, sorted.
@@ -57,7 +61,10 @@ def export_models(
     if not _wanted_models(config):
         return []
     digest = hashlib.sha256(train_yaml(config).encode()).hexdigest()
-    facts = RunFacts(digest, last_epoch, best_epoch, best_validation_loss)
+    facts = RunFacts(
+        *(digest, last_epoch, best_epoch),
+        *(best_validation_loss, best_validation_loss_all_positions, num_counted),
+    )
     with StagedFiles() as files:
         exporter = _Exporter(config, facts, files)
         for state, kinds in _distinct_states(_on_cpu(best_state), _on_cpu(last_state)):

@@ -20,11 +20,16 @@ class RunFacts:
     """How a run ended, as far as its model files tell."""
 
     train_yaml_sha256: str
-    """Digest of the text of the run's `train.yaml`."""
+    """Digest of the text of the run's `train.yaml` without the comments at its head."""
     last_epoch: int
     """The last epoch that was run; the number in the file names, of the best model too."""
     best_epoch: int
     best_validation_loss: float
+    """Over the positions that count."""
+    best_validation_loss_all_positions: float | None
+    """None = those are the ones that count."""
+    num_counted: int | None
+    """How many positions at the end of each window count; None = all."""
 
 
 def model_properties(
@@ -33,8 +38,10 @@ def model_properties(
     """The metadata of one file, all values text; lists and maps are JSON.
 
     `class_labels` holds one list per categorical target, indexed by the class id. Labels are texts;
-    an id without a label has null.
+    an id without a label has null. `validation_positions` is how many positions at the end of each
+    window `best_validation_loss` is over.
     """
+    everywhere = facts.best_validation_loss_all_positions
     return {
         "run_name": config.model_name,
         "train_yaml_sha256": facts.train_yaml_sha256,
@@ -45,6 +52,10 @@ def model_properties(
         "last_epoch": str(facts.last_epoch),
         "best_epoch": str(facts.best_epoch),
         "best_validation_loss": repr(facts.best_validation_loss),
+        "best_validation_loss_all_positions": repr(
+            facts.best_validation_loss if everywhere is None else everywhere
+        ),
+        "validation_positions": str(facts.num_counted or config.seq_length),
         "seq_length": str(config.seq_length),
         "prediction_length": str(config.model_spec.prediction_length),
         "export_with_dropout": json.dumps(config.export_with_dropout),

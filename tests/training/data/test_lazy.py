@@ -72,8 +72,8 @@ def test_batches_are_those_of_data_in_memory_bit_for_bit(
 
         for a, b in zip(batches, expected, strict=True):
             for tensor, same in zip(
-                (*a.inputs.values(), *a.targets.values()),
-                (*b.inputs.values(), *b.targets.values()),
+                (*a.inputs.values(), *a.targets.values(), a.num_padding),
+                (*b.inputs.values(), *b.targets.values(), b.num_padding),
                 strict=True,
             ):
                 assert tensor.dtype is same.dtype
@@ -151,9 +151,13 @@ def test_data_larger_than_the_limit_never_take_more_memory_than_it(
     config = make_config(input_columns=["val1"], target_columns=["val1"], seq_length=127)
     cache = tmp_path / "cache"
 
-    making = peak_growth(lambda: open_lazily([str(folder)], cache, limit)[0], config)
-    reading = peak_growth(lambda: open_lazily([str(folder)], cache, limit)[0], config)
-    loaded = peak_growth(lambda: read_shards(str(folder)), config)
+    making = peak_growth(
+        lambda: open_lazily([str(folder)], cache, limit, padding_is_stored=False)[0], config
+    )
+    reading = peak_growth(
+        lambda: open_lazily([str(folder)], cache, limit, padding_is_stored=False)[0], config
+    )
+    loaded = peak_growth(lambda: read_shards(str(folder), padding_is_stored=False), config)
 
     shutil.rmtree(folder)
     shutil.rmtree(cache)
@@ -209,7 +213,7 @@ def test_splits_of_the_same_name_have_files_of_their_own(lazy: Stored, tmp_path:
     shutil.copytree(config.validation_data_path, other)
 
     open_training_data(config)
-    (split,) = open_lazily([str(other)], config.paths.window_cache, 10**6)
+    (split,) = open_lazily([str(other)], config.paths.window_cache, 10**6, padding_is_stored=False)
 
     assert split.num_windows == 6
     assert len(list(config.paths.window_cache.glob("small-split0-*.windows"))) == 2
@@ -243,7 +247,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1))
 
     with pytest.raises(
-        EnvironmentFaultError, match=r"takes 1\.12e-06 GB, but only 1e-09 GB are free"
+        EnvironmentFaultError, match=r"takes 1\.16e-06 GB, but only 1e-09 GB are free"
     ):
         open_training_data(config)
 
@@ -300,7 +304,7 @@ def test_the_copy_for_a_gpu_holds_all_windows(lazy: Stored) -> None:
 
     copied = batches._copied(3)
 
-    expected = read_shards(config.training_data_path)
+    expected = read_shards(config.training_data_path, padding_is_stored=False)
     assert list(copied) == ["cat1", "val1", "cat2", "val2"]
     for name, values in copied.items():
         assert torch.equal(values, expected.columns[name].values[:, -5:])

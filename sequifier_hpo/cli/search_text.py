@@ -1,0 +1,176 @@
+"""What is said of a search before and after it runs."""
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sequifier_hpo.assembly.locate import source_of
+from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
+from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.coordinator.observer import SearchEnd
+from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.report.leaderboard import Progress, leaderboard, value_of
+from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.words import counted
+
+NO_SUCCESS = 4
+_WHERE_THEY_DIFFER = re.compile(r"\d+")
+"""Reasons that differ in the number of the run, an epoch or a size only are the same."""
+
+
+def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
+    """Say what the search is about to do."""
+    config = prepared.loaded.config
+    for warning in prepared.loaded.warnings:
+        say(f"warning: {warning}")
+    distinct = prepared.effective.num_distinct
+    say(
+        f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "
+        f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
+    )
+    if config.search_strategy == "sample" and prepared.num_requested > distinct:
+        say(f"n_samples is {prepared.num_requested:,}, but there are {distinct:,}: all are run")
+    if is_complete:
+        say(f"the study is complete: {_counts(before)}; nothing is left to run")
+        return
+    if before.num_complete or before.num_failed or before.num_interrupted:
+        say(f"resuming: {_counts(before)}")
+    left = prepared.num_runs - before.num_complete - before.num_failed
+    say(f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}")
+
+
+def show_result(
+    prepared: PreparedSearch, runs: Sequence[Run], after: Progress, baselines: Sequence[Baseline]
+) -> None:
+    """Print the leaderboard, the best run and what to do next."""
+    best = after.best
+    if best is None:
+        print(f"no run is complete yet; {_counts(after)}")
+        return
+    print(leaderboard_table(leaderboard(runs)))
+    name = run_name(prepared.name, best.number)
+    run_file = prepared.run_file(name)
+    print(f"best run {best.number}, validation loss {best.validation_loss!r}:")
+    width = max((len(parameter) for parameter in best.labels), default=0)
+    for parameter, label in best.labels.items():
+        print(f"  {parameter:<{width}}  {value_of(label)}")
+    if baselines:
+        print("", *baseline_lines(loss_of(best), baselines), sep="\n")
+    models = prepared.loaded.config.paths.models
+    print(
+        f"\n{_counts(after)}\n"
+        f"  run file     {run_file}\n"
+        f"  models       {models}/sequifier-{name}-*\n"
+        f"  leaderboard  {prepared.results_path}\n"
+        f"  report       {prepared.results_path.with_name('report.html')}\n"
+        "\nnext:"
+    )
+    options = source_of(prepared).options
+    for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
+        print(f"  {line}")
+
+
+def next_commands(options: str, run_file: Path, after: Progress, num_distinct: int) -> list[str]:
+    """What to type after a search.
+
+    Args:
+        options: The options that lead to its study.
+        run_file: The `train.yaml` of its best run.
+        after: How far it has come.
+        num_distinct: Distinct runs that its space has.
+    """
+    lines = [
+        f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # train the best run again",
+        f"sequifier-hpo dashboard {options}    # look at the study",
+    ]
+    again = f"sequifier-hpo hyperparameter-search {options}"
+    if after.num_failed:
+        lines.append(f"sequifier-hpo status {options}    # why did runs fail?")
+        lines.append(f"{again} --retry-failed    # run the failed runs again")
+    if after.num_complete > 1:
+        lines.append(f"sequifier-hpo verify {options}    # does the winner still win?")
+    # A search that was stopped says itself how to go on.
+    if after.is_over and after.num_runs < num_distinct:
+        lines.append(f"{again}    # go on, with a larger n_samples for example")
+    return lines
+
+
+def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
+    """The exit code of a search, which is explained on standard error if it is not 0.
+
+    Args:
+        options: The options that lead to its study.
+        end: How this command's part of it ended.
+        after: How far the study has come.
+    """
+    # A stop that came when the last result was stored has stopped nothing.
+    if end.stopped_by is not None and not after.is_over:
+        say(
+            f"stopped by {end.stopped_by.name}; go on with\n"
+            f"  sequifier-hpo hyperparameter-search {options}"
+        )
+        return 128 + end.stopped_by
+    if end.gave_up_after:
+        say(why_it_gave_up(end.gave_up_after))
+        return NO_SUCCESS
+    if after.num_complete == 0:
+        say(
+            "no run succeeded; see logs/ for the reasons\n    fix: correct the cause, then add --retry-failed"
+        )
+        return NO_SUCCESS
+    return 0
+
+
+def why_it_gave_up(reasons: Sequence[str]) -> str:
+    """What the failures in a row have in common, and what to do."""
+    kinds = [_WHERE_THEY_DIFFER.sub("", reason) for reason in reasons]
+    common = max(kinds, key=kinds.count)
+    share = "all" if len(set(kinds)) == 1 else str(kinds.count(common))
+    example = reasons[kinds.index(common)]
+    return (
+        f"stopped: {len(reasons)} runs in a row failed, {share} of them with: {example}\n"
+        "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures"
+    )
+
+
+def summary(prepared: PreparedSearch, after: Progress) -> dict[str, Any]:
+    """The result of a search as JSON values."""
+    best = after.best
+    return {
+        "study": prepared.name,
+        "storage": prepared.shown_storage,
+        "num_runs": after.num_runs,
+        "complete": after.num_complete,
+        "failed": after.num_failed,
+        "interrupted": after.num_interrupted,
+        "duplicates": after.num_duplicates,
+        "best": best
+        and {
+            "run": best.number,
+            "validation_loss": best.validation_loss,
+            "train_config": str(prepared.run_file(run_name(prepared.name, best.number))),
+            "parameters": {name: value_of(label) for name, label in best.labels.items()},
+        },
+        "results": str(prepared.results_path),
+    }
+
+
+def _counts(of: Progress) -> str:
+    parts = [f"{of.num_complete:,} of {of.num_runs:,} runs complete"]
+    for number, what in (
+        (of.num_failed, "failed"),
+        (of.num_interrupted, "interrupted"),
+        (of.num_duplicates, "duplicate cells with the result of another run"),
+    ):
+        if number:
+            parts.append(f"{number:,} {what}")
+    return ", ".join(parts)
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the result."""
+    print(text, file=sys.stderr, flush=True)

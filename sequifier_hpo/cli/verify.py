@@ -1,0 +1,132 @@
+"""`sequifier-hpo verify`: whether the winner of a search still wins with other seeds."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE
+from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.cli.lasting import lasting_output
+from sequifier_hpo.cli.options import (
+    MetadataConfigPath,
+    OneInputSet,
+    SkipMetadata,
+    StorageUrl,
+    StudyFile,
+    StudyName,
+    search_overrides,
+)
+from sequifier_hpo.errors import InputError
+
+DEFAULT_RUNS, DEFAULT_SEEDS = 3, 5
+
+
+class Format(StrEnum):
+    """How the result is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+def verify(
+    config_path: StudyFile = None,
+    storage: StorageUrl = None,
+    study_name: StudyName = None,
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many of the best runs are checked.")
+    ] = DEFAULT_RUNS,
+    seeds: Annotated[int, typer.Option(min=2, metavar="N", help="New seeds each.")] = DEFAULT_SEEDS,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
+    ] = None,
+    retry_failed: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--retry-failed", help="Repeat the trainings that failed.")
+    ] = False,
+    input_columns: OneInputSet = None,
+    metadata_config_path: MetadataConfigPath = None,
+    skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
+    output_format: Annotated[
+        Format, typer.Option("--format", help="csv and json: in full precision.")
+    ] = Format.TEXT,
+    as_json: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--json", help="The same as --format json.")
+    ] = False,
+) -> None:
+    """Check the winner of a search with other seeds.
+
+    Trains the best runs again with new seeds, and compares. These trainings are not runs of the
+    search: they are kept in a study of their own. The same command again goes on with them, and
+    trains none twice. Give it the options that the search was started with.
+
+    Example: sequifier-hpo verify --runs 3 --seeds 5
+    """
+    prepared = prepare_check(
+        config_path,
+        overrides=search_overrides(input_columns, metadata_config_path),
+        skip_metadata=skip_metadata,
+        storage=storage,
+        study_name=study_name,
+        workers=workers,
+    )
+    check_winners(
+        prepared,
+        num_runs=runs,
+        num_seeds=seeds,
+        retry_failed=retry_failed,
+        output_format="json" if as_json else output_format.value,
+    )
+
+
+def prepare_check(
+    config_path: Path | None,
+    *,
+    overrides: Mapping[str, Any],
+    skip_metadata: bool,
+    storage: str | None,
+    study_name: str | None,
+    workers: int | None,
+) -> PreparedSearch:
+    """Read the search file of the study whose winners are checked.
+
+    Raises:
+        InputError: If the study named is not the one of the search file.
+        ConfigError: With every mistake of the file.
+    """
+    prepared = prepare_search(
+        config_path or DEFAULT_SEARCH_FILE,
+        overrides=overrides,
+        skip_metadata=skip_metadata,
+        storage=storage,
+        workers=workers,
+    )
+    # A training needs the search file; one of another study would be the wrong one.
+    if study_name not in {None, prepared.name}:
+        raise InputError(
+            f"{prepared.loaded.document.file} is the search file of the study `{prepared.name}`, "
+            f"not of `{study_name}`",
+            "name the search file of that study with --config-path",
+        )
+    return prepared
+
+
+def check_winners(
+    prepared: PreparedSearch,
+    *,
+    num_runs: int,
+    num_seeds: int,
+    retry_failed: bool,
+    output_format: str,
+) -> None:
+    """Carry out a winner check, show what it finds, and exit."""
+    # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.cli.running import WantedCheck, run_check  # noqa: PLC0415
+
+    wanted = WantedCheck(num_runs, num_seeds, retry_failed, output_format)
+    with lasting_output():
+        code = run_check(prepared, wanted)
+    raise typer.Exit(code)

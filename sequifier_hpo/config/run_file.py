@@ -1,0 +1,69 @@
+"""The file of a run: its `train.yaml`, and above it comments that say what is no part of the run.
+
+Sequifier 1.0.0.6 trains every run file, and refuses keys that it does not know: so what the study
+decides about its runs (which positions their validation loss counts, and whose file this is) stands
+in comments. Without them, or if they are damaged, all positions count, and the file is nobody's.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sequifier_hpo.config.train import TrainConfig, train_yaml
+
+T = TypeVar("T")
+
+_COUNTED = re.compile(r"# validation loss: .*\(sequifier-hpo: counted=([1-9][0-9]{0,8})\)")
+_STUDY = re.compile(r"# study: (\S+)")
+
+
+@dataclass(frozen=True)
+class RunFileHead:
+    """What the comments at the head of a run file say."""
+
+    counted_last: int | None = None
+    """How many positions at the end of each window the validation loss counts; None = all."""
+    study_id: str | None = None
+    """Unique id of the study that the file belongs to."""
+
+
+def run_file_text(
+    config: TrainConfig, counted_last: int | None, study_id: str | None = None
+) -> str:
+    """The text of a run's file.
+
+    Args:
+        config: The run.
+        counted_last: How many positions at the end of each window the validation loss counts;
+            None = all.
+        study_id: Unique id of the study that the run belongs to; no white space.
+    """
+    lines = []
+    if counted_last is not None:
+        which = "position" if counted_last == 1 else f"{counted_last} positions"
+        lines.append(
+            f"# validation loss: over the last {which} of every window "
+            f"(sequifier-hpo: counted={counted_last})\n"
+        )
+    if study_id is not None:
+        lines.append(f"# study: {study_id}\n")
+    return "".join(lines) + train_yaml(config)
+
+
+def read_run_file_head(text: str) -> RunFileHead:
+    """What the comments at the head of a file say, which may be any `train.yaml`."""
+    counted: list[int] = []
+    studies: list[str] = []
+    for line in text.removeprefix("\ufeff").splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        if found := _COUNTED.fullmatch(line.rstrip()):
+            counted.append(int(found[1]))
+        elif found := _STUDY.fullmatch(line.rstrip()):
+            studies.append(found[1])
+    return RunFileHead(_only(counted), _only(studies))
+
+
+def _only(values: list[T]) -> T | None:
+    """The value that was found; None if there is none, or more than one."""
+    return values[0] if len(set(values)) == 1 else None

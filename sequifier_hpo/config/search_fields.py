@@ -1,0 +1,155 @@
+"""The fields of a search file: those of its runs, as candidates or for all of them, and its own.
+
+The fields of the runs are those of `TrainConfig`; their types, defaults and words are read off the
+description there. Field order is that of the user guide: lists come first in their section.
+"""
+
+from collections.abc import Iterable
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, create_model
+
+from sequifier_hpo.config.description import (
+    AS_TRAINED,
+    REQUIRED,
+    Candidates,
+    Description,
+    LinkedGroup,
+    TrainedField,
+    description_of,
+    without_null,
+)
+from sequifier_hpo.config.fields import ModelName, PathText, PositiveInt
+from sequifier_hpo.config.paths import ProjectPaths
+from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
+
+
+class Sampling(FrozenModel):
+    """A section of a search file, with fields of a section of its run files."""
+
+    @property
+    def num_processes(self) -> int:
+        """Processes that train one run: of fields of the same names, which are no candidates."""
+        return int(TrainingSpec.num_processes.__get__(self))
+
+
+class _InsteadOfAName(FrozenModel):
+    """The search's own fields in the place where a run file has the name of its run."""
+
+    hp_search_name: ModelName
+    """Name of the search; prefix of its runs."""
+    model_config_write_path: PathText
+    """Folder for the generated run files."""
+    search_strategy: Literal["sample", "grid"] = "sample"
+    """sample (random search) or grid (every combination)."""
+    n_samples: PositiveInt | None = None
+    """Number of distinct runs in all; required for `sample`."""
+
+
+class _Own(FrozenModel):
+    """The search's own fields behind those of its runs: how it is carried out."""
+
+    override_input: bool = False
+    """Accepted for Sequifier's sake: nothing here ever asks a question."""
+    storage: str | None = None
+    """Storage URL; omitted = SQLite below studies/, or $SEQUIFIER_HPO_STORAGE."""
+    workers: PositiveInt | Literal["auto"] = "auto"
+    """Trials at the same time; auto = one per core, or one per GPU."""
+    on_out_of_memory: Literal["halve", "halve_and_accumulate"] = "halve"
+    """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
+    max_consecutive_failures: PositiveInt = 5
+    """Failed runs in a row after which the search stops."""
+    export: Literal["all", "best"] = "all"
+    """Which runs keep exported models: all of them, or only the study's best so far."""
+
+
+class SearchFile(_Own, _InsteadOfAName):
+    """A search file, whatever fields its runs have."""
+
+    if TYPE_CHECKING:
+        # They are derived: mypy takes them for whatever they are used as.
+        def __getattr__(self, field: str) -> Any: ...
+
+    run_file: ClassVar[type[TrainConfig]]
+    """Model of the files of its runs."""
+
+    @property
+    def description(self) -> Description:
+        """The fields of its runs."""
+        return description_of(self.run_file)
+
+    @property
+    def paths(self) -> ProjectPaths:
+        """Where the files of the project are."""
+        return ProjectPaths(Path(self.project_root))
+
+    @property
+    def study_folder(self) -> Path:
+        """Where the study's own files are."""
+        return self.paths.study_folder(self.hp_search_name)
+
+
+def search_model(run_file: type[TrainConfig]) -> type[SearchFile]:
+    """The model of the search files whose runs have the fields of this model."""
+    description = description_of(run_file)
+    root = [field for field in description.fields.values() if not field.section]
+    head = list(takewhile(lambda field: not field.is_of_one_run, root))
+    rest = [field for field in root[len(head) :] if not field.is_of_one_run]
+    sections: dict[str, Any] = {
+        section.name: (_section_model(description, name), Field(description=section.words))
+        for name, section in description.sections.items()
+    }
+    # The fields of later bases come first.
+    bases = (
+        SearchFile,
+        create_model("_Rest", __base__=FrozenModel, **(_definitions(rest) | sections)),
+        _InsteadOfAName,
+        create_model("_Head", __base__=FrozenModel, **_definitions(head)),
+    )
+    own = {"__doc__": "A hyperparameter-search file.", "__module__": __name__, "run_file": run_file}
+    return type("SearchConfig", bases, own)
+
+
+def _section_model(description: Description, name: str) -> type[Sampling]:
+    searched = [
+        description.fields[field]
+        for part in description.searched(name)
+        for field in (part.fields if isinstance(part, LinkedGroup) else (part.name,))
+    ]
+    fields = [field for field in description.fields.values() if field.section == name]
+    settings = [field for field in fields if not field.is_searched]
+    section = description.sections[name]
+    return create_model(
+        section.name,
+        __base__=Sampling,
+        __doc__=section.words,
+        **_definitions([*searched, *settings]),
+    )
+
+
+def _definitions(fields: Iterable[TrainedField]) -> dict[str, Any]:
+    """What `create_model` is told of the search file's fields."""
+    return {field.name: _definition(field) for field in fields}
+
+
+def _definition(field: TrainedField) -> tuple[Any, Any]:
+    search = field.search
+    annotation = field.type if search.takes_null else without_null(field.type)
+    default = field.default if search.default is AS_TRAINED else search.default
+    if isinstance(search, Candidates):
+        annotation = Annotated[list[annotation], Field(min_length=1)]  # type: ignore[valid-type] # computed
+    if default is None:
+        annotation = annotation | None
+    words = search.words or field.words
+    if default is REQUIRED:
+        return annotation, Field(description=words)
+    return annotation, Field(default=default, description=words)
+
+
+if TYPE_CHECKING:
+    SearchConfig = SearchFile
+else:
+    SearchConfig = search_model(TrainConfig)

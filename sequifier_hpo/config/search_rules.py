@@ -1,0 +1,246 @@
+"""What must fit together in a search file, over all of its candidates.
+
+Each rule yields findings at the field that should be changed.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from sequifier_hpo.config.description import LinkedGroup, description_of
+from sequifier_hpo.config.recipes import recipe_findings
+from sequifier_hpo.config.schema import Check, Finding, check, did_you_mean
+from sequifier_hpo.config.search_fields import SearchFile
+from sequifier_hpo.config.train_fields import TrainConfig
+from sequifier_hpo.config.train_rules import (
+    column_name_problem,
+    dimension_findings,
+    settings_rules,
+)
+from sequifier_hpo.config.widths import allocate_widths
+
+_DESCRIPTION = description_of(TrainConfig)
+MODEL_SECTION, TRAINING_SECTION = (section.name for section in _DESCRIPTION.sections.values())
+MODEL_BACKBONE = _DESCRIPTION.groups["model_backbone"]
+
+
+def _linked(group: LinkedGroup) -> Check[SearchFile]:
+    @check(*(".".join(map(str, group.loc(field))) for field in group.fields))
+    def find(config: SearchFile) -> Iterator[Finding]:
+        lists = {field: _DESCRIPTION.in_search_file(config, field) for field in group.fields}
+        yield from _length_findings(group, lists)
+
+    return find
+
+
+def _length_findings(group: LinkedGroup, lists: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding, naming every list of the group and its length, if they differ."""
+    present = {field: len(values) for field, values in lists.items() if isinstance(values, list)}
+    if len(set(present.values())) > 1:
+        expected = present[group.anchor]
+        wrong = next(field for field, length in present.items() if length != expected)
+        table = ", ".join(f"{field} has {length}" for field, length in present.items())
+        yield Finding(
+            group.loc(wrong),
+            f"the linked lists of the {group.name} group differ in length: {table}",
+            f"{expected} values, as many as `{group.anchor}`: index i of every list forms row i",
+            f"add or remove values, so that every list has {expected}",
+        )
+
+
+@check("search_strategy", "n_samples")
+def _sample_needs_a_number(config: SearchFile) -> Iterator[Finding]:
+    if config.search_strategy == "sample" and config.n_samples is None:
+        yield Finding(
+            ("n_samples",),
+            "required when search_strategy is `sample` (the default)",
+            "the number of distinct runs",
+            "add `n_samples: 20`, or `search_strategy: grid` to run every combination",
+        )
+
+
+@check("model_config_write_path")
+def _write_path_stays_inside(config: SearchFile) -> Iterator[Finding]:
+    if ".." in PurePosixPath(config.model_config_write_path).parts:
+        yield Finding(
+            ("model_config_write_path",),
+            f"{config.model_config_write_path} leaves the project through `..`",
+            "a folder below project_root, such as configs/hp_search, or an absolute path",
+        )
+
+
+@check("input_columns", "column_types", "target_columns")
+def _columns_are_known(config: SearchFile) -> Iterator[Finding]:
+    if config.input_columns is None or config.column_types is None:
+        return
+    for i, columns in enumerate(config.input_columns):
+        types = config.column_types[min(i, len(config.column_types) - 1)]
+        for j, column in enumerate(columns):
+            yield from _column_findings(column, types, ("input_columns", i, j))
+    for i, column in enumerate(config.target_columns):
+        for types in config.column_types[:1]:
+            yield from _column_findings(column, types, ("target_columns", i))
+
+
+def _column_findings(
+    column: str, types: Mapping[str, str], loc: tuple[str | int, ...]
+) -> Iterator[Finding]:
+    if column not in types:
+        problem = f"the data has no column `{column}`"
+        yield Finding(loc, problem, ", ".join(types), did_you_mean(column, types))
+    elif name_problem := column_name_problem(column):
+        yield Finding(loc, name_problem, fix="rename the column in the data")
+
+
+@check("column_types", "input_columns", "categorical_columns", "real_columns")
+def _column_types_are_known(config: SearchFile) -> Iterator[Finding]:
+    for i, columns in enumerate(config.input_columns or []):
+        if config.categorical_columns is None or config.real_columns is None:
+            return
+        if i >= len(config.categorical_columns) or i >= len(config.real_columns):
+            return  # reported as a difference in length
+        sorted_out = {*config.categorical_columns[i], *config.real_columns[i]}
+        types = (config.column_types or [{}])[min(i, len(config.column_types or [{}]) - 1)]
+        for j, column in enumerate(columns):
+            if column in types and column not in sorted_out:
+                yield Finding(
+                    ("input_columns", i, j),
+                    f"`{column}` is neither a categorical nor a real column of the data",
+                    ", ".join(sorted(sorted_out)),
+                )
+
+
+@check("target_column_types", "n_classes")
+def _categorical_targets_have_classes(config: SearchFile) -> Iterator[Finding]:
+    if config.n_classes is None:
+        return
+    for column, kind in config.target_column_types.items():
+        if kind == "categorical" and column not in config.n_classes:
+            yield Finding(
+                ("target_column_types", column),
+                f"`{column}` is not a categorical column of the data",
+                f"categorical for {', '.join(config.n_classes)}; real for the others",
+            )
+
+
+@check(f"{TRAINING_SECTION}.optimizer")
+def _optimizers_can_be_built(config: SearchFile) -> Iterator[Finding]:
+    for i, recipe in enumerate(config.training_hyperparameter_sampling.optimizer):
+        yield from recipe_findings("optimizer", recipe, (TRAINING_SECTION, "optimizer", i))
+
+
+@check(f"{TRAINING_SECTION}.scheduler")
+def _schedulers_can_be_built(config: SearchFile) -> Iterator[Finding]:
+    for i, recipe in enumerate(config.training_hyperparameter_sampling.scheduler or []):
+        yield from recipe_findings("scheduler", recipe, (TRAINING_SECTION, "scheduler", i))
+
+
+@check(
+    f"{TRAINING_SECTION}.scheduler",
+    f"{TRAINING_SECTION}.epochs",
+    f"{TRAINING_SECTION}.scheduler_step_on",
+)
+def _total_steps_match_epochs(config: SearchFile) -> Iterator[Finding]:
+    sampling = config.training_hyperparameter_sampling
+    if sampling.scheduler_step_on != "epoch":
+        return
+    rows = zip(sampling.scheduler or [], sampling.epochs, strict=False)
+    for i, (recipe, epochs) in enumerate(rows):
+        total = recipe.get("total_steps")
+        if total is not None and total != epochs:
+            yield Finding(
+                (TRAINING_SECTION, "scheduler", i, "total_steps"),
+                f"{total} differs from epochs[{i}] = {epochs} while schedulers step on epochs",
+                str(epochs),
+            )
+
+
+@check(
+    *(f"{MODEL_SECTION}.{name}" for name in ("dim_model", "n_head", "initial_embedding_dim")),
+    f"{MODEL_SECTION}.joint_embedding_dim",
+    f"{MODEL_SECTION}.positional_encoding",
+)
+def _backbones_fit(config: SearchFile) -> Iterator[Finding]:
+    sampling = config.model_hyperparameter_sampling
+    joints = sampling.joint_embedding_dim or [None] * len(sampling.dim_model)
+    rows = zip(
+        sampling.dim_model, sampling.n_head, sampling.initial_embedding_dim, joints, strict=False
+    )
+    for i, row in enumerate(rows):
+        names = ("dim_model", "n_head", "initial_embedding_dim", "joint_embedding_dim")
+        values = {
+            name: (value, MODEL_BACKBONE.loc(name, i))
+            for name, value in zip(names, row, strict=True)
+        }
+        yield from dimension_findings(values, with_rope="rope" in sampling.positional_encoding)
+
+
+@check(
+    f"{MODEL_SECTION}.dim_model",
+    f"{MODEL_SECTION}.initial_embedding_dim",
+    f"{MODEL_SECTION}.feature_embedding_dims",
+    "input_columns",
+    "categorical_columns",
+    "real_columns",
+)
+def _embedding_widths_fit(config: SearchFile) -> Iterator[Finding]:
+    sampling = config.model_hyperparameter_sampling
+    widths = sampling.initial_embedding_dim
+    maps = sampling.feature_embedding_dims or [None] * len(widths)
+    sets = zip(
+        config.input_columns or [],
+        config.categorical_columns or [],
+        config.real_columns or [],
+        strict=False,
+    )
+    for j, (columns, categorical, real) in enumerate(sets):
+        for i, (width, dims) in enumerate(zip(widths, maps, strict=False)):
+            if dims is None:
+                if allocate_widths(width, categorical, real) is None:
+                    yield Finding(
+                        MODEL_BACKBONE.loc("initial_embedding_dim", i),
+                        f"{width} is too narrow for the {len(columns)} columns of input_columns[{j}]",
+                        f">= {len(categorical) + len(real)}",
+                    )
+            elif set(dims) != set(columns):
+                yield Finding(
+                    MODEL_BACKBONE.loc("feature_embedding_dims", i),
+                    f"has the columns {list(dims)}, but input_columns[{j}] is {columns}",
+                    "exactly the columns of every input set",
+                    "write null: widths are then shared out for each input set",
+                )
+            elif sum(dims.values()) != width:
+                yield Finding(
+                    MODEL_BACKBONE.loc("feature_embedding_dims", i),
+                    f"the widths sum to {sum(dims.values())}",
+                    f"a sum of initial_embedding_dim[{i}] = {width}",
+                )
+
+
+@check(f"{MODEL_SECTION}.prediction_length", "seq_length")
+def _prediction_fits_window(config: SearchFile) -> Iterator[Finding]:
+    length = config.model_hyperparameter_sampling.prediction_length
+    for i, seq_length in enumerate(config.seq_length):
+        if length > seq_length:
+            yield Finding(
+                ("seq_length", i),
+                f"{seq_length} is shorter than prediction_length = {length}",
+                f">= {length}",
+            )
+
+
+SEARCH_CHECKS: tuple[Check[SearchFile], ...] = (
+    *(_linked(group) for group in _DESCRIPTION.groups.values()),
+    _sample_needs_a_number,
+    _write_path_stays_inside,
+    _columns_are_known,
+    _column_types_are_known,
+    _categorical_targets_have_classes,
+    *settings_rules(TRAINING_SECTION),
+    _optimizers_can_be_built,
+    _schedulers_can_be_built,
+    _total_steps_match_epochs,
+    _backbones_fit,
+    _embedding_widths_fit,
+    _prediction_fits_window,
+)

@@ -1,0 +1,60 @@
+"""What a coordinator asks of a study: runs to train, and a place for what comes of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sequifier_hpo.records import Baseline
+from sequifier_hpo.study import Artifact, Claim
+
+
+class Ledger(Protocol):
+    """Who holds which run, and what came of it.
+
+    Every method that touches the storage may raise `StorageFaultError`. It can then be called
+    again with the same arguments, whether or not the storage had carried it out. What changes a
+    trial raises `LeaseLostError` if another coordinator has taken it over.
+    """
+
+    def claim(self) -> Claim | None:
+        """Take the next run; None = all are taken."""
+
+    def is_anything_left(self) -> bool:
+        """Whether a claim may still succeed, now or when another coordinator's run is lost."""
+
+    def report(
+        self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
+    ) -> None:
+        """Store an epoch's validation loss."""
+
+    def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:
+        """Store attributes of a running trial."""
+
+    def losses(self, claim: Claim) -> Mapping[int, float]:
+        """Validation loss per epoch of the run of a claim, those of earlier trials included."""
+
+    def complete(
+        self,
+        claim: Claim,
+        validation_loss: float,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Store the result of a run."""
+
+    def fail(
+        self,
+        claim: Claim,
+        reason: str,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Store that a trial failed; the reason `interrupted` leaves its run to be continued."""
+
+    def keep_baselines(self, baselines: Sequence[Baseline]) -> None:
+        """Store the losses of the trivial predictors."""
+
+    def beat(self, claims: Sequence[Claim]) -> None:
+        """Tell the others that these trials are alive."""
+
+    def judge_later(self) -> None:
+        """Let everyone beat again before anyone is taken for dead."""

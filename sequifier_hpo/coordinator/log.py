@@ -1,0 +1,76 @@
+"""What happened to a search, one record a line: takeovers, retries, outages, stops.
+
+The rooms write to loggers of the standard library, `sequifier_hpo.coordinator` and
+`sequifier_hpo.study`: a constant message, with ids as fields. Whoever runs a search says where the
+records go. None of them ever stops it.
+"""
+
+import json
+import logging
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.log_lines import LogLines
+
+_OURS = logging.getLogger("sequifier_hpo")
+_OURS.addHandler(logging.NullHandler())  # else what nobody wants to have goes to stderr
+_NO_FIELDS = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
+"""What every record has."""
+_IS_WORD = re.compile(r'[^\s"=]+')
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Append the records of the block to a file; without one if it cannot be opened."""
+    try:
+        lines = LogLines(path)
+    except EnvironmentFaultError:
+        yield
+        return
+    with closing(lines), logging_by(lines.append):
+        yield
+
+
+@contextmanager
+def logging_by(write: Callable[[str], object]) -> Iterator[None]:
+    """Hand every record of the block, as a line, to a function; what it cannot write is missing."""
+    handler, level = _Handler(write), _OURS.level
+    _OURS.addHandler(handler)
+    _OURS.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _OURS.setLevel(level)
+        _OURS.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):  # the latter for a stream that is closed
+            self._write(_line(record))
+
+
+def _line(record: logging.LogRecord) -> str:
+    """`2026-11-25T18:03:07.123Z | WARNING | lease lost | host=a pid=7 run_number=3`."""
+    moment = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+    own = {key: value for key, value in vars(record).items() if key not in _NO_FIELDS}
+    fields = {"host": socket.gethostname(), "pid": record.process, **own}
+    shown = " ".join(f"{key}={_text(value)}" for key, value in fields.items())
+    return f"{moment}Z | {record.levelname} | {record.getMessage()} | {shown}"
+
+
+def _text(value: Any) -> str:
+    """A word as it is, everything else as JSON: one line, whatever is in it."""
+    if isinstance(value, str) and _IS_WORD.fullmatch(value):
+        return value
+    return json.dumps(value, default=str, separators=(",", ":"))

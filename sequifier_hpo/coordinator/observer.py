@@ -1,0 +1,71 @@
+"""Who watches a search, and what is shown of it."""
+
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+from sequifier_hpo.study import Claim
+
+
+@dataclass
+class ActiveRun:
+    """A run in work, as an observer sees it."""
+
+    claim: Claim
+    config: TrainConfig
+    """What is trained now: as it was asked, with what out-of-memory retries came down to."""
+    notes: list[str]
+    attempt: int = 1
+    started: float = field(default_factory=time.monotonic)
+    train_losses: dict[int, float] = field(default_factory=dict)
+    """By epoch, as far as this coordinator has seen them."""
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """Why the loop ended."""
+
+    stopped_by: signal.Signals | None
+    """The signal, if the user stopped the search."""
+    gave_up_after: tuple[str, ...]
+    """Reasons of the failures in a row that made the search give up."""
+
+
+class Observer(Protocol):
+    """Who watches a search: the terminal, a test."""
+
+    def trial_started(self, run: ActiveRun) -> None:
+        """An attempt begins."""
+
+    def trial_progressed(self, run: ActiveRun, report: BatchReport) -> None:
+        """Some batches of an epoch are done."""
+
+    def epoch_ended(self, run: ActiveRun, report: EpochReport) -> None:
+        """A trial has a new validation loss."""
+
+    def trial_completed(self, run: ActiveRun, result: TrainingResult) -> None:
+        """A run has its result, and it is stored."""
+
+    def trial_failed(self, run: ActiveRun, reason: str, result: TrainingResult) -> None:
+        """A run failed for good, or was interrupted, and that is stored."""
+
+    def trial_lost(self, run: ActiveRun) -> None:
+        """Another coordinator has taken the trial over."""
+
+    def trial_retried(self, run: ActiveRun, why: str) -> None:
+        """An attempt is repeated."""
+
+    def stopping(self) -> None:
+        """A stop was requested; trials write their checkpoints."""
+
+    def storage_lost(self, reason: str) -> None:
+        """The storage cannot be used; results are kept here until it can."""
+
+    def storage_returned(self, seconds: float) -> None:
+        """The storage can be used again, after so many seconds."""
+
+    def ticked(self) -> None:
+        """About a second has passed."""

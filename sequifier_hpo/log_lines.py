@@ -1,0 +1,37 @@
+"""Files that grow by lines: logs."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from sequifier_hpo.atomic import explaining
+
+
+class LogLines:
+    """A file that grows by lines; those for which the disk has no room are missing in it.
+
+    Nothing ends because its log cannot be written: where that hurts, its other files say so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it to append.
+
+        Raises:
+            EnvironmentFaultError: If it cannot be opened.
+        """
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+        self._is_torn = False
+        """Whether the last line has no end."""
+
+    def append(self, line: str) -> None:
+        """Add a line, if possible."""
+        data = f"{line}\n".encode()
+        if self._is_torn:
+            data = b"\n" + data
+        with suppress(OSError):
+            self._is_torn = self._file.write(data) < len(data)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()

@@ -1,0 +1,148 @@
+"""The values of a split, some windows at a time: of a stored one in any format, or of memory."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sequifier_hpo.preprocessing.encode import EncodedColumn
+from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
+from sequifier_hpo.preprocessing.shard_file import (
+    SHARD_FAULTS,
+    StoredTensor,
+    read_shard,
+    window_rows,
+)
+from sequifier_hpo.preprocessing.stored_split import StoredSplit, not_a_split
+from sequifier_hpo.preprocessing.windows import Windows, gather_items
+
+# What is in memory at a time: 8 MiB of the numbers of one column, or 32 MiB of all of a table.
+_COLUMN_VALUES = 2**20
+_TABLE_VALUES = 4 * 2**20
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next windows of a split."""
+
+    columns: Mapping[str, Callable[[], Values]]
+    """Column -> makes its windows, (rows, L + 1), oldest item first; from any thread."""
+    start_positions: Values
+    """`startItemPosition` of every window."""
+
+
+def pieces_in_memory(windows: Windows, columns: Sequence[EncodedColumn]) -> Iterator[Piece]:
+    """Windows that are not stored yet."""
+    offsets = np.arange(windows.seq_length + 1)
+    for begin, end in _steps(len(windows), windows.seq_length):
+        places = windows.first_rows[begin:end, None], windows.lower_rows[begin:end, None], offsets
+        yield Piece(
+            {c.name: partial(gather_items, c.values, *places) for c in columns},
+            windows.start_positions[begin:end],
+        )
+
+
+def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Iterator[Piece]:
+    """The windows of a long table, in the order of its rows.
+
+    Raises:
+        InputError: If it cannot be read, or does not list the same columns for every window.
+    """
+    names, length = described.columns, described.window_length + 1
+    items = [str(i) for i in range(described.window_length, -1, -1)]
+    num_windows = max(_TABLE_VALUES // (len(names) * length), 1)
+    rest: pl.DataFrame | None = None
+    try:
+        for batch in _scan(path, read_format, items).collect_batches(
+            chunk_size=num_windows * len(names), maintain_order=True
+        ):
+            rows = batch if rest is None else pl.concat([rest, batch])
+            whole = rows.height // len(names) * len(names)
+            rest = rows.slice(whole)
+            if whole:
+                yield _table_piece(path, rows.head(whole), names, items)
+    except (*POLARS_FAULTS, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise not_a_split(path, f"it cannot be read to its end: {reason}") from error
+
+
+def _scan(path: Path, read_format: str, items: list[str]) -> pl.LazyFrame:
+    if read_format == "csv":
+        # Types are given: a column that starts with whole numbers may go on with reals.
+        numbers = dict.fromkeys(["startItemPosition", *items], pl.Float64())
+        types = {**numbers, "inputCol": pl.String()}
+        table = pl.scan_csv(path, schema_overrides=types, glob=False)
+    else:
+        table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    return table.select(
+        pl.col("inputCol").cast(pl.String),
+        pl.col("startItemPosition").cast(pl.Float64).fill_null(0).fill_nan(0),
+        pl.col(items).cast(pl.Float64),
+    )
+
+
+def _table_piece(path: Path, rows: pl.DataFrame, names: list[str], items: list[str]) -> Piece:
+    num_windows = rows.height // len(names)
+    expected = pl.Series(names).gather(np.tile(np.arange(len(names)), num_windows))
+    if rows["inputCol"].ne_missing(expected).any():
+        raise not_a_split(path, "its windows do not all list the same columns in the same order")
+    values = rows.select(items).to_numpy(order="c").reshape(num_windows, len(names), len(items))
+    return Piece(
+        {name: partial(values.__getitem__, (slice(None), i)) for i, name in enumerate(names)},
+        rows["startItemPosition"].gather_every(len(names)).to_numpy(),
+    )
+
+
+def pieces_of_shards(folder: Path, described: StoredSplit) -> Iterator[Piece]:
+    """The windows of tensor shards, in the order of their listing.
+
+    Raises:
+        InputError: If a shard cannot be read, or is not like the others; also from the columns.
+    """
+    index = folder / "metadata.json"
+    with _shard_faults(index):
+        listing = json.loads(index.read_text(encoding="utf-8"))
+    for file in listing["batch_files"]:
+        path, shape = folder / file["path"], (file["samples"], described.window_length)
+        with _shard_faults(path):
+            inputs, targets, _, _, start_positions = read_shard(path)
+            tensors = {name: (inputs[name], targets[name]) for name in described.columns}
+            if any(tensor.shape != shape for pair in tensors.values() for tensor in pair):
+                raise ValueError(f"its windows are not all of shape {shape}")
+        for begin, end in _steps(*shape):
+            with _shard_faults(path):
+                starts = start_positions.rows(begin, end)
+            yield Piece(
+                {name: partial(_shard_rows, path, *tensors[name], begin, end) for name in tensors},
+                starts,
+            )
+
+
+def _shard_rows(
+    path: Path, inputs: StoredTensor, targets: StoredTensor, begin: int, end: int
+) -> Values:
+    with _shard_faults(path):
+        return window_rows(inputs, targets, begin, end)
+
+
+@contextmanager
+def _shard_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SHARD_FAULTS as error:
+        raise not_a_split(path, f"its content is not that of a shard: {error}") from error
+
+
+def _steps(num_windows: int, seq_length: int) -> Iterator[tuple[int, int]]:
+    step = max(_COLUMN_VALUES // (seq_length + 1), 1)
+    for begin in range(0, num_windows, step):
+        yield begin, min(begin + step, num_windows)

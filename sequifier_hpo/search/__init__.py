@@ -1,0 +1,7 @@
+"""Which run comes next. Optuna's samplers do the sampling; the ledger of `study` hands out."""
+
+from sequifier_hpo.search.chosen import ChosenRuns
+from sequifier_hpo.search.grid import GridRuns
+from sequifier_hpo.search.sample import SampledRuns
+
+__all__ = ["ChosenRuns", "GridRuns", "SampledRuns"]

@@ -1,0 +1,33 @@
+"""Cells of a search space as proposals."""
+
+from sequifier_hpo.searchspace import Cell, EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+
+
+class Cells:
+    """The distinct runs of a space in a seeded order, each with its key."""
+
+    def __init__(self, space: SearchSpace, effective: EffectiveSpace, keyer: Keyer) -> None:
+        self.space = space
+        self.effective = effective
+        self._keyer = keyer
+        self._next_rank = 0
+
+    def proposal(self, cell: Cell) -> Proposal:
+        """A cell as a run that may be handed out."""
+        point = self.space.point_at(cell)
+        return Proposal(self._keyer.key(point), point, self.space.labels_at(cell))
+
+    def at(self, rank: int) -> Proposal:
+        """The run at a place of the seeded order."""
+        return self.proposal(self.effective.representative(rank))
+
+    def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
+        """The first run of the seeded order that was not handed out, and its place there."""
+        # What was handed out once stays so: the next search begins where this one ends.
+        while self._next_rank < self.effective.num_distinct:
+            proposal = self.at(self._next_rank)
+            if not history.is_taken(proposal.key):
+                return self._next_rank, proposal
+            self._next_rank += 1
+        return NoProposal.EXHAUSTED

@@ -1,0 +1,26 @@
+"""Runs that someone has chosen, as for a winner check."""
+
+from collections.abc import Iterator, Sequence
+
+from sequifier_hpo.searchspace import Point
+from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+
+
+class ChosenRuns:
+    """Proposes given runs in their order, and wants no others."""
+
+    def __init__(self, runs: Sequence[Proposal]) -> None:
+        self._runs = {run.key: run for run in runs}
+
+    def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:  # noqa: ARG002 - not by number
+        """The first of the runs that was not handed out yet."""
+        unused = (run for run in self._runs.values() if not history.is_taken(run.key))
+        return next(unused, NoProposal.EXHAUSTED)
+
+    def is_wanted(self, key: str) -> bool:
+        """Whether it is one of the runs: others may be left from an earlier, larger choice."""
+        return key in self._runs
+
+    def twins(self, key: str, point: Point) -> Iterator[Proposal]:  # noqa: ARG002 - none has any
+        """Nothing: each result stands for itself."""
+        return iter(())

@@ -1,0 +1,82 @@
+"""Grid search: every distinct run of the product once."""
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from optuna.samplers import GridSampler
+
+from sequifier_hpo.search.asking import ask
+from sequifier_hpo.search.cells import Cells
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.study.distributions import distributions
+from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+
+
+class GridRuns:
+    """Proposes every distinct run of a space, in a seeded order."""
+
+    def __init__(self, space: SearchSpace, effective: EffectiveSpace, keyer: Keyer) -> None:
+        self._cells = Cells(space, effective, keyer)
+        self._distributions = distributions(space)
+        self._sampler = PermutedGridSampler(space, effective)
+
+    def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
+        """The first run of the seeded order that was not handed out yet."""
+        found = self._cells.first_unused(history)
+        if isinstance(found, NoProposal):
+            return found
+        rank, proposal = found
+        labels = ask(
+            self._sampler,
+            self._distributions,
+            ordinal=ordinal,
+            system_attrs={"grid_id": rank},
+        )
+        assert labels == proposal.labels, "the sampler and the ledger name the same cell"
+        return proposal
+
+    def is_wanted(self, key: str) -> bool:  # noqa: ARG002 - whichever it is
+        """Whatever was begun is brought to its end."""
+        return True
+
+    def twins(self, key: str, point: Point) -> Iterator[Proposal]:
+        """The other cells of the grid that mean this run."""
+        cell = self._cells.space.cell_of_point(point)
+        for twin in () if cell is None else self._cells.effective.equals(cell):
+            yield Proposal(key, self._cells.space.point_at(twin), self._cells.space.labels_at(twin))
+
+
+class PermutedGridSampler(GridSampler):
+    """Optuna's grid sampler over a list of cells that is never written out.
+
+    The list and the choice of the cell (`grid_id`) are ours, the sampling is Optuna's.
+    """
+
+    def __init__(self, space: SearchSpace, effective: EffectiveSpace) -> None:
+        super().__init__({})  # it would write out the product
+        labels = {parameter.name: parameter.labels for parameter in space.parameters}
+        self._search_space = {name: list(labels[name]) for name in sorted(labels)}
+        self._param_names = list(self._search_space)
+        self._all_grids = _PermutedCells(space, effective, self._param_names)  # type: ignore[assignment]
+
+
+class _PermutedCells(Sequence[tuple[str, ...]]):
+    """The distinct cells in their seeded order, each computed when it is asked for."""
+
+    def __init__(self, space: SearchSpace, effective: EffectiveSpace, names: list[str]) -> None:
+        self._space = space
+        self._effective = effective
+        self._names = names
+
+    def __len__(self) -> int:
+        return self._effective.num_distinct
+
+    @overload
+    def __getitem__(self, rank: int) -> tuple[str, ...]: ...
+    @overload
+    def __getitem__(self, rank: slice) -> "Sequence[tuple[str, ...]]": ...
+    def __getitem__(self, rank: int | slice) -> "tuple[str, ...] | Sequence[tuple[str, ...]]":
+        if isinstance(rank, slice):
+            raise TypeError("cells are computed one at a time")
+        labels = self._space.labels_at(self._effective.representative(rank))
+        return tuple(labels[name] for name in self._names)

@@ -1,0 +1,49 @@
+"""What a coordinator gets from the ledger, and tells it, of the run that it holds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sequifier_hpo.records import BatchPlan
+from sequifier_hpo.searchspace import Point
+
+
+class LeaseLostError(Exception):
+    """The trial was finished by someone else: this coordinator was taken for dead."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this coordinator runs."""
+
+    trial_id: int
+    trial_number: int
+    run_number: int
+    title: str
+    """What is trained, for people: `run 5`."""
+    key: str
+    point: Point
+    is_continuation: bool
+    """Whether an earlier trial of the run may have left a checkpoint."""
+    batch_plan: BatchPlan | None
+    """What an out-of-memory retry of an earlier trial had come down to; None = as configured."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What people are shown of a run beside its parameters."""
+
+    title: Callable[[int], str] = "run {}".format
+    """Run number -> what it is called."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """User attributes that its trials begin with."""
+    note: Callable[[int], str] | None = None
+    """Run number -> Markdown; None = no note."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of this coordinator's runs are."""
+
+    host: str = ""
+    folder: str = ""

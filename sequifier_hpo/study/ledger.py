@@ -1,0 +1,522 @@
+"""The ledger of a study: who holds which run, and what came of it.
+
+Every change that decides who runs what is one transaction that holds the lock of the study's row
+(on SQLite: of the database). So each run is handed out once across crashes, processes and
+machines, and the study ends exactly when there is none left. Which run comes next is up to a
+proposer; the ledger knows runs by their keys.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection
+
+from sequifier_hpo.records import Baseline, Run, RunState
+from sequifier_hpo.searchspace import Point
+from sequifier_hpo.study import transactions
+from sequifier_hpo.study.attempts import Attempt, TrialReader
+from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
+from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES, batch_plan_of
+from sequifier_hpo.study.claims import (
+    Claim,
+    Description,
+    LeaseLostError,
+    Place,
+)
+from sequifier_hpo.study.distributions import distributions
+from sequifier_hpo.study.liveness import Liveness, owner_of
+from sequifier_hpo.study.locks import Owner
+from sequifier_hpo.study.notes import MAX_TRIAL_NOTES, Artifact
+from sequifier_hpo.study.opening import Consent, StudyPlan, open_study
+from sequifier_hpo.study.proposing import NoProposal, Proposal, Proposer
+from sequifier_hpo.study.runs import (
+    DUPLICATE_OF,
+    OWNER,
+    REASON,
+    RunIndex,
+    run_number,
+)
+from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
+from sequifier_hpo.study.tags import TAG, RunTag, tag_of
+from sequifier_hpo.study.transactions import FinishedError, NewTrial
+
+_log = logging.getLogger("sequifier_hpo.study")
+
+
+class Ledger:
+    """A study as its coordinator sees it.
+
+    Every method that touches the storage may raise `StorageFaultError`. It can then be called
+    again with the same arguments, whether or not the storage had carried it out.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        owner: Owner,
+        plan: StudyPlan,
+        proposer: Proposer,
+        *,
+        describe: Callable[[str, Point], Description] = lambda _key, _point: Description(),
+        place: Place = Place(),  # noqa: B008 - an immutable value
+        consent: Consent = Consent(),  # noqa: B008 - an immutable value
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create the study, or open it if it exists.
+
+        Args:
+            storage: Where it is.
+            owner: Who we are.
+            plan: What it is to be.
+            proposer: Which runs it is to have, and in which order.
+            describe: (key, point) -> what people are shown of a run.
+            place: Where the files of our runs are.
+            consent: What the user has said about data that have changed.
+            clock: Seconds that only grow.
+
+        Raises:
+            SpaceChangedError, DataChangedError, UnknownDataError: If it exists, and is not the
+                study that is meant.
+        """
+        self._storage = storage
+        self._owner = owner
+        self._name = plan.name
+        self._proposer = proposer
+        self._describe = describe
+        self._place = place
+        self._liveness = Liveness(owner, clock)
+        self._index = RunIndex()
+        self._held: set[int] = set()
+        self._to_retry: set[str] = set()
+        self._distributions = transactions.Distributions(distributions(plan.space))
+        self._study_id, self.identity = storage.patiently(
+            lambda: open_study(storage, plan, consent)
+        )
+        self._reader = TrialReader(self._study_id)
+        self.baselines = storage.patiently(self._read_baselines)
+        """Losses of the trivial predictors on the study's validation events; none before they
+        were computed."""
+        storage.patiently(self._catch_up)
+        storage.patiently(self._insert_missing_twins)
+
+    # Reading
+
+    def runs(self) -> list[Run]:
+        """All runs so far, those of other coordinators with their newest epochs."""
+        with self._storage.reading() as connection:
+            self._take_in_new(connection)
+            foreign = self._index.unfinished.keys() - self._held
+            for attempt in self._reader.read(connection, foreign):
+                self._index.put(attempt)
+        return self._index.runs()
+
+    def is_anything_left(self) -> bool:
+        """Whether a claim may still succeed, now or when another coordinator's run is lost."""
+        self._catch_up()
+        unfinished = (_tag(attempt).key for attempt in self._index.unfinished.values())
+        return (
+            self._next_continued() is not None
+            or self._proposal() is not NoProposal.EXHAUSTED
+            or any(map(self._proposer.is_wanted, unfinished))
+        )
+
+    def losses(self, claim: Claim) -> Mapping[int, float]:
+        """Validation loss per epoch of the run of a claim, those of earlier attempts included."""
+        attempts = self._index.attempts(claim.key)
+        return {epoch: loss for attempt in attempts for epoch, loss in attempt.losses.items()}
+
+    # Changing
+
+    def describe_study(self, attributes: Mapping[str, Any], note: str = "") -> None:
+        """Store what readers without the search file need to know, and the study's note."""
+        with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
+            transactions.set_study_attrs(connection, self._study_id, attributes)
+            if note:
+                transactions.note_study(connection, self._study_id, note)
+
+    def keep_baselines(self, baselines: Sequence[Baseline]) -> None:
+        """Store the losses of the trivial predictors on the study's validation events."""
+        self.describe_study({BASELINES: attribute_of(baselines)})
+        self.baselines = tuple(baselines)
+
+    def claim(self) -> Claim | None:
+        """Take the next run: an interrupted one first, else a new one; None = nothing to take."""
+        self._bury_orphans()
+        attempt = None
+        while attempt is None:
+            ordinal, proposal = self._index.next_ordinal, self._proposal()
+            with self._storage.writing() as connection:
+                transactions.lock_study(connection, self._study_id)
+                self._take_in_new(connection)
+                # The answer to a claim may have been lost on its way while the claim took effect.
+                attempt = next(self._unknown_own(), None)
+                key = self._next_continued() if attempt is None else None
+                if key is not None:
+                    attempt = self._continue(connection, key)
+                elif attempt is None and self._index.next_ordinal == ordinal:
+                    # Nobody was faster while the proposal was made, which needs no lock.
+                    if isinstance(proposal, NoProposal):
+                        return None
+                    attempt = self._begin(connection, proposal, ordinal)
+        self._index.put(attempt)
+        self._reader.last_id = max(self._reader.last_id, attempt.trial_id)
+        self._held.add(attempt.trial_id)
+        claim = self._claim_of(attempt)
+        self._to_retry.discard(claim.key)
+        return claim
+
+    def report(
+        self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
+    ) -> None:
+        """Store an epoch's validation loss.
+
+        Raises:
+            LeaseLostError: If the trial was finished by another coordinator.
+        """
+        assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
+        with self._changing(claim) as connection:
+            transactions.report(connection, claim.trial_id, epoch, validation_loss, attributes)
+        attempt = self._index.unfinished[claim.trial_id]
+        attempt.losses[epoch] = validation_loss
+        attempt.user_attrs.update(attributes)
+        self._index.put(attempt)
+
+    def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:
+        """Store attributes of a running trial.
+
+        Raises:
+            LeaseLostError: If the trial was finished by another coordinator.
+        """
+        with self._changing(claim) as connection:
+            transactions.annotate(connection, claim.trial_id, attributes)
+        attempt = self._index.unfinished[claim.trial_id]
+        attempt.user_attrs.update(attributes)
+        self._index.put(attempt)
+
+    def beat(self, claims: Sequence[Claim]) -> None:
+        """Tell other hosts that these trials are alive."""
+        if claims:
+            with self._storage.writing() as connection:
+                transactions.beat(connection, [claim.trial_id for claim in claims])
+
+    def judge_later(self) -> None:
+        """After an outage: let everyone beat again before anyone is taken for dead."""
+        self._liveness.judge_later()
+
+    def complete(
+        self,
+        claim: Claim,
+        validation_loss: float,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Store the result of a run, and that of the grid cells which mean the same.
+
+        Raises:
+            LeaseLostError: If the trial was finished by another coordinator.
+        """
+        assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
+        self._finish(claim, TrialState.COMPLETE, validation_loss, attributes, artifacts)
+
+    def fail(
+        self,
+        claim: Claim,
+        reason: str,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Store that an attempt failed; the reasons `interrupted` and `lost` leave it resumable.
+
+        Raises:
+            LeaseLostError: If the trial was finished by another coordinator.
+        """
+        attributes = {**attributes, REASON: reason}
+        self._finish(claim, TrialState.FAIL, None, attributes, artifacts)
+
+    def retry_failed(self) -> int:
+        """Let the next claims take the failed runs again, each once; returns how many."""
+        self._catch_up()
+        failed = self._index.keys(RunState.FAILED)
+        self._to_retry = set(filter(self._proposer.is_wanted, failed))
+        return len(self._to_retry)
+
+    def _read_baselines(self) -> tuple[Baseline, ...]:
+        with self._storage.reading() as connection:
+            return baselines_in(transactions.study_attr(connection, self._study_id, BASELINES))
+
+    # What others did
+
+    def _catch_up(self) -> None:
+        with self._storage.reading() as connection:
+            self._take_in_new(connection)
+
+    def _take_in_new(self, connection: Connection) -> None:
+        """Take in what is stored now; call it before the transaction changes a trial itself."""
+        for attempt in self._reader.new(connection):
+            self._index.put(attempt)
+        unfinished = self._index.unfinished.keys()
+        if unfinished:
+            for attempt in self._reader.finished(connection, unfinished):
+                self._index.put(attempt)
+
+    def _bury_orphans(self) -> None:
+        """Fail the trials whose coordinator is gone, so that their runs can be continued."""
+        foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
+        orphans = [attempt for attempt in foreign if self._liveness.is_gone(attempt)]
+        gone = {orphan.trial_id for orphan in orphans}
+        judged = self._liveness.judged(a for a in foreign if a.trial_id not in gone)
+        if judged:
+            with self._storage.reading() as connection:
+                stale = self._reader.stale(connection, judged, GRACE_SECONDS)
+            orphans += [self._index.unfinished[trial_id] for trial_id in stale]
+        for orphan in orphans:
+            with suppress(FinishedError):
+                self._bury(orphan, "is dead" if orphan.trial_id in gone else "does not beat")
+
+    def _bury(self, orphan: Attempt, why: str) -> None:
+        with self._storage.writing() as connection:
+            transactions.finish_trial(
+                connection,
+                orphan.trial_id,
+                TrialState.FAIL,
+                user_attrs={REASON: "lost"},
+                ended=datetime.now(UTC),
+            )
+        owner = owner_of(orphan)
+        fields = {
+            "study": self._name,
+            "trial_number": orphan.number,
+            "run_number": run_number(orphan),
+            "owner": owner and owner.name,
+            "owner_host": owner and owner.host,
+            "why": f"its owner {why}",
+        }
+        _log.warning("run taken over", extra=fields)
+
+    # Claims
+
+    def _proposal(self) -> Proposal | NoProposal:
+        return self._proposer.propose(self._index.next_ordinal, self._index)
+
+    def _unknown_own(self) -> Iterator[Attempt]:
+        for trial_id, attempt in self._index.unfinished.items():
+            owner = owner_of(attempt)
+            if trial_id not in self._held and owner and owner.name == self._owner.name:
+                yield attempt
+
+    def _next_continued(self) -> str | None:
+        interrupted = filter(self._proposer.is_wanted, self._index.keys(RunState.INTERRUPTED))
+        failed = self._to_retry.intersection(self._index.keys(RunState.FAILED))
+        return min((*interrupted, *failed), key=self._index.ordinal, default=None)
+
+    def _begin(self, connection: Connection, proposal: Proposal, ordinal: int) -> Attempt:
+        """Insert the first trial of a run."""
+        tag = RunTag(
+            key=proposal.key,
+            ordinal=ordinal,
+            point=proposal.point.as_json(),
+            host=self._place.host,
+            folder=self._place.folder,
+        )
+        return self._insert_attempt(connection, tag, proposal.labels, {})
+
+    def _continue(self, connection: Connection, key: str) -> Attempt:
+        """Insert one more trial of a run."""
+        earlier = self._index.attempts(key)[-1]
+        place = {"host": self._place.host, "folder": self._place.folder}
+        tag = _tag(earlier).model_copy(update={"run": run_number(earlier), **place})
+        attrs = earlier.user_attrs
+        inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
+        return self._insert_attempt(connection, tag, earlier.params, inherited)
+
+    def _insert_attempt(
+        self,
+        connection: Connection,
+        tag: RunTag,
+        params: Mapping[str, str],
+        inherited: Mapping[str, Any],
+    ) -> Attempt:
+        described = self._describe(tag.key, Point.from_json(tag.point))
+        new = NewTrial(
+            state=TrialState.RUNNING,
+            params=params,
+            user_attrs={**described.attributes, **inherited},
+            system_attrs={
+                TAG: tag.model_dump(mode="json"),
+                OWNER: self._owner.model_dump_json(),
+            },
+        )
+        ((trial_id, number),) = transactions.insert_trials(
+            connection, self._study_id, self._distributions, [new]
+        )
+        run = number if tag.run is None else tag.run
+        self._note_trial(connection, trial_id, number, run, described)
+        return Attempt(
+            trial_id=trial_id,
+            number=number,
+            state=new.state,
+            value=None,
+            params=new.params,
+            user_attrs=dict(new.user_attrs),
+            system_attrs=new.system_attrs,
+            losses={},
+            started=new.created.astimezone(),
+            ended=None,
+        )
+
+    def _note_trial(
+        self, connection: Connection, trial_id: int, number: int, run: int, described: Description
+    ) -> None:
+        """Put a note on a new trial of a run."""
+        if described.note is not None and number < MAX_TRIAL_NOTES:
+            transactions.note_trial(connection, self._study_id, trial_id, described.note(run))
+
+    def _claim_of(self, attempt: Attempt) -> Claim:
+        run, tag = run_number(attempt), _tag(attempt)
+        point = Point.from_json(tag.point)
+        return Claim(
+            trial_id=attempt.trial_id,
+            trial_number=attempt.number,
+            run_number=run,
+            title=self._describe(tag.key, point).title(run),
+            key=tag.key,
+            point=point,
+            is_continuation=len(self._index.attempts(tag.key)) > 1,
+            batch_plan=batch_plan_of(attempt.user_attrs),
+        )
+
+    # Results
+
+    @contextmanager
+    def _changing(self, claim: Claim) -> Iterator[Connection]:
+        """A transaction that changes a trial of ours."""
+        try:
+            with self._storage.writing() as connection:
+                yield connection
+        except FinishedError:
+            self._held.discard(claim.trial_id)
+            raise LeaseLostError from None
+
+    def _finish(
+        self,
+        claim: Claim,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact],
+    ) -> None:
+        ended = datetime.now(UTC)
+        attempt = self._index.unfinished.get(claim.trial_id)
+        if attempt is not None:
+            attempt = replace(
+                attempt,
+                state=state,
+                value=value,
+                user_attrs={**attempt.user_attrs, **attributes},
+                ended=ended.astimezone(),
+            )
+        try:
+            with self._storage.writing() as connection:
+                transactions.finish_trial(
+                    connection,
+                    claim.trial_id,
+                    state,
+                    value=value,
+                    user_attrs=attributes,
+                    artifacts=artifacts,
+                    ended=ended,
+                )
+                if attempt is not None and state == TrialState.COMPLETE:
+                    self._insert_twins(connection, attempt)
+        except FinishedError:
+            attempt = self._stored_before(claim, state, value, attributes)
+        assert attempt is not None, "a trial that was running is known to be"
+        self._index.put(attempt)
+        self._held.discard(claim.trial_id)
+
+    def _stored_before(
+        self,
+        claim: Claim,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+    ) -> Attempt:
+        """The trial, if it was we who finished it and only the answer got lost.
+
+        Raises:
+            LeaseLostError: If it was someone else.
+        """
+        with self._storage.reading() as connection:
+            stored = next(iter(self._reader.read(connection, [claim.trial_id])), None)
+        self._held.discard(claim.trial_id)
+        if stored is None:
+            raise LeaseLostError
+        self._index.put(stored)
+        found = (stored.state, stored.value, stored.user_attrs.get(REASON))
+        if found != (state, value, attributes.get(REASON)):
+            raise LeaseLostError
+        return stored
+
+    # Grid cells that mean the same
+
+    def _insert_missing_twins(self) -> None:
+        """Make up for the twins of runs that were completed when the study was a sample."""
+        complete = [self._index.attempts(key)[-1] for key in self._index.keys(RunState.COMPLETE)]
+        missing = [attempt for attempt in complete if any(self._twins(attempt))]
+        if not missing:
+            return
+        with self._storage.writing() as connection:
+            transactions.lock_study(connection, self._study_id)
+            self._take_in_new(connection)
+            for attempt in sorted(missing, key=lambda a: a.number):
+                self._insert_twins(connection, attempt)
+        self._catch_up()
+
+    def _twins(self, original: Attempt) -> list[Proposal]:
+        """Cells that are still to take the result of a complete run."""
+        tag = _tag(original)
+        taken = [_tag(twin).point for twin in self._index.duplicates.get(tag.key, [])]
+        point = Point.from_json(tag.point)
+        twins = self._proposer.twins(tag.key, point)
+        return [twin for twin in twins if twin.point.as_json() not in taken]
+
+    def _insert_twins(self, connection: Connection, original: Attempt) -> None:
+        twins = self._twins(original)
+        if not twins:
+            return
+        transactions.lock_study(connection, self._study_id)
+        run, tag = run_number(original), _tag(original)
+        described = [self._describe(twin.key, twin.point) for twin in twins]
+        trials = [
+            NewTrial(
+                state=TrialState.COMPLETE,
+                value=original.value,
+                params=twin.labels,
+                user_attrs={**about.attributes, DUPLICATE_OF: run},
+                system_attrs={
+                    TAG: tag.model_copy(
+                        update={"point": twin.point.as_json(), "run": None}
+                    ).model_dump(mode="json")
+                },
+            )
+            for twin, about in zip(twins, described, strict=True)
+        ]
+        inserted = transactions.insert_trials(
+            connection, self._study_id, self._distributions, trials
+        )
+        for (trial_id, number), about in zip(inserted, described, strict=True):
+            self._note_trial(connection, trial_id, number, run, about)
+
+
+def _tag(attempt: Attempt) -> RunTag:
+    tag = tag_of(attempt)
+    assert tag is not None, "the index holds trials of ours only"
+    return tag

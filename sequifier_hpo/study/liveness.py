@@ -1,0 +1,57 @@
+"""Who of the other coordinators still lives."""
+
+from collections.abc import Callable, Iterable
+
+from sequifier_hpo.study.attempts import Attempt
+from sequifier_hpo.study.locks import Owner
+from sequifier_hpo.study.runs import owner_text
+from sequifier_hpo.study.storages import GRACE_SECONDS
+
+
+class Liveness:
+    """Tells trials that someone works on from those whose coordinator is gone."""
+
+    def __init__(self, owner: Owner, clock: Callable[[], float]) -> None:
+        """Begin to watch.
+
+        Args:
+            owner: Who we are.
+            clock: Seconds that only grow.
+        """
+        self._owner = owner
+        self._clock = clock
+        self._judges_from = clock()
+        # Those of this host hold their lock, so they live, but may hang: watched, then judged.
+        self._judges_living_from = clock() + GRACE_SECONDS
+
+    def judge_later(self) -> None:
+        """Let everyone beat again before anyone is taken for dead."""
+        self._judges_from = self._judges_living_from = self._clock() + GRACE_SECONDS
+
+    def is_gone(self, attempt: Attempt) -> bool:
+        """Whether the coordinator of a trial is known to be gone, for it was on this host."""
+        owner = owner_of(attempt)
+        if owner is None:
+            return True  # every trial of ours is created with its owner
+        is_other = owner.name != self._owner.name
+        return is_other and owner.is_on_this_host() and owner.is_dead()
+
+    def judged(self, attempts: Iterable[Attempt]) -> list[int]:
+        """The trials (by id) that are to be judged by their heartbeats now."""
+        now = self._clock()
+        return [
+            attempt.trial_id
+            for attempt in attempts
+            if now >= (self._judges_from if _is_elsewhere(attempt) else self._judges_living_from)
+        ]
+
+
+def owner_of(attempt: Attempt) -> Owner | None:
+    """The coordinator that runs a trial; None if the trial does not say."""
+    text = owner_text(attempt)
+    return None if text is None else Owner.model_validate_json(text)
+
+
+def _is_elsewhere(attempt: Attempt) -> bool:
+    owner = owner_of(attempt)
+    return owner is not None and not owner.is_on_this_host()

@@ -1,0 +1,336 @@
+"""Create a study, or open one that exists, and make sure that it is the study that is meant.
+
+What a study is: a unique id, the space it was given, the data its runs are trained and judged on,
+and which positions its losses count. Its name alone is none of these.
+"""
+
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import optuna
+from sqlalchemy import Connection
+
+from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.digests import digest_differences
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import Counted, DataDigest, Run
+from sequifier_hpo.searchspace import (
+    Point,
+    SearchSpace,
+    describe_space,
+    differences,
+    point_of_labels,
+)
+from sequifier_hpo.study import transactions
+from sequifier_hpo.study.attempts import Attempt, TrialReader
+from sequifier_hpo.study.baselines import BASELINES
+from sequifier_hpo.study.runs import OF_OTHER_DATA, RunIndex, run_number
+from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, tag_of
+
+METRIC = "validation_loss"
+SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
+"""System attributes of the study."""
+_FINGERPRINT = "sequifier_hpo:fingerprint"
+"""What studies of 0.1.0 had in place of an identity."""
+_INFEASIBLE = "constraints:data"
+"""System attribute by which Optuna itself leaves a trial out when it looks for the best."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class DataRevision(FrozenModel):
+    """The data of a study from some moment on."""
+
+    since: datetime
+    digest: DataDigest
+
+
+class StudyIdentity(FrozenModel):
+    """What makes a study this one, as it is stored with it."""
+
+    study_id: str
+    """Unique, whatever the storage and the name."""
+    counted: Counted
+    """Which positions the losses of all its runs count."""
+    data: list[DataRevision]
+    """Oldest first; the last holds."""
+
+    def require_data(self, name: str, present: DataDigest, runs: Sequence[Run]) -> None:
+        """Make sure that the present data are those of the study.
+
+        Raises:
+            DataChangedError: If they are not.
+        """
+        last = self.data[-1]
+        if lines := digest_differences(last.digest, present):
+            affected = [
+                run.number for run in runs if run.duplicate_of is None and not run.is_of_other_data
+            ]
+            raise DataChangedError(name, lines, last.since, affected)
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study is to be."""
+
+    name: str
+    space: SearchSpace
+    data: DataDigest
+    """Of all columns that some run of the space reads."""
+    counted: Counted
+    """For a new study; one that exists keeps its own."""
+    key_of: Callable[[Point, int | None], str]
+    """(point, seed) -> key on the present data; None = the search's own seed."""
+    permit: Callable[[StudyIdentity, bool], None] = lambda _identity, _is_adopted: None
+    """(what the study is, whether 0.1.0 has begun it) -> raises if something stands in the way;
+    nothing is stored then."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What the user has said about data that are not, or may not be, those of the earlier runs."""
+
+    new_data: bool = False
+    """Go on with other data: runs on the earlier ones stay, and are not ranked."""
+    same_data: bool = False
+    """The data are still those of a study whose runs do not say."""
+
+
+class SpaceChangedError(InputError):
+    """The study in the storage was started with another search space."""
+
+    def __init__(self, name: str, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__(
+            f"the study `{name}` was started with another search space:\n{_indented(lines)}\n"
+            "      (- stored, + in the file now, ~ changed)",
+            "undo the change to go on with this study, or give the new search another "
+            "hp_search_name",
+        )
+
+
+class DataChangedError(InputError):
+    """The study's runs were trained on other data than are there now."""
+
+    def __init__(
+        self, name: str, lines: Sequence[str], since: datetime, runs: Sequence[int]
+    ) -> None:
+        self.lines = tuple(lines)
+        number = f"{len(runs)} runs were" if len(runs) != 1 else "1 run was"
+        which = f" ({_ranges(runs)})" if runs else ""
+        super().__init__(
+            f"the data are not those of the study `{name}`, of which {number} trained{which} "
+            f"on the data of {since.astimezone():%Y-%m-%d %H:%M}:\n{_indented(lines)}",
+            "bring the earlier data back, give the new search another hp_search_name, or go on "
+            "with --accept-new-data: the earlier runs then stay in the study, marked, and are "
+            "not ranked with the new ones",
+        )
+
+
+class UnknownDataError(InputError):
+    """The study was begun by 0.1.0, which did not store what its data were."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the study `{name}` was begun by sequifier-hpo 0.1.0, which did not store what data "
+            "its runs were trained on",
+            "if the data are unchanged since then, start the search once with --same-data; if they "
+            "are not, with --accept-new-data (the earlier runs then stay, marked, and are not ranked with the "
+            "new ones), or give the new search another hp_search_name",
+        )
+
+
+def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int, StudyIdentity]:
+    """Create the study, or open it if it exists.
+
+    Returns:
+        Optuna's number of the study, and what the study is.
+
+    Raises:
+        SpaceChangedError: If it exists with another search space.
+        DataChangedError: If its runs were trained on other data, and the user has not agreed.
+        UnknownDataError: If it does not say what they were trained on.
+        InputError: If its losses cannot be compared with those of new runs, or what
+            `plan.permit` raises.
+    """
+    with storage.faults(), storage.lock():
+        study = _load(storage, plan.name)
+        stored, read_index = _stored(storage, study)
+        description = describe_space(plan.space)
+        if stored.get(SPACE) and (changed := differences(stored[SPACE], description)):
+            raise SpaceChangedError(plan.name, changed)
+        known = read_identity(stored)
+        if known is None:
+            identity = _first_identity(plan, read_index(), consent)
+        else:
+            identity = _with_present_data(known, plan, read_index, consent)
+        plan.permit(identity, known is None and study is not None)
+        study = study or _create(storage, plan.name)
+        if identity != known:
+            attributes = {SPACE: description, IDENTITY: identity.model_dump(mode="json")}
+            with storage.writing() as connection:
+                transactions.set_study_system_attrs(connection, study._study_id, attributes)
+                transactions.set_study_attrs(connection, study._study_id, {BASELINES: []})
+                described = stored.get(SPACE, description)
+                _adopt(connection, plan, described, read_index().all_attempts(), consent)
+        return study._study_id, identity
+
+
+def read_identity(stored: Mapping[str, Any]) -> StudyIdentity | None:
+    """What a study is, from its system attributes; None in studies of 0.1.0."""
+    return StudyIdentity.model_validate(stored[IDENTITY]) if IDENTITY in stored else None
+
+
+def _load(storage: Storage, name: str) -> optuna.Study | None:
+    # Always a sampler: the default one would be built for nothing.
+    sampler = optuna.samplers.RandomSampler()
+    try:
+        return optuna.load_study(study_name=name, storage=storage.cached, sampler=sampler)
+    except KeyError:
+        return None
+
+
+def _create(storage: Storage, name: str) -> optuna.Study:
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage.cached,
+        sampler=optuna.samplers.RandomSampler(),
+        direction="minimize",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([METRIC])
+    return study
+
+
+def _stored(
+    storage: Storage, study: optuna.Study | None
+) -> tuple[dict[str, Any], Callable[[], RunIndex]]:
+    """What is stored of a study, and a function that reads its trials once they are needed."""
+
+    @cache
+    def read_index() -> RunIndex:
+        index = RunIndex()
+        if study is not None:
+            with storage.reading() as connection:
+                for attempt in TrialReader(study._study_id).new(connection):
+                    index.put(attempt)
+        return index
+
+    if study is None:
+        return {}, read_index
+    with storage.reading() as connection:
+        return stored_attributes(connection, study), read_index
+
+
+def stored_attributes(connection: Connection, study: optuna.Study) -> dict[str, Any]:
+    """The study's space and identity as they are stored, as far as they are."""
+    keys = (SPACE, IDENTITY, _FINGERPRINT)
+    stored = transactions.study_system_attrs(connection, study._study_id, keys)
+    if SPACE not in stored and "space" in study.user_attrs:  # where it stood at first
+        stored[SPACE] = study.user_attrs["space"]
+    return stored
+
+
+def _first_identity(plan: StudyPlan, index: RunIndex, consent: Consent) -> StudyIdentity:
+    """The identity of a new study, or of one of 0.1.0 whose user has confirmed the data."""
+    counted = plan.counted
+    if any(map(is_of_0_1_0, index.all_attempts())):
+        if not (consent.same_data or consent.new_data):
+            raise UnknownDataError(plan.name)
+        if counted.last_positions is not None and not consent.new_data:
+            raise InputError(
+                f"the study `{plan.name}` searches seq_length, and was begun by sequifier-hpo "
+                "0.1.0, whose losses counted all positions of each run's own window: they cannot "
+                "be compared with each other, nor with new ones",
+                "give the search another hp_search_name; `status`, `best`, `report` and `export` "
+                "go on reading the old study",
+            )
+    revision = DataRevision(since=datetime.now(UTC), digest=plan.data)
+    return StudyIdentity(study_id=uuid.uuid4().hex, counted=counted, data=[revision])
+
+
+def _with_present_data(
+    identity: StudyIdentity, plan: StudyPlan, read_index: Callable[[], RunIndex], consent: Consent
+) -> StudyIdentity:
+    last = identity.data[-1]
+    if last.digest == plan.data:
+        return identity
+    if not consent.new_data:
+        identity.require_data(plan.name, plan.data, read_index().runs())
+    revision = DataRevision(since=datetime.now(UTC), digest=plan.data)
+    return identity.model_copy(update={"data": [*identity.data, revision]})
+
+
+def _adopt(
+    connection: Connection,
+    plan: StudyPlan,
+    described: Mapping[str, Any],
+    attempts: Sequence[Attempt],
+    consent: Consent,
+) -> None:
+    """Give trials of 0.1.0 their tags, and mark those whose data are not the present ones."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    old = _ordinals([attempt for attempt in attempts if is_of_0_1_0(attempt)])
+    for attempt in attempts:
+        tag = tag_of(attempt)
+        assert tag is not None, "the index holds trials of ours only"
+        if attempt.trial_id in old:
+            point = point_of_labels(described, attempt.params)
+            key = plan.key_of(point, attempt.user_attrs.get("seed") if _is_check(attempt) else None)
+            is_present = consent.same_data
+            tag = RunTag(
+                key=key if is_present else f"0.1.0 {tag.key}",
+                ordinal=old[attempt.trial_id],
+                point=point.as_json(),
+                run=None if run_number(attempt) == attempt.number else run_number(attempt),
+            )
+            transactions.set_trial_attrs(
+                connection, attempt.trial_id, system={TAG: tag.model_dump(mode="json")}
+            )
+        else:
+            seed = attempt.user_attrs.get("seed") if _is_check(attempt) else None
+            is_present = plan.key_of(Point.from_json(tag.point), seed) == tag.key
+        is_marked = OF_OTHER_DATA in attempt.user_attrs
+        if is_present == is_marked:
+            transactions.set_trial_attrs(
+                connection,
+                attempt.trial_id,
+                user={OF_OTHER_DATA: None if is_present else now},
+                system={_INFEASIBLE: None if is_present else 1.0},
+            )
+
+
+def _is_check(attempt: Attempt) -> bool:
+    """Whether a trial belongs to a winner check, whose seeds are its own."""
+    return "verified_run" in attempt.user_attrs
+
+
+def _ordinals(attempts: Sequence[Attempt]) -> dict[int, int]:
+    """Trial id -> ordinal of its run: the order in which the runs were begun."""
+    numbers = sorted({run_number(attempt) for attempt in attempts})
+    ordinals = {number: ordinal for ordinal, number in enumerate(numbers)}
+    return {attempt.trial_id: ordinals[run_number(attempt)] for attempt in attempts}
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"      {line}" for line in lines)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Run numbers for people: `runs 0-4, 7`."""
+    parts: list[str] = []
+    ordered = sorted(numbers)
+    first = 0
+    for i, number in enumerate(ordered):
+        if i + 1 == len(ordered) or ordered[i + 1] != number + 1:
+            begin = ordered[first]
+            parts.append(str(begin) if begin == number else f"{begin}-{number}")
+            first = i + 1
+    return ("run " if len(ordered) == 1 else "runs ") + ", ".join(parts)

@@ -1,0 +1,207 @@
+"""What a coordinator does in the situations that it was made for, one by one."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from sequifier_hpo.coordinator.loop import STOP_SECONDS, first_plan
+from sequifier_hpo.coordinator.observer import SearchEnd
+from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.records import BatchPlan
+from sequifier_hpo.study import HEARTBEAT_SECONDS, StorageFaultError, batch_plan_attributes
+from tests.coordinator.memory_ledger import MemoryLedger, RunStands
+from tests.coordinator.stage import Deed, Stage, Story, config_of
+
+ONE = Story(num_runs=1, num_slots=1)
+UNDISTURBED = SearchEnd(stopped_by=None, gave_up_after=())
+
+
+def steps(*deeds: Deed) -> list[tuple[Deed, int]]:
+    return [(deed, 0) for deed in deeds]
+
+
+def staged(story: Story) -> tuple[Stage, MemoryLedger]:
+    ledger = MemoryLedger(story.num_runs)
+    return Stage(story, ledger, ledger), ledger
+
+
+def test_a_search_without_incidents_completes_every_run_once() -> None:
+    stage, ledger = staged(Story(num_runs=5, num_slots=2))
+
+    end = stage.play()
+
+    assert end == UNDISTURBED
+    assert ledger.runs == [RunStands.COMPLETE] * 5
+    assert [trial.claim.run_number for trial in ledger.trials] == [0, 1, 2, 3, 4]
+
+
+def test_editing_on_out_of_memory_does_not_change_a_run_that_is_half_trained() -> None:
+    halved = replace(ONE, steps=steps(Deed.RUN_OUT_OF_MEMORY, Deed.EPOCH, Deed.SIGNAL))
+    before, ledger = staged(halved)
+    before.play()
+
+    after = Stage(ONE, ledger, ledger, accumulates=True)
+    after.play()
+
+    (resumed,) = after.pool.records[1].orders
+    spec = resumed.config.training_spec
+    assert (spec.batch_size, spec.accumulation_steps, resumed.resume) == (4, 1, True)
+    assert resumed.notes == ["batch size 4 as of out-of-memory retry 1"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [(Policy(5, accumulates=False), 3), (Policy(5, accumulates=True), 12)]
+)
+def test_a_plan_of_0_1_0_is_read_as_it_was_then(policy: Policy, expected: int) -> None:
+    asked = config_of(0, batch_size=8)
+    spec = asked.training_spec.model_copy(update={"accumulation_steps": 3})
+    asked = asked.model_copy(update={"training_spec": spec})
+    stored = BatchPlan(batch_size=2, accumulation_steps=None, oom_retries=2)
+
+    plan = first_plan(asked, stored, policy)
+
+    assert plan == BatchPlan(batch_size=2, accumulation_steps=expected, oom_retries=2)
+
+
+def test_a_retry_is_stored_before_anything_else_is_known_of_it() -> None:
+    stage, ledger = staged(replace(ONE, steps=steps(Deed.RUN_OUT_OF_MEMORY, Deed.BREAK)))
+
+    with pytest.raises(Exception, match="could not start"):
+        stage.play()
+
+    plan = BatchPlan(batch_size=4, accumulation_steps=1, oom_retries=1)
+    assert ledger.runs == [RunStands.INTERRUPTED]
+    assert ledger.trials[0].attributes.items() >= batch_plan_attributes(plan).items()
+
+
+def test_a_trial_that_does_not_heed_a_stop_is_killed_when_patience_ends() -> None:
+    stage, ledger = staged(replace(ONE, steps=steps(Deed.EPOCH, Deed.HANG, Deed.SIGNAL)))
+
+    end = stage.play()
+
+    assert end.stopped_by is not None
+    assert ledger.runs == [RunStands.INTERRUPTED]
+    assert STOP_SECONDS <= stage.clock.now - stage.stops.times[0] < STOP_SECONDS + 3
+
+
+def test_a_second_signal_kills_at_once() -> None:
+    deeds = steps(Deed.EPOCH, Deed.HANG, Deed.SIGNAL, Deed.SIGNAL)
+    stage, ledger = staged(replace(ONE, steps=deeds))
+
+    stage.play()
+
+    assert ledger.runs == [RunStands.INTERRUPTED]
+    assert stage.clock.now < 5
+
+
+def test_a_trial_that_hangs_does_not_keep_a_search_from_giving_up() -> None:
+    deeds = [(Deed.HANG, 1), *steps(Deed.FAIL)]
+    story = Story(deeds, num_runs=3, num_slots=2, max_consecutive_failures=1)
+    stage, ledger = staged(story)
+
+    end = stage.play()
+
+    assert end.gave_up_after == ("diverged",)
+    assert ledger.runs == [RunStands.FAILED, RunStands.INTERRUPTED, RunStands.WAITING]
+
+
+def test_a_search_that_gave_up_says_so_although_another_run_succeeded_by_then() -> None:
+    story = Story([(Deed.HANG, 1), *steps(Deed.FAIL, Deed.COMPLETE)], max_consecutive_failures=1)
+    stage, ledger = staged(story)
+
+    end = stage.play()
+
+    assert end.gave_up_after == ("diverged",)
+    assert ledger.runs == [RunStands.FAILED, RunStands.COMPLETE, RunStands.WAITING]
+
+
+def test_an_outage_costs_no_result() -> None:
+    deeds = steps(Deed.OUTAGE, Deed.EPOCH, Deed.EPOCH, Deed.COMPLETE)
+    stage, ledger = staged(replace(ONE, steps=deeds))
+
+    end = stage.play()
+
+    assert end == UNDISTURBED
+    assert ledger.trials[0].losses == stage.pool.records[0].epochs
+    assert len(ledger.trials[0].losses) == 2
+
+
+def test_a_stop_during_an_outage_that_lasts_ends_with_the_fault() -> None:
+    deeds = steps(Deed.OUTAGE, Deed.EPOCH, Deed.SIGNAL, Deed.NOTHING, Deed.SIGNAL, Deed.NOTHING)
+    stage, ledger = staged(replace(ONE, steps=deeds))
+
+    with pytest.raises(StorageFaultError, match="it is out"):
+        stage.play()
+
+    assert ledger.runs == [RunStands.HERE]  # for the next start to find it abandoned
+
+
+def test_a_run_that_another_coordinator_loses_is_taken_up_by_whoever_is_left() -> None:
+    deeds = steps(Deed.BE_TAKEN_OVER, Deed.EPOCH, *[Deed.NOTHING] * 15, Deed.LET_GO)
+    stage, ledger = staged(replace(ONE, steps=deeds))
+
+    stage.play()
+
+    assert ledger.runs == [RunStands.COMPLETE]
+    assert len(ledger.trials) == 2
+
+
+def test_no_run_is_trained_twice_at_once_when_its_lease_was_lost_and_came_back() -> None:
+    """The new trial of the run is claimed before anything is told of the old one."""
+    deeds = [(Deed.BE_TAKEN_OVER, 0), (Deed.LET_GO, 0), (Deed.COMPLETE, 1)]
+    stage, ledger = staged(Story(deeds, num_runs=2, num_slots=2))
+
+    stage.play()
+
+    assert ledger.runs == [RunStands.COMPLETE] * 2
+    assert stage.pool.records[0].result is None
+
+
+def test_held_trials_beat_and_a_machine_that_slept_judges_nobody() -> None:
+    deeds = [*[Deed.NOTHING] * (2 * HEARTBEAT_SECONDS + 5), Deed.SLEEP, Deed.NOTHING]
+    stage, ledger = staged(replace(ONE, steps=steps(*deeds)))
+
+    stage.play()
+
+    assert ledger.beats == [[0]] * 3
+    assert ledger.num_late_judgements == 1
+
+
+def test_attempts_look_for_baselines_until_they_are_found() -> None:
+    story = Story(
+        steps(Deed.RUN_OUT_OF_MEMORY, Deed.BASELINES), num_runs=2, num_slots=1, has_baselines=False
+    )
+    stage, ledger = staged(story)
+
+    stage.play()
+
+    orders = [order for record in stage.pool.records.values() for order in record.orders]
+    assert [order.wants_baselines for order in orders] == [True, True, False]
+    assert len(ledger.baselines) == 1
+
+
+INCIDENTS = {
+    "stopping": steps(Deed.SIGNAL),
+    "trial killed": steps(Deed.HANG, Deed.SIGNAL, Deed.SIGNAL),
+    "storage lost": steps(Deed.OUTAGE, Deed.EPOCH),
+    "storage returned": steps(Deed.OUTAGE, Deed.EPOCH),
+    "lease lost": steps(Deed.BE_TAKEN_OVER, Deed.EPOCH),
+    "retried": steps(Deed.RUN_OUT_OF_MEMORY),
+    "gave up": steps(*[Deed.FAIL] * 3),
+}
+
+
+@pytest.mark.parametrize("message", INCIDENTS)
+def test_every_incident_is_one_record_with_its_ids_as_fields(
+    message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sequifier_hpo")
+    stage, _ = staged(Story(INCIDENTS[message], num_runs=3, num_slots=1))
+
+    stage.play()
+
+    (record,) = [found for found in caplog.records if found.getMessage() == message]
+    assert record.name == "sequifier_hpo.coordinator"
+    if message in {"trial killed", "lease lost", "retried"}:
+        assert (vars(record)["run_number"], vars(record)["trial_number"]) == (0, 0)
