@@ -32,7 +32,8 @@ class Faults:
         event.listen(storage.rdb.engine, "commit", self._commit)
 
     def take_over(self, trial_number: int) -> None:
-        was_out, self.is_out = self.is_out, False
+        before = self.is_out, self.answers_until_loss
+        self.is_out, self.answers_until_loss = False, 0  # for others, all is well
         query = text("SELECT trial_id FROM trials WHERE number = :number")
         with (
             suppress(transactions.FinishedError),
@@ -46,7 +47,7 @@ class Faults:
                 user_attrs={"reason": "lost"},
                 ended=datetime.now(UTC),
             )
-        self.is_out = was_out
+        self.is_out, self.answers_until_loss = before
 
     def let_go(self, *, completing: bool) -> None:
         """Nobody holds what was taken over."""
