@@ -65,11 +65,11 @@ def _values(
     on_progress: Callable[[str], None],
 ) -> SplitValues:
     """The kept digests of a split's columns, completed."""
-    kept = kept_values(path, read_format)
+    stamp = stamp_split(path)
+    kept = kept_values(path, read_format, stamp)
     if kept is not None and not kept.missing(kinds):
         return kept
     described = describe_split(path, read_format)
-    stamp = stamp_split(path)
     wanted = described.columns if kept is None else kept.missing(kinds)
     asked = {name: kinds[name] for name in wanted if name in kinds}
     on_progress(f"reading {path} to identify its data")

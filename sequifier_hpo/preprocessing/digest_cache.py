@@ -81,13 +81,12 @@ def cache_path(split: Path) -> Path:
     return split.with_name(f".{split.name}.digest.json")
 
 
-def kept_values(split: Path, read_format: str) -> SplitValues | None:
+def kept_values(split: Path, read_format: str, present: SplitStamp | None) -> SplitValues | None:
     """The kept digests of a split, if they are certain to be those of its present files."""
     try:
         cache = _CacheFile.model_validate_json(cache_path(split).read_bytes())
     except (OSError, ValidationError):
         return None
-    present = stamp_split(split)
     is_certain = (
         present is not None
         and present.files == cache.stamp.files

@@ -16,6 +16,7 @@ from sequifier_hpo.preprocessing import digest_cache
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.digest_cache import cache_path, kept_values, stamp_split
 from sequifier_hpo.preprocessing.run import PreprocessSummary, _keep_digest
+from sequifier_hpo.preprocessing.value_digests import SplitValues
 from sequifier_hpo.records import DataDigest
 from tests.preprocessing.conftest import Project
 from tests.preprocessing.splits import write_shards, write_table
@@ -75,6 +76,10 @@ def metadata_of(id_map: dict[str, int]) -> DataMetadata:
         column_types={"x": "Int64"},
         selected_columns_statistics={},
     )
+
+
+def kept(path: Path, read_format: str) -> SplitValues | None:
+    return kept_values(path, read_format, stamp_split(path))
 
 
 def replaced_by_other_numbers(file: Path) -> None:
@@ -240,7 +245,7 @@ def test_a_damaged_or_foreign_file_is_ignored_and_replaced(
 
     assert split.digest() == first
     assert split.num_reads == 2
-    assert kept_values(split.path, split.format) is not None
+    assert kept(split.path, split.format) is not None
 
 
 def test_kept_digests_do_not_hide_that_the_format_is_wrong(split: Split) -> None:
@@ -289,14 +294,14 @@ def test_preprocess_keeps_the_digests_that_reading_finds(
     paths = [Path(path) for path in summary.split_paths]
     types = read_metadata(summary.metadata_path).column_types
     lines: list[str] = []
-    kept = [kept_values(path, write_format) for path in paths]
+    written = [kept(path, write_format) for path in paths]
     for path in paths:
         cache_path(path).unlink()
 
     data_digest(paths[0], paths[1], write_format, None, types, on_progress=lines.append)
 
-    assert None not in kept
-    assert [kept_values(path, write_format) for path in paths] == kept
+    assert None not in written
+    assert [kept(path, write_format) for path in paths] == written
     assert len(lines) == 2
 
 
@@ -316,7 +321,7 @@ def test_preprocess_keeps_nothing_of_a_split_that_another_job_has_replaced(
     split: Split,
 ) -> None:
     split.digest()
-    values = kept_values(split.path, split.format)
+    values = kept(split.path, split.format)
     staged = stamp_split(split.path)
     assert values is not None
     replaced_by_itself(split.file)
