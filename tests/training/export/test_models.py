@@ -9,14 +9,15 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 from sequifier_hpo import __version__
 from sequifier_hpo.config.train import TrainConfig, train_yaml
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.training.export import ExportCheckError, export_models
-from sequifier_hpo.training.export.evaluation import Program
 from sequifier_hpo.training.export.models import require_onnx_size
+from sequifier_hpo.training.export.verification import evaluate
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 
 
@@ -90,7 +91,9 @@ def test_best_and_last_hold_their_own_weights(
         model.load_state_dict(state)
         file = onnx.load(tmp_path / f"models/sequifier-shop-run-0-{kind}-10.onnx")
         with torch.no_grad():
-            torch.testing.assert_close(Program(file).run(inputs), [*model.predict(inputs).values()])
+            torch.testing.assert_close(
+                evaluate(ReferenceEvaluator(file), inputs), [*model.predict(inputs).values()]
+            )
 
 
 def test_equal_states_make_two_files_with_one_graph(
@@ -124,7 +127,9 @@ def test_weights_of_other_number_types_become_float32(
     types = {constant.data_type for constant in file.graph.initializer}
     assert types == {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
     with torch.no_grad():
-        torch.testing.assert_close(Program(file).run(inputs), [*model.predict(inputs).values()])
+        torch.testing.assert_close(
+            evaluate(ReferenceEvaluator(file), inputs), [*model.predict(inputs).values()]
+        )
 
 
 def test_an_onnx_file_tells_where_it_comes_from(
