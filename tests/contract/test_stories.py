@@ -18,7 +18,8 @@ from sequifier_hpo.study import Storage, transactions
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener
 from tests.contract.test_study import plan_of
-from tests.coordinator.stage import Deed, Stage, Story
+from tests.coordinator.stage import Stage
+from tests.coordinator.story import Deed, Story
 
 
 class Faults:

@@ -11,7 +11,8 @@ from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import BatchPlan
 from sequifier_hpo.study import HEARTBEAT_SECONDS, StorageFaultError, batch_plan_attributes
 from tests.coordinator.memory_ledger import MemoryLedger, RunStands
-from tests.coordinator.stage import Deed, Stage, Story, config_of
+from tests.coordinator.stage import Stage
+from tests.coordinator.story import Deed, Story, config_of
 
 ONE = Story(num_runs=1, num_slots=1)
 UNDISTURBED = SearchEnd(stopped_by=None, gave_up_after=())

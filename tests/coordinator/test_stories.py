@@ -12,14 +12,8 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import OutcomeKind
 from sequifier_hpo.study import StorageFaultError, batch_plan_of
 from tests.coordinator.memory_ledger import MemoryLedger, RunStands
-from tests.coordinator.stage import (
-    BASELINES,
-    NUM_LOST_WORKERS,
-    Deed,
-    Stage,
-    Story,
-    TrialRecord,
-)
+from tests.coordinator.stage import BASELINES, NUM_LOST_WORKERS, Stage, TrialRecord
+from tests.coordinator.story import Deed, Story
 
 ENDED = {RunStands.COMPLETE, RunStands.FAILED}
 
