@@ -54,12 +54,12 @@ def _unique(values: list[str]) -> list[str]:
     return values
 
 
-def _numbers_from_text(value: Any) -> Any:
+def numbers_from_text(value: Any) -> Any:
     """Read numbers that YAML 1.1 takes for text (`1e-5`), at any depth of a map."""
     if isinstance(value, dict):
-        return {k: v if k == "name" else _numbers_from_text(v) for k, v in value.items()}
+        return {k: v if k == "name" else numbers_from_text(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_numbers_from_text(item) for item in value]
+        return [numbers_from_text(item) for item in value]
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+", value):
         return int(value)
     if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
@@ -92,5 +92,5 @@ LayerType = Literal["embedding", "linear", "norm", "decoder"]
 TorchCompile = Literal["none", "auto"]
 DtypeName = Literal["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"]
 
-Recipe = Annotated[dict[str, Any], BeforeValidator(_numbers_from_text)]
+Recipe = Annotated[dict[str, Any], BeforeValidator(numbers_from_text)]
 """An optimizer or scheduler: `name`, and arguments of its constructor."""

@@ -3,16 +3,11 @@
 import fcntl
 import os
 import socket
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
-
-_LOCK_POLL_SECONDS = 0.02
 
 
 class Owner(BaseModel):
@@ -77,34 +72,6 @@ class Lease:
         """Remove the file and free the lock."""
         Path(self.owner.lock_path).unlink(missing_ok=True)
         os.close(self._descriptor)
-
-
-class LockTimeoutError(OSError):
-    """Someone else holds a lock for too long; that process may be frozen."""
-
-
-@contextmanager
-def file_lock(path: Path, timeout_seconds: float) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel frees it when the process dies.
-
-    Raises:
-        LockTimeoutError: If someone else holds it all the time.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    deadline = time.monotonic() + timeout_seconds
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LockTimeoutError(f"{path} is locked by another process") from None
-                time.sleep(_LOCK_POLL_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def boot_id() -> str:

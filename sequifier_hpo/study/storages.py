@@ -22,8 +22,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.redaction import redacted_url
-from sequifier_hpo.study.locks import file_lock
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120

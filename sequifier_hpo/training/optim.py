@@ -8,7 +8,6 @@ has it than on one that has not.
 
 import importlib
 import inspect
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,6 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.ademamix import AdEMAMix
 from sequifier_hpo.training.eager_optimizers import eager_class
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What the caller fills in, so that it is neither asked of the user nor listed for them.
 _OPTIMIZER_OWN = frozenset({"self", "params", "lr"})
 _SCHEDULER_OWN = frozenset({"self", "optimizer", "last_epoch", "verbose"})
@@ -99,19 +97,8 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
                 loaded[name] = saved.to(loaded[name].device)
 
 
-def numbers_from_text(value: Any) -> Any:
-    """Turn numbers that YAML read as text (`1e-5`) into numbers, inside lists and maps too."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return int(value) if re.fullmatch(r"[-+]?\d+", value) else float(value)
-    if isinstance(value, list | tuple):
-        return [numbers_from_text(item) for item in value]
-    if isinstance(value, dict):
-        return {key: numbers_from_text(item) for key, item in value.items()}
-    return value
-
-
 def _split(recipe: Recipe) -> tuple[str, dict[str, Any]]:
-    arguments = {k: numbers_from_text(v) for k, v in recipe.items() if k != "name"}
+    arguments = {k: v for k, v in recipe.items() if k != "name"}
     return str(recipe.get("name")), arguments
 
 

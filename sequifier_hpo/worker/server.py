@@ -13,6 +13,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass, field
+from functools import partial
 
 from sequifier_hpo.messages import (
     FromWorker,
@@ -29,7 +30,7 @@ from sequifier_hpo.records import result_of_exit
 from sequifier_hpo.training.data.open import data_key, open_training_data
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.run import prepare_for
-from sequifier_hpo.worker.orphans import die_with_parent
+from sequifier_hpo.worker.forked import fork_child
 from sequifier_hpo.worker.stop import StopRequest
 from sequifier_hpo.worker.trial import run_trial
 
@@ -112,36 +113,19 @@ class WorkerServer:
             prepare_for(order.config, self._open_data(order))
         except Exception:  # noqa: BLE001 - the child meets the same error and reports it
             self._data = None
-        reading, writing = os.pipe()
-        # A stop that arrives before the child can handle it must wait, not kill.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        server = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reading)
-            self._be_child(order, writing, server)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        os.close(writing)
+        pid, reading = fork_child(partial(self._be_child, order))
         self._children[order.trial_number] = _Child(pid, order, reading)
         self._send(TrialStarted(trial_number=order.trial_number, pid=pid))
 
-    def _be_child(self, order: RunTrial, events: int, server: int) -> None:
-        """Run the trial in a forked process; never returns."""
-        exit_code = 1
-        try:
-            die_with_parent(server)
-            os.close(self._commands)
-            os.close(self._events)
-            for sibling in self._children.values():
-                if sibling.pipe >= 0:
-                    os.close(sibling.pipe)
-            self._events = events
-            should_stop = StopRequest(server)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            run_trial(order, lambda: self._open_data(order), self._send, should_stop)
-            exit_code = 0
-        finally:
-            os._exit(exit_code)
+    def _be_child(self, order: RunTrial, events: int, should_stop: StopRequest) -> None:
+        """Run the trial in a forked process."""
+        os.close(self._commands)
+        os.close(self._events)
+        for sibling in self._children.values():
+            if sibling.pipe >= 0:
+                os.close(sibling.pipe)
+        self._events = events
+        run_trial(order, lambda: self._open_data(order), self._send, should_stop)
 
     def _relay(self, child: _Child) -> None:
         chunk = os.read(child.pipe, _CHUNK_BYTES)

@@ -16,14 +16,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn
 
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.messages import Lines, encode
 from sequifier_hpo.records import OutcomeKind, TrainingResult, result_of_exit
 from sequifier_hpo.training.distributed import LOOPBACK, PeerLostError, Team, join_team
-from sequifier_hpo.worker.orphans import die_with_parent
+from sequifier_hpo.worker.forked import fork_child
 from sequifier_hpo.worker.outcomes import outcome_of_error
 from sequifier_hpo.worker.stop import StopRequest
 
@@ -88,7 +87,7 @@ def train_together(
     try:
         with closing(socket.create_server((LOOPBACK, 0))) as listener:
             for rank in range(config.training_spec.num_processes):
-                ranks.append(_fork(partial(answer, rank)))
+                ranks.append(_Rank(*fork_child(partial(_be_rank, partial(answer, rank)))))
         return _wait(ranks, config.training_spec.batch_size, should_stop)
     finally:
         for process in ranks:
@@ -98,36 +97,15 @@ def train_together(
                 os.waitpid(process.pid, 0)
 
 
-def _fork(answer: Callable[[Callable[[], bool]], _Answer]) -> _Rank:
-    """Start a process that writes its answer to a pipe."""
-    reading, writing = os.pipe()
-    watcher = os.getpid()
-    # A stop that arrives before the process can handle it must wait, not be lost.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _be_rank(answer, writing, watcher)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    os.close(writing)
-    return _Rank(pid, reading)
-
-
 def _be_rank(
-    answer: Callable[[Callable[[], bool]], _Answer], writing: int, watcher: int
-) -> NoReturn:
-    try:
-        die_with_parent(watcher)
-        should_stop = StopRequest(watcher)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        with os.fdopen(writing, "wb", closefd=False) as pipe:
-            pipe.write(encode(answer(should_stop)))
-        # If it ended now, its closed connections would look like a failure to the others.
-        while True:
-            should_stop()
-            time.sleep(_POLL_SECONDS)
-    finally:
-        os._exit(1)
+    answer: Callable[[Callable[[], bool]], _Answer], writing: int, should_stop: StopRequest
+) -> None:
+    with os.fdopen(writing, "wb", closefd=False) as pipe:
+        pipe.write(encode(answer(should_stop)))
+    # If it ended now, its closed connections would look like a failure to the others.
+    while True:
+        should_stop()
+        time.sleep(_POLL_SECONDS)
 
 
 def _wait(ranks: list[_Rank], batch_size: int, should_stop: Callable[[], bool]) -> TrainingResult:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sequifier_hpo.records import RunState
 from sequifier_hpo.study import Claim, LeaseLostError, Ledger, Storage, StorageFaultError
 from sequifier_hpo.study.storages import GRACE_SECONDS
+from sequifier_hpo.study.transactions import StudyDeletedError
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener
 from tests.contract.test_study import MODEL, finish_all, plan_of
@@ -198,7 +199,7 @@ def test_a_deleted_study_is_named_as_such(write_search: WriteSearch, opener: Ope
     study = opener.study(plan_of(write_search))
     study._storage.rdb.delete_study(study._study_id)
 
-    with pytest.raises(Exception, match="was deleted"):
+    with pytest.raises(StudyDeletedError, match="was deleted"):
         study.claim()
 
 

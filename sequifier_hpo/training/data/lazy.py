@@ -7,12 +7,10 @@ single windows can be read (`window_file.py`). Every process maps the beginning 
 memory, bit for bit.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from sequifier_hpo.atomic import StagedFiles, remove_unfinished
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.training.data.shards import (
     Shard,
     check_total,
@@ -136,17 +135,18 @@ def _rewrite(source: _Source, path: Path) -> WindowFileHeader:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time into the block; the lock of a dead one is free."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise EnvironmentFaultError(f"{path} cannot be written: {error.strerror}", _FIX) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    """Let one process at a time into the block.
+
+    Raises:
+        EnvironmentFaultError: If the lock's file cannot be made.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(path))
+        except OSError as error:
+            problem = f"{path} cannot be written: {error.strerror}"
+            raise EnvironmentFaultError(problem, _FIX) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 @dataclass
