@@ -16,6 +16,7 @@ SCRIPTS = {
     "preprocess-benchmark/run.py": (["--smallest"], "CSV -> tensor shards, stride 32: "),
     "space-benchmark/run.py": (["--smallest"], "microseconds per proposed run"),
     "throughput/compiled_steps.py": (["--sizes", "smallest", "--repeats", "1"], "compiled "),
+    "throughput/derivatives.py": (["--sizes", "smallest", "--rounds", "1"], "without: attention"),
     "throughput/exports.py": (["--sizes", "smallest", "--repeats", "1"], "checked too"),
     "throughput/gpu.py": (
         ["--device", "cpu", "--small", "--seconds", "1", "--sharing", "1"],
