@@ -11,6 +11,7 @@ from sequifier_hpo.study.opening import (
     DataChangedError,
     SpaceChangedError,
     StudyIdentity,
+    StudyMovedOnError,
     StudyPlan,
     UnknownDataError,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "StorageFaultError",
     "StudyIdentity",
     "StudyMissingError",
+    "StudyMovedOnError",
     "StudyPlan",
     "StudySnapshot",
     "UnknownDataError",

@@ -34,7 +34,13 @@ from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.liveness import Liveness, owner_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES, Artifact
-from sequifier_hpo.study.opening import Consent, StudyPlan, open_study
+from sequifier_hpo.study.opening import (
+    REVISION,
+    Consent,
+    StudyMovedOnError,
+    StudyPlan,
+    open_study,
+)
 from sequifier_hpo.study.proposing import NoProposal, Proposal, Proposer
 from sequifier_hpo.study.runs import (
     DUPLICATE_OF,
@@ -148,13 +154,18 @@ class Ledger:
         self.baselines = tuple(baselines)
 
     def claim(self) -> Claim | None:
-        """Take the next run: an interrupted one first, else a new one; None = nothing to take."""
+        """Take the next run: an interrupted one first, else a new one; None = nothing to take.
+
+        Raises:
+            StudyMovedOnError: If another coordinator has taken the study to other data.
+        """
         self._bury_orphans()
         attempt = None
         while attempt is None:
             ordinal, proposal = self._index.next_ordinal, self._proposal()
             with self._storage.writing() as connection:
                 transactions.lock_study(connection, self._study_id)
+                self._require_present_data(connection)
                 self._take_in_new(connection)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 attempt = next(self._unknown_own(), None)
@@ -302,6 +313,12 @@ class Ledger:
         _log.warning("run taken over", extra=fields)
 
     # Claims
+
+    def _require_present_data(self, connection: Connection) -> None:
+        """Hand out nothing on data that another coordinator has replaced."""
+        stored = transactions.study_system_attrs(connection, self._study_id, [REVISION])
+        if stored.get(REVISION) != len(self.identity.data):
+            raise StudyMovedOnError(self._name)
 
     def _proposal(self) -> Proposal | NoProposal:
         return self._proposer.propose(self._index.next_ordinal, self._index)

@@ -36,6 +36,8 @@ from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, tag_of
 METRIC = "validation_loss"
 SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
 """System attributes of the study."""
+REVISION = "sequifier_hpo:revision"
+"""System attribute: how many data the study has had. Small: every claim looks at it."""
 _FINGERPRINT = "sequifier_hpo:fingerprint"
 """What studies of 0.1.0 had in place of an identity."""
 _INFEASIBLE = "constraints:data"
@@ -133,6 +135,16 @@ class DataChangedError(InputError):
         )
 
 
+class StudyMovedOnError(InputError):
+    """Someone else has taken the study to other data while this coordinator worked on it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the study `{name}` has gone on with other data since this search was started",
+            "start the search again: it goes on with the data that are there now",
+        )
+
+
 class UnknownDataError(InputError):
     """The study was begun by 0.1.0, which did not store what its data were."""
 
@@ -173,7 +185,11 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
         plan.permit(identity, known is None and study is not None)
         study = study or _create(storage, plan.name)
         if identity != known:
-            attributes = {SPACE: description, IDENTITY: identity.model_dump(mode="json")}
+            attributes = {
+                SPACE: description,
+                IDENTITY: identity.model_dump(mode="json"),
+                REVISION: len(identity.data),
+            }
             with storage.writing() as connection:
                 transactions.set_study_system_attrs(connection, study._study_id, attributes)
                 transactions.set_study_attrs(connection, study._study_id, {BASELINES: []})

@@ -25,6 +25,7 @@ from sequifier_hpo.study import (
     Storage,
     StudyIdentity,
     StudyMissingError,
+    StudyMovedOnError,
     read_study,
 )
 from sequifier_hpo.study.notes import Artifact, artifact_attributes, note_of
@@ -592,6 +593,23 @@ def test_an_interrupted_run_of_other_data_is_not_continued(
     assert claim is not None
     assert claim.key != first.key
     assert not claim.is_continuation
+
+
+def test_who_still_works_on_the_earlier_data_is_given_nothing_more(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    earlier = opener.study(plan)
+    running = earlier.claim()
+    assert running is not None
+    opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True))
+
+    with pytest.raises(StudyMovedOnError, match="gone on with other data"):
+        earlier.claim()
+    earlier.complete(running, 0.1, {})
+
+    (run,) = read_study(opener.storage, "shop").runs
+    assert run.is_of_other_data
 
 
 def test_a_study_has_an_id_of_its_own_that_it_keeps(
