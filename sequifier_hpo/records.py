@@ -1,7 +1,8 @@
 """Values handed between rooms: what happened in a run, without any library's types."""
 
+import json
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -243,3 +244,30 @@ class Run:
     def figures(self) -> RunFigures:
         """What was measured of it."""
         return RunFigures.model_validate(self.attributes)
+
+    @cached_property
+    def values(self) -> Mapping[str, Any]:
+        """Field -> chosen value that a cell of a table can hold.
+
+        Rows of linked groups and recipes are taken apart; an argument of a recipe is called
+        `optimizer.weight_decay`.
+        """
+        return dict(_flat(self.point))
+
+
+def _flat(point: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for parameter, chosen in point.items():
+        is_row = isinstance(chosen, dict) and "name" not in chosen
+        row = chosen if is_row else {parameter: chosen}
+        for field, value in row.items():
+            if isinstance(value, dict):
+                for name, part in value.items():
+                    yield field if name == "name" else f"{field}.{name}", _plain(part)
+            else:
+                yield field, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else value

@@ -2,9 +2,8 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sequifier_hpo.config.paths import run_name
@@ -23,6 +22,7 @@ FIGURES = (
 )
 """What was measured, as far as it has a place among the first columns."""
 _MORE_FIGURES = ("effective_accumulation_steps", "validation_loss_all_positions")
+_NO_FIGURES = RunFigures()
 _NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run"})
 
 
@@ -87,8 +87,8 @@ def _record(
     varied: Sequence[str],
 ) -> dict[str, Any]:
     """One row; of None the columns alone."""
-    figures = (run.figures if run else RunFigures()).model_dump()
-    values = dict(_flat(run.point)) if run else {}
+    figures = vars(run.figures if run else _NO_FIGURES)
+    values = run.values if run else {}
     labels = run.labels if run else {}
     return {
         "rank": rank,
@@ -96,7 +96,10 @@ def _record(
         "state": run and run.state.value,
         "validation_loss": run and finite(run.validation_loss),
         **{name: finite(figures[name]) for name in FIGURES},
-        **{name: values.get(name, value_of(labels.get(name, ""))) for name in parameters},
+        **{
+            name: values[name] if name in values else value_of(labels.get(name, ""))
+            for name in parameters
+        },
         "duplicate_of": run and run.duplicate_of,
         "reason": run and run.reason,
         "model_name": run and model_name(study_name, run),
@@ -132,35 +135,10 @@ def varied_fields(runs: Sequence[Run]) -> list[str]:
     seen: dict[str, set[tuple[type, Any]]] = {}
     counts: dict[str, int] = {}
     for run in runs:
-        for field, value in _flat(run.point):
+        for field, value in run.values.items():
             seen.setdefault(field, set()).add((type(value), value))
             counts[field] = counts.get(field, 0) + 1
     return [field for field in seen if len(seen[field]) > 1 or counts[field] < len(runs)]
-
-
-def _flat(point: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(field, plain value) of a point: rows of linked groups and recipes are taken apart."""
-    for parameter, chosen in point.items():
-        if isinstance(chosen, dict) and "name" not in chosen:  # a row
-            for field, value in chosen.items():
-                yield from _parts(field, value)
-        else:
-            yield from _parts(parameter, chosen)
-
-
-def _parts(field: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield (field if name == "name" else f"{field}.{name}"), _plain(part)
-    else:
-        yield field, _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    """A value that a cell of a table can hold."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def shown_attributes(run: Run) -> Mapping[str, Any]:
