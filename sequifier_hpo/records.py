@@ -259,12 +259,15 @@ def _flat(point: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for parameter, chosen in point.items():
         is_row = isinstance(chosen, dict) and "name" not in chosen
         row = chosen if is_row else {parameter: chosen}
-        for field, value in row.items():
-            if isinstance(value, dict):
-                for name, part in value.items():
-                    yield field if name == "name" else f"{field}.{name}", _plain(part)
-            else:
-                yield field, _plain(value)
+        yield from (part for field, value in row.items() for part in _parts(field, value))
+
+
+def _parts(field: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield field if name == "name" else f"{field}.{name}", _plain(part)
+    else:
+        yield field, _plain(value)
 
 
 def _plain(value: Any) -> Any:
