@@ -6,11 +6,10 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from sequifier_hpo.assembly.prepare import PreparedSearch, usual_storage
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel, load
-from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.config.storage_url import sqlite_path, usual_storage
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.redaction import redacted_url
@@ -103,18 +102,4 @@ def find_study(
         run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
         needs_storage=storage not in {None, usual},
         needs_name=name != config.hp_search_name,
-    )
-
-
-def source_of(prepared: PreparedSearch) -> StudySource:
-    """The study of a prepared search."""
-    config = prepared.loaded.config
-    usual = usual_storage(config.storage, config.study_folder)
-    return StudySource(
-        name=prepared.name,
-        storage_url=prepared.storage_url,
-        search_file=Path(prepared.loaded.document.file),
-        study_folder=config.study_folder,
-        run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
-        needs_storage=prepared.storage_url != usual,
     )

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sequifier_hpo.assembly.data import data_of, metadata_of
+from sequifier_hpo.config.metadata import metadata_of
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.single import run_single
+from sequifier_hpo.preprocessing.inputs import data_of_run
 from sequifier_hpo.records import (
     Checkpoints,
     Counted,
@@ -56,22 +57,9 @@ def train_alone(
     pool = WorkerPool(specs, config.paths.logs / f"sequifier-{config.model_name}-workers.log")
     try:
         # While the worker loads torch. Alone, a run is known by its fields and its data: no key.
-        identity = RunIdentity(study_id=None, key="", data=data_of(config, on_progress))
+        identity = RunIdentity(study_id=None, key="", data=data_of_run(config, on_progress))
         return run_single(
             pool, config, on_epoch, counted=counted, identity=identity, checkpoints=checkpoints
         )
     finally:
         pool.close()
-
-
-def checkpoints_of(config: TrainConfig) -> list[Path]:
-    """The checkpoints that lie under a run's name, whatever they are of."""
-    folder, name = config.paths.checkpoints, config.model_name
-    if not folder.is_dir():
-        return []
-    interrupted = config.paths.interrupted_checkpoint(name)
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path == interrupted or config.paths.epoch_of_checkpoint(name, path.name) is not None
-    )

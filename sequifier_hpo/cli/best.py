@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sequifier_hpo.assembly.locate import StudySource, find_study
+from sequifier_hpo.assembly.run_files import model_name_of, train_file_of
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import (
     MetadataConfigPath,
@@ -126,7 +127,7 @@ def best(
 
 def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.view import read_source, train_file_of  # noqa: PLC0415
+    from sequifier_hpo.assembly.view import read_source  # noqa: PLC0415
 
     snapshot = read_source(source)
     ranked = leaderboard(snapshot.runs)
@@ -190,8 +191,6 @@ def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[s
 
 
 def _run_file(source: StudySource, run: Run) -> Path | None:
-    from sequifier_hpo.assembly.view import model_name_of  # noqa: PLC0415 - loads optuna
-
     return source.run_file(model_name_of(source.name, run))
 
 

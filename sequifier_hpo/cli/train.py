@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sequifier_hpo.assembly.single import checkpoints_of, counted_in, train_alone
+from sequifier_hpo.assembly.single import counted_in, train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
@@ -76,7 +76,7 @@ def train(
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     if restart:
-        for checkpoint in checkpoints_of(config):
+        for checkpoint in config.paths.checkpoints_of(config.model_name):
             _show_progress(f"starting afresh: {checkpoint} is removed")
     trained: list[int] = []
 

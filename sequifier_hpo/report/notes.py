@@ -5,9 +5,11 @@ Names and values are the user's text: they stand in code spans, where nothing is
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
+from sequifier_hpo.config.search import LoadedSearch
 from sequifier_hpo.report.leaderboard import shortened, value_of
 from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
 
@@ -26,6 +28,24 @@ class Places:
     metrics: str
     models: str
     study_folder: str
+
+
+def places_of(search: LoadedSearch) -> Places:
+    """Where the files of a search are."""
+    config = search.config
+    paths = config.paths
+
+    def shown(path: Path) -> str:
+        return str(path.relative_to(paths.root) if path.is_relative_to(paths.root) else path)
+
+    return Places(
+        search_file=str(search.document.file),
+        run_file=shown(config.run_folder / "{run}.yaml"),
+        log=shown(paths.log("{run}")),
+        metrics=shown(paths.metrics("{run}")),
+        models=shown(paths.models / "sequifier-{run}-*"),
+        study_folder=shown(config.study_folder),
+    )
 
 
 def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: Places) -> str:

@@ -150,8 +150,14 @@ def run(study: Ledger, space: SearchSpace, num_trials: int, folder: Path) -> Sto
         results.write_text(results_csv("stub", study.runs()))
 
     def keep(run: ActiveRun) -> list[Artifact]:
-        losses = study.losses(run.claim)
-        return keep_artifacts(folder / "artifacts", "stub", run, folder / "search.yaml", losses)
+        return keep_artifacts(
+            folder / "artifacts",
+            f"stub/{run.claim.trial_id}",
+            folder / "search.yaml",
+            title=run.config.model_name,
+            losses=study.losses(run.claim),
+            train_losses=run.train_losses,
+        )
 
     for i in range(num_trials):
         began, cpu_began = time.perf_counter(), time.process_time()

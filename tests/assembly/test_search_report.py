@@ -1,29 +1,23 @@
 """The report of a search that runs: how often it is rewritten, and that it never stops a search."""
 
-import json
-from pathlib import Path
+import time
+from collections.abc import Callable
 
-import polars as pl
 import pytest
 
-from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.assembly.locate import StudySource, find_study
 from sequifier_hpo.assembly.report import SearchReport
 from sequifier_hpo.errors import EnvironmentFaultError
-from tests.conftest import METADATA, WriteSearch
+from tests.conftest import WriteSearch
 
 
 @pytest.fixture
-def prepared(write_search: WriteSearch, project: Path) -> PreparedSearch:
-    """A search whose splits are on disk: one window of nothing for each column."""
-    window = {str(i): [1.0] * 3 for i in range(6, -1, -1)}
-    ids = {"sequenceId": [0] * 3, "subsequenceId": [0] * 3, "startItemPosition": [0] * 3}
-    table = pl.DataFrame({**ids, "inputCol": list(METADATA["column_types"]), **window})
-    (project / "data").mkdir()
-    for i in range(3):
-        table.write_parquet(project / "data" / f"shop-split{i}.parquet")
-    return prepare_search(
-        write_search(), overrides={}, skip_metadata=False, storage=None, workers=None
-    )
+def source(write_search: WriteSearch) -> StudySource:
+    return find_study(write_search(), None, None)
+
+
+def report_of(source: StudySource, clock: Callable[[], float] = time.monotonic) -> SearchReport:
+    return SearchReport(source, strategy="grid", num_runs=8, clock=clock)
 
 
 class Clock:
@@ -36,9 +30,9 @@ class Clock:
         return self.now
 
 
-def test_it_is_written_when_due_and_not_before(prepared: PreparedSearch) -> None:
+def test_it_is_written_when_due_and_not_before(source: StudySource) -> None:
     clock = Clock()
-    report = SearchReport(prepared, clock)
+    report = report_of(source, clock)
 
     report.refresh([])
     too_early = report.path.exists()
@@ -49,9 +43,9 @@ def test_it_is_written_when_due_and_not_before(prepared: PreparedSearch) -> None
     assert "0 of 8" in report.path.read_text()
 
 
-def test_it_says_that_the_search_goes_on_until_its_end(prepared: PreparedSearch) -> None:
+def test_it_says_that_the_search_goes_on_until_its_end(source: StudySource) -> None:
     clock = Clock()
-    report = SearchReport(prepared, clock)
+    report = report_of(source, clock)
     clock.now += 60
 
     report.refresh([])
@@ -62,9 +56,9 @@ def test_it_says_that_the_search_goes_on_until_its_end(prepared: PreparedSearch)
     assert "still running" not in report.path.read_text()
 
 
-def test_an_expensive_report_is_written_less_often(prepared: PreparedSearch) -> None:
+def test_an_expensive_report_is_written_less_often(source: StudySource) -> None:
     times = iter([0.0, 100.0, 110.0, 200.0, 700.0, 700.5])  # a report of ten seconds
-    report = SearchReport(prepared, lambda: next(times))
+    report = report_of(source, lambda: next(times))
 
     report.refresh([])
     report.path.unlink()
@@ -76,9 +70,9 @@ def test_an_expensive_report_is_written_less_often(prepared: PreparedSearch) -> 
     assert report.path.exists()
 
 
-def test_a_disk_that_refuses_it_does_not_stop_the_search(prepared: PreparedSearch) -> None:
+def test_a_disk_that_refuses_it_does_not_stop_the_search(source: StudySource) -> None:
     clock = Clock()
-    report = SearchReport(prepared, clock)
+    report = report_of(source, clock)
     report.path.parent.parent.mkdir()
     report.path.parent.write_text("a file where the folder should be")
     clock.now += 60
@@ -89,15 +83,11 @@ def test_a_disk_that_refuses_it_does_not_stop_the_search(prepared: PreparedSearc
         report.write([])
 
 
-def test_the_page_has_no_password(write_search: WriteSearch, prepared: PreparedSearch) -> None:
-    url = "postgresql://me:secret@host/db"
-    with_password = prepare_search(
-        Path("configs/search.yaml"), overrides={}, skip_metadata=False, storage=url, workers=None
-    )
-    report = SearchReport(with_password)
+def test_the_page_has_no_password(write_search: WriteSearch) -> None:
+    report = report_of(find_study(write_search(), "postgresql://me:secret@host/db", None))
 
     report.write([])
 
     page = report.path.read_text()
     assert "postgresql://me:***@host/db" in page
-    assert "secret" not in json.dumps(page)
+    assert "secret" not in page
