@@ -4,11 +4,8 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.assembly.jobs import Job
-from sequifier_hpo.assembly.places import StudyFiles
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.assembly.results import keep_best_models, write_results
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
@@ -16,6 +13,8 @@ from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.records import Run, RunIdentity
+from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
+from sequifier_hpo.report.results import keep_best_models, write_results
 from sequifier_hpo.study import (
     Artifact,
     Claim,
@@ -27,6 +26,7 @@ from sequifier_hpo.study import (
     StudyIdentity,
     StudyPlan,
 )
+from sequifier_hpo.study.files import StudyFiles
 
 
 @contextmanager

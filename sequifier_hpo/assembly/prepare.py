@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.metadata import metadata_of
 from sequifier_hpo.config.search import LoadedSearch, load_search
 from sequifier_hpo.config.storage_url import usual_storage

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import StudySource, find_study
-from sequifier_hpo.assembly.run_files import model_name_of, train_file_of
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import (
     MetadataConfigPath,
@@ -21,9 +19,11 @@ from sequifier_hpo.cli.options import (
     search_overrides,
 )
 from sequifier_hpo.cli.verify import DEFAULT_SEEDS, check_winners, prepare_check
+from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.run_files import model_name_of, train_file_of
 from sequifier_hpo.report.tables import detailed_records, results_csv
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def best(
 
 def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.view import read_source  # noqa: PLC0415
+    from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
 
     snapshot = read_source(source)
     ranked = leaderboard(snapshot.runs)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.assembly.report import SearchReport
-from sequifier_hpo.assembly.study_of_search import read_search
+from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
@@ -38,6 +37,7 @@ from sequifier_hpo.report.verification import (
     verification_csv,
     verification_record,
 )
+from sequifier_hpo.report.writing import SearchReport
 from sequifier_hpo.search import retrainings_of
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted

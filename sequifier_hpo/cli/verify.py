@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
@@ -19,6 +18,7 @@ from sequifier_hpo.cli.options import (
     StudyName,
     search_overrides,
 )
+from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.errors import InputError
 
 DEFAULT_RUNS, DEFAULT_SEEDS = 3, 5

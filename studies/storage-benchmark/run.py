@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import Counted, DataDigest, SplitDigest
+from sequifier_hpo.report.artifacts import keep_artifacts
 from sequifier_hpo.report.notes import Places, trial_attributes, trial_note
 from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.search import GridRuns

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.cli.main import app, exit_code_of
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
 from sequifier_hpo.searchspace import EffectiveSpace, Point, compile_space
 from sequifier_hpo.study import Description, Lease, Ledger, Storage

@@ -8,14 +8,14 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from sequifier_hpo.assembly.locate import StudySource
-from sequifier_hpo.assembly.run_files import train_file_of
-from sequifier_hpo.assembly.view import read_source
 from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
+from sequifier_hpo.report.run_files import train_file_of
+from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study.importance import parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run

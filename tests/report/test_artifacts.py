@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.assembly.artifacts import keep_artifacts
+from sequifier_hpo.report.artifacts import keep_artifacts
 from sequifier_hpo.study import Artifact
 
 RUN_FILE = Path("run.yaml")

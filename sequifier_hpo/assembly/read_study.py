@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.assembly.view import read_source
+from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study import (
     Storage,
     StudyMissingError,

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from sequifier_hpo.assembly.locate import StudySource, find_study
-from sequifier_hpo.assembly.report import SearchReport
+from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.report.writing import SearchReport
 from tests.conftest import WriteSearch
 
 

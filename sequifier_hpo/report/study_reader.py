@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run, RunState
