@@ -9,6 +9,7 @@ from sequifier_hpo.config.paths import retraining_name, verification_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.report.notes import (
     places_of,
+    retraining_attributes,
     retraining_note,
     study_note,
     trial_attributes,
@@ -17,8 +18,7 @@ from sequifier_hpo.report.notes import (
 )
 from sequifier_hpo.search import ChosenRuns, GridRuns, Retraining, SampledRuns
 from sequifier_hpo.searchspace import Point, decode
-from sequifier_hpo.study import Claim, Description, Proposal, Proposer
-from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
+from sequifier_hpo.study import Claim, Description, Proposer
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
 
 
@@ -85,13 +85,7 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         what = by_key[key]
         return Description(
             title=lambda _run: what.title,
-            attributes={
-                **trial_attributes(space, point),
-                # What an out-of-memory retry came down to is what the search has measured.
-                **{a: v for a, v in what.run.attributes.items() if a in BATCH_PLAN_ATTRIBUTES},
-                "verified_run": what.run.number,
-                "seed": what.seed,
-            },
+            attributes=retraining_attributes(space, point, what.run, what.seed),
             note=lambda _run: retraining_note(space, point, what.run.number, what.seed, places),
         )
 
@@ -105,13 +99,10 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         notes.append(f"winner check: run {what.run.number} again, with seed {what.seed}")
         return config.model_copy(update=update), notes
 
-    chosen = [
-        Proposal(each.key, Point.from_json(each.run.point), each.run.labels) for each in retrainings
-    ]
     return Job(
         study_name=verification_name(prepared.name),
         log_name=f"{prepared.name}-verify",
-        proposer=ChosenRuns(chosen),
+        proposer=ChosenRuns([each.proposal for each in retrainings]),
         num_trainings=len(retrainings),
         describe=describe,
         decode=decode,

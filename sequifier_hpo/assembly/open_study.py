@@ -12,6 +12,7 @@ from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.report.results import keep_best_models, write_results
@@ -54,7 +55,7 @@ def open_study(
             name=job.study_name,
             space=prepared.space,
             data=prepared.data,
-            counted=prepared.counted,
+            counted=counted_by_search(config),
             key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
             permit=files.require_own if is_search else _permit_all,
         )

@@ -6,13 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.config.locate import StudySource
-from sequifier_hpo.config.metadata import metadata_of
+from sequifier_hpo.config.locate import StudySource, source_of
 from sequifier_hpo.config.search import LoadedSearch, load_search
 from sequifier_hpo.config.storage_url import usual_storage
 from sequifier_hpo.coordinator.devices import best_device
 from sequifier_hpo.preprocessing.inputs import check_splits, data_of_search
-from sequifier_hpo.records import Counted, DataDigest
+from sequifier_hpo.records import DataDigest
 from sequifier_hpo.redaction import redacted_url
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
 
@@ -41,15 +40,7 @@ class PreparedSearch:
     @property
     def source(self) -> StudySource:
         """The study, as commands that only look at it know it."""
-        config = self.loaded.config
-        return StudySource(
-            name=self.name,
-            storage_url=self.storage_url,
-            search_file=Path(self.loaded.document.file),
-            study_folder=config.study_folder,
-            run_folder=config.run_folder,
-            needs_storage=self.storage_url != usual_storage(config.storage, config.study_folder),
-        )
+        return source_of(self.loaded, self.storage_url)
 
     @property
     def num_requested(self) -> int:
@@ -83,16 +74,6 @@ class PreparedSearch:
     def keyer(self) -> Keyer:
         """Names the runs of the space on the present data."""
         return Keyer(self.space, self.data)
-
-    @property
-    def counted(self) -> Counted:
-        """Which positions the losses of a new study count: those that all its runs predict."""
-        lengths = self.loaded.config.seq_length
-        metadata = metadata_of(self.loaded.config)
-        return Counted(
-            last_positions=min(lengths) if len(set(lengths)) > 1 else None,
-            padding_is_stored=metadata is not None and metadata.padding is not None,
-        )
 
     @property
     def results_path(self) -> Path:

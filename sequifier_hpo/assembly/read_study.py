@@ -8,7 +8,6 @@ from sequifier_hpo.study import (
     Storage,
     StudyMissingError,
     StudySnapshot,
-    UnknownDataError,
     read_study,
 )
 
@@ -41,7 +40,5 @@ def read_search(prepared: PreparedSearch) -> StudySnapshot:
     """
     snapshot = read_source(prepared.source)
     snapshot.require_space(prepared.space)
-    if snapshot.identity is None:
-        raise UnknownDataError(prepared.name)
-    snapshot.identity.require_data(prepared.name, prepared.data, snapshot.runs)
+    snapshot.require_data(prepared.data)
     return snapshot

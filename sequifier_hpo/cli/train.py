@@ -6,11 +6,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sequifier_hpo.assembly.single import counted_in, train_alone
+from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
 _EXIT_CODES = {
@@ -87,7 +88,7 @@ def train(
     with lasting_output():
         result = train_alone(
             config,
-            counted=counted_in(config_path, config),
+            counted=counted_by_run(config, config_path),
             on_epoch=on_epoch,
             on_progress=_show_progress,
             checkpoints=checkpoints,

@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel, load
+from sequifier_hpo.config.search import LoadedSearch
 from sequifier_hpo.config.storage_url import sqlite_path, usual_storage
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.errors import InputError
@@ -102,4 +103,17 @@ def find_study(
         run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
         needs_storage=storage not in {None, usual},
         needs_name=name != config.hp_search_name,
+    )
+
+
+def source_of(search: LoadedSearch, storage_url: str) -> StudySource:
+    """The study of a search file in a storage."""
+    config = search.config
+    return StudySource(
+        name=config.hp_search_name,
+        storage_url=storage_url,
+        search_file=Path(search.document.file),
+        study_folder=config.study_folder,
+        run_folder=config.run_folder,
+        needs_storage=storage_url != usual_storage(config.storage, config.study_folder),
     )

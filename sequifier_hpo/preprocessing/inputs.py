@@ -1,15 +1,16 @@
-"""The data that a run or a search reads: what they are, and whether they are what it needs."""
+"""The data that a run or a search reads: what they are, what of them counts, whether they fit."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sequifier_hpo.config.metadata import metadata_of
+from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
-from sequifier_hpo.records import DataDigest
+from sequifier_hpo.records import Counted, DataDigest
 
 
 def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> DataDigest:
@@ -52,6 +53,24 @@ def data_of_search(config: SearchFile) -> DataDigest:
     return digest.reading(_columns(config))
 
 
+def counted_by_run(config: TrainConfig, path: Path) -> Counted:
+    """Which positions the validation loss of a run file counts.
+
+    Args:
+        config: What was read from it, whose metadata say how padding is known.
+        path: The file, whose head says which positions.
+    """
+    head = read_run_file_head(path.read_text(encoding="utf-8"))
+    return Counted(last_positions=head.counted_last, padding_is_stored=_padding_is_stored(config))
+
+
+def counted_by_search(config: SearchFile) -> Counted:
+    """Which positions the losses of a new study count: those that all its runs predict."""
+    lengths = set(config.seq_length)
+    last_positions = min(lengths) if len(lengths) > 1 else None
+    return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
+
+
 def check_splits(loaded: LoadedSearch) -> None:
     """Compare a search file with the stored windows.
 
@@ -91,6 +110,11 @@ def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterat
             allowed=", ".join(split.columns),
             fix="run preprocess again, or correct the column",
         )
+
+
+def _padding_is_stored(config: SearchFile | TrainConfig) -> bool:
+    metadata = metadata_of(config)
+    return metadata is not None and metadata.padding is not None
 
 
 def _splits(config: SearchFile) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.config.search import LoadedSearch
+from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import shortened, value_of
 from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
+from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
 
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
 _MAX_ATTRIBUTE = 100  # characters: the dashboard never breaks the line, and grows as wide
@@ -170,6 +172,18 @@ def trial_attributes(space: SearchSpace, point: Point) -> dict[str, Any]:
         text = "; ".join(str(adjustment) for adjustment in adjustments)
         attributes["adjustments"] = shortened(text, _MAX_ATTRIBUTE)
     return attributes
+
+
+def retraining_attributes(space: SearchSpace, point: Point, run: Run, seed: int) -> dict[str, Any]:
+    """The same of a run that is trained again with another seed."""
+    # What an out-of-memory retry came down to is what the search has measured.
+    measured = {a: v for a, v in run.attributes.items() if a in BATCH_PLAN_ATTRIBUTES}
+    return {
+        **trial_attributes(space, point),
+        **measured,
+        "verified_run": run.number,
+        "seed": seed,
+    }
 
 
 def _shown(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:

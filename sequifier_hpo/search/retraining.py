@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sequifier_hpo.records import Run
 from sequifier_hpo.searchspace import Keyer, Point
+from sequifier_hpo.study.proposing import Proposal
 
 _NUM_SEEDS = 2**32  # torch and numpy take as many
 
@@ -21,6 +22,11 @@ class Retraining:
     def title(self) -> str:
         """What it is called in front of people."""
         return f"run {self.run.number}, seed {self.seed}"
+
+    @property
+    def proposal(self) -> Proposal:
+        """What a proposer says of it."""
+        return Proposal(self.key, Point.from_json(self.run.point), self.run.labels)
 
 
 def retrainings_of(

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.records import Baseline, DataDigest, Run
 from sequifier_hpo.searchspace import SearchSpace, describe_space, differences
 from sequifier_hpo.study.attempts import TrialReader
 from sequifier_hpo.study.baselines import BASELINES, baselines_in
@@ -16,6 +16,7 @@ from sequifier_hpo.study.opening import (
     SPACE,
     SpaceChangedError,
     StudyIdentity,
+    UnknownDataError,
     read_identity,
     stored_attributes,
 )
@@ -55,6 +56,17 @@ class StudySnapshot:
         changed = differences(self.space, describe_space(space))
         if changed:
             raise SpaceChangedError(self.name, changed)
+
+    def require_data(self, present: DataDigest) -> None:
+        """Make sure that the present data are those of the study.
+
+        Raises:
+            DataChangedError: If they are not.
+            UnknownDataError: If the study does not say what its data were.
+        """
+        if self.identity is None:
+            raise UnknownDataError(self.name)
+        self.identity.require_data(self.name, present, self.runs)
 
 
 def read_study(storage: Storage, name: str) -> StudySnapshot:
