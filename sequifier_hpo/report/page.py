@@ -10,8 +10,11 @@ from typing import Any
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
+from sequifier_hpo.report.figure_parts import Figure
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.tables import FIGURES, finite
+from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.words import duration
 
 MIN_RUNS_FOR_IMPORTANCE = 20
@@ -29,7 +32,7 @@ class PageAssets:
 
 def report_page(data: ReportData, assets: PageAssets) -> str:
     """The page; equal input gives equal text."""
-    figures: dict[str, charts.Figure] = {}
+    figures: dict[str, Figure] = {}
     sections = "".join(_chart_sections(data, figures))
     payload = {"isRunning": data.is_running, "charts": figures, "table": _table(data)}
     title = html.escape(f"{data.study_name}: hyperparameter search")
@@ -124,7 +127,7 @@ def _warning(data: ReportData) -> str:
     )
 
 
-def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list[str]:
+def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
     complete = leaderboard(data.own_runs)
     num_curves = sum(bool(run.losses) for run in data.own_runs)
     found = [
@@ -179,7 +182,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
                 len(complete) > series.MAX_LINES
                 and f"{series.MAX_LINES} of {len(complete):,} runs are drawn.",
             ),
-            charts.parallel_chart(data),
+            parallel_chart(data),
         ),
         _section(
             figures,
@@ -189,7 +192,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
                 any(run.num_attempts > 1 for run in data.own_runs)
                 and "Hatched: interrupted and continued; the bar spans the time in between.",
             ),
-            charts.timeline_chart(data),
+            timeline_chart(data),
         ),
     ]
     return found
@@ -202,7 +205,7 @@ def _is_any_outside(complete: list[Run]) -> bool:
     return shown is not None and max(losses) > shown[1]
 
 
-def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_complete: int) -> str:
+def _slice_section(data: ReportData, figures: dict[str, Figure], num_complete: int) -> str:
     drawn = charts.slice_charts(data)
     if not drawn or num_complete < 2:
         return ""
@@ -226,7 +229,7 @@ def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_comp
     )
 
 
-def _size_of(figure: charts.Figure) -> str:
+def _size_of(figure: Figure) -> str:
     """Parameters with long values need the whole width."""
     longest = max(
         (
@@ -240,11 +243,11 @@ def _size_of(figure: charts.Figure) -> str:
 
 
 def _section(
-    figures: dict[str, charts.Figure],
+    figures: dict[str, Figure],
     name: str,
     title: str,
     note: str,
-    figure: charts.Figure | None,
+    figure: Figure | None,
 ) -> str:
     if figure is None:
         return ""
