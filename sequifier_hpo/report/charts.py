@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from sequifier_hpo.records import Baseline
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import (
@@ -62,19 +63,21 @@ def history_chart(data: ReportData) -> Figure | None:
         # A baseline close by belongs into the picture; a distant one would flatten it.
         top = max(shown[1], *(b.loss + (shown[1] - shown[0]) * 0.05 for b in near))
         layout["yaxis"]["range"] = [rounded_value(shown[0]), rounded_value(top)]
-    for baseline in near:
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": f"trivial: {baseline.name}",
-                "x": [0.5, len(places) + 0.5],
-                "y": [rounded_value(baseline.loss)] * 2,
-                "line": {"color": "@muted", "width": 1.5, "dash": "dash"},
-                "hovertemplate": f"{html.escape(baseline.name)}: %{{y}}<extra></extra>",
-            }
-        )
+    traces += [_baseline(baseline, len(places)) for baseline in near]
     return {"data": traces, "layout": layout, "height": 380}
+
+
+def _baseline(baseline: Baseline, num_runs: int) -> dict[str, Any]:
+    """The loss of a trivial predictor, across the runs."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"trivial: {baseline.name}",
+        "x": [0.5, num_runs + 0.5],
+        "y": [rounded_value(baseline.loss)] * 2,
+        "line": {"color": "@muted", "width": 1.5, "dash": "dash"},
+        "hovertemplate": f"{html.escape(baseline.name)}: %{{y}}<extra></extra>",
+    }
 
 
 def curves_chart(data: ReportData) -> Figure | None:
@@ -183,13 +186,41 @@ def slice_charts(data: ReportData) -> list[tuple[str, Figure]]:
 
 
 def _slice(data: ReportData, found: series.Slice) -> Figure:
-    places = range(len(found.choices))
+    best = data.progress.best
+    traces = [_boxes(found), _dots(found, None if best is None else best.number)]
+    for place, choice in enumerate(found.choices):
+        if best is not None and best.labels.get(found.parameter) == choice.label:
+            traces.append(star(series.loss_of(best), place, best))
+    shown = series.loss_range([loss for choice in found.choices for loss in choice.losses])
+    layout = layout_of("", "")
+    layout["showlegend"] = False
+    layout["margin"] |= {"t": 6, "b": 28}
+    if shown:
+        layout["xaxis"]["range"] = [rounded_value(shown[0]), rounded_value(shown[1])]
+    ticks = [
+        f"{wrapped(choice.text)} <span style='font-size:10px'>({len(choice.losses)})</span>"
+        for choice in found.choices
+    ]
+    layout["yaxis"] |= {
+        "tickvals": list(range(len(ticks))),
+        "ticktext": ticks,
+        "automargin": True,
+        "autorange": "reversed",
+        "showgrid": False,
+        "zeroline": False,
+    }
+    num_lines = sum(max(2, tick.count("<br>") + 1) for tick in ticks)
+    return {"data": traces, "layout": layout, "height": 46 + 22 * num_lines, "is_small": True}
+
+
+def _boxes(found: series.Slice) -> dict[str, Any]:
+    """The middle half of the losses under each choice."""
     numbers = [series.five_numbers(choice.losses) for choice in found.choices]
-    box = {
+    return {
         "type": "box",
         "orientation": "h",
         "name": "middle half",
-        "y": list(places),
+        "y": list(range(len(numbers))),
         "lowerfence": rounded([n[0] for n in numbers]),
         "q1": rounded([n[1] for n in numbers]),
         "median": rounded([n[2] for n in numbers]),
@@ -202,14 +233,17 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
         "fillcolor": "@box",
         "hoverinfo": "skip",
     }
-    best = data.progress.best
+
+
+def _dots(found: series.Slice, best: int | None) -> dict[str, Any]:
+    """A point per run, without the best, which is the star."""
     drawn = [
         (place, run)
-        for place in places
-        for run in found.choices[place].shown
-        if best is None or run.number != best.number  # that one is the star
+        for place, choice in enumerate(found.choices)
+        for run in choice.shown
+        if run.number != best
     ]
-    dots = {
+    return {
         "type": "scatter",
         "mode": "markers",
         "name": "run",
@@ -225,27 +259,3 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
             "opacity": 0.7 if len(drawn) < 100 else 0.45,
         },
     }
-    traces: list[dict[str, Any]] = [box, dots]
-    for place, choice in enumerate(found.choices):
-        if best is not None and best.labels.get(found.parameter) == choice.label:
-            traces.append(star(series.loss_of(best), place, best))
-    shown = series.loss_range([loss for choice in found.choices for loss in choice.losses])
-    layout = layout_of("", "")
-    layout["showlegend"] = False
-    layout["margin"] |= {"t": 6, "b": 28}
-    if shown:
-        layout["xaxis"]["range"] = [rounded_value(shown[0]), rounded_value(shown[1])]
-    ticks = [
-        f"{wrapped(choice.text)} <span style='font-size:10px'>({len(choice.losses)})</span>"
-        for choice in found.choices
-    ]
-    layout["yaxis"] |= {
-        "tickvals": list(places),
-        "ticktext": ticks,
-        "automargin": True,
-        "autorange": "reversed",
-        "showgrid": False,
-        "zeroline": False,
-    }
-    num_lines = sum(max(2, tick.count("<br>") + 1) for tick in ticks)
-    return {"data": traces, "layout": layout, "height": 46 + 22 * num_lines, "is_small": True}

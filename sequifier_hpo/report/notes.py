@@ -67,7 +67,6 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
     combinations = f"{space.num_cells:,} combinations, {num_distinct:,} of them distinct"
     kind = "every one of" if num_runs == num_distinct else f"{num_runs:,} of"
     how = f"{config.search_strategy}: {kind} {combinations}; seed {config.seed}"
-    option = f"--config-path {places.search_file}"
     return "\n".join(
         [
             f"# {_code(config.hp_search_name)}",
@@ -88,21 +87,29 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             "",
             *_table(("field", "value"), _field_rows(_shown(space, space.constants))),
             "",
-            "## Go on",
-            "",
-            "The same command resumes the study, and adds runs after `n_samples` was raised:",
-            "",
-            *(f"    {line}" for line in _commands(option)),
-            "",
-            "## Files",
-            "",
-            f"- the report: {_code(places.study_folder + '/report.html')}",
-            f"- the leaderboard: {_code(places.study_folder + '/results.csv')}",
-            f"- a run's configuration: {_code(_of_run(places.run_file, 'RUN'))}",
-            f"- its models: {_code(_of_run(places.models, 'RUN'))}",
-            "",
+            *_going_on(places),
         ]
     )
+
+
+def _going_on(places: Places) -> list[str]:
+    """What to type next, and where the files are."""
+    option = f"--config-path {places.search_file}"
+    return [
+        "## Go on",
+        "",
+        "The same command resumes the study, and adds runs after `n_samples` was raised:",
+        "",
+        *(f"    {line}" for line in _commands(option)),
+        "",
+        "## Files",
+        "",
+        f"- the report: {_code(places.study_folder + '/report.html')}",
+        f"- the leaderboard: {_code(places.study_folder + '/results.csv')}",
+        f"- a run's configuration: {_code(_of_run(places.run_file, 'RUN'))}",
+        f"- its models: {_code(_of_run(places.models, 'RUN'))}",
+        "",
+    ]
 
 
 def trial_note(space: SearchSpace, point: Point, run_number: int, places: Places) -> str:

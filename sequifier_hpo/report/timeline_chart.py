@@ -1,6 +1,6 @@
 """The chart of when runs were at work."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from sequifier_hpo.records import Run, RunState
@@ -24,57 +24,21 @@ def timeline_chart(data: ReportData) -> Figure | None:
         return None
     seconds, unit = _time_unit(max(bar.end for bar in bars))
     best = data.progress.best
-    traces: list[dict[str, Any]] = []
-
-    def add(name: str, colour: str, which: Callable[[series.Bar], bool]) -> None:
-        chosen = [bar for bar in bars if which(bar)]
-        if chosen:
-            traces.append(
-                {
-                    "type": "bar",
-                    "orientation": "h",
-                    "name": name,
-                    "y": [bar.lane + 1 for bar in chosen],
-                    "base": rounded([bar.start / seconds for bar in chosen]),
-                    "x": rounded([(bar.end - bar.start) / seconds for bar in chosen]),
-                    "text": [_timeline_hover(bar) for bar in chosen],
-                    "textposition": "none",
-                    "hovertemplate": "%{text}<extra></extra>",
-                    "marker": {
-                        "color": colour,
-                        "line": {"color": "@surface", "width": 1 if len(bars) < 80 else 0},
-                        # Not all of such a bar was work.
-                        "pattern": {
-                            "shape": ["/" if bar.run.num_attempts > 1 else "" for bar in chosen]
-                        },
-                    },
-                }
-            )
-
-    def is_best(bar: series.Bar) -> bool:
-        return best is not None and bar.run.number == best.number
-
-    for state, colour in _STATE_COLOURS.items():
-        add(
-            state.value,
-            colour,
-            lambda bar, state=state: bar.run.state == state and not is_best(bar),  # type: ignore[misc] # a default binds it
-        )
-    add("best", "@accent", is_best)
+    of_best = [bar for bar in bars if best is not None and bar.run.number == best.number]
+    others = [bar for bar in bars if best is None or bar.run.number != best.number]
+    groups = [
+        (state.value, colour, [bar for bar in others if bar.run.state == state])
+        for state, colour in _STATE_COLOURS.items()
+    ]
+    rim = 1 if len(bars) < 80 else 0
+    traces = [
+        _bars(name, colour, chosen, seconds, rim)
+        for name, colour, chosen in (*groups, ("best", "@accent", of_best))
+        if chosen
+    ]
     again = [bar for bar in bars if _num_retries(bar.run)]
     if again:
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "tried again",
-                "x": rounded([(bar.start + bar.end) / 2 / seconds for bar in again]),
-                "y": [bar.lane + 1 for bar in again],
-                "text": [_timeline_hover(bar) for bar in again],
-                "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"symbol": "triangle-up", "size": 9, "color": "@text"},
-            }
-        )
+        traces.append(_retry_marks(again, seconds))
     num_lanes = max(bar.lane for bar in bars) + 1
     layout = layout_of(f"{unit} since the first start", "runs at the same time")
     layout |= {"barmode": "overlay", "bargap": 0.15}
@@ -87,6 +51,43 @@ def timeline_chart(data: ReportData) -> Figure | None:
         "data": traces,
         "layout": layout,
         "height": min(900, 130 + max(3, num_lanes) * (26 if num_lanes <= 16 else 10)),
+    }
+
+
+def _bars(
+    name: str, colour: str, bars: Sequence[series.Bar], seconds: float, rim: int
+) -> dict[str, Any]:
+    """A bar per run, in units of so many seconds."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "y": [bar.lane + 1 for bar in bars],
+        "base": rounded([bar.start / seconds for bar in bars]),
+        "x": rounded([(bar.end - bar.start) / seconds for bar in bars]),
+        "text": [_timeline_hover(bar) for bar in bars],
+        "textposition": "none",
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {
+            "color": colour,
+            "line": {"color": "@surface", "width": rim},
+            # Not all of such a bar was work.
+            "pattern": {"shape": ["/" if bar.run.num_attempts > 1 else "" for bar in bars]},
+        },
+    }
+
+
+def _retry_marks(bars: Sequence[series.Bar], seconds: float) -> dict[str, Any]:
+    """What stands out of a bar whose run was tried again."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "tried again",
+        "x": rounded([(bar.start + bar.end) / 2 / seconds for bar in bars]),
+        "y": [bar.lane + 1 for bar in bars],
+        "text": [_timeline_hover(bar) for bar in bars],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"symbol": "triangle-up", "size": 9, "color": "@text"},
     }
 
 
