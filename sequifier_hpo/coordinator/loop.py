@@ -84,25 +84,21 @@ class Coordinator:
             keep: Keeps the artifacts of a run that has its end.
             identity: What the run of a claim is.
             counted: Which positions the validation loss counts.
-            has_baselines: Whether the ledger has the losses of the trivial predictors; else the
-                attempts are to find them, until one has.
+            has_baselines: Whether the ledger has them; else attempts look for them until one has.
             stops: What may ask to stop; None = the signals of this process.
             clock: Seconds that only grow.
         """
-        self._ledger = ledger
-        self._pool = pool
-        self._observer = observer
+        self._ledger, self._pool, self._observer = ledger, pool, observer
         self._decode = decode
         self._config_path = config_path
         self._keep = keep
-        self._identity = identity
-        self._counted = counted
+        self._identity, self._counted = identity, counted
         self._stops = StopSignals() if stops is None else stops
         self._clock = clock
         self._state = State(policy, frozenset(pool.slots), has_baselines=has_baselines)
         self._runs: dict[int, ActiveRun] = {}
         """By trial number: claimed, and their end not stored yet."""
-        self._outbox: Outbox[reducer.ForStorage] = Outbox(
+        self._outbox = Outbox(
             self._tell_storage,
             on_outage=self._notice_outage,
             on_return=self._return_to_storage,
