@@ -5,12 +5,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
+from sequifier_hpo.cli.options import Format, WantedCheck
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
@@ -114,17 +115,6 @@ def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baselin
         return ()
 
 
-@dataclass(frozen=True)
-class WantedCheck:
-    """What the user asks of a winner check."""
-
-    num_runs: int
-    num_seeds: int
-    retry_failed: bool
-    output_format: str
-    """text, json or csv."""
-
-
 def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
     """Train what is left of a winner check and show its result; returns the exit code."""
     snapshot = read_search(prepared)
@@ -164,9 +154,9 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
         with make_view(shown, lambda: None, f"{prepared.name}: winner check") as view:
             end = check.run(view)
         checked = results()
-    if wanted.output_format == "json":
+    if wanted.output_format == Format.JSON:
         print(json.dumps(verification_record(prepared.name, checked), indent=2))
-    elif wanted.output_format == "csv":
+    elif wanted.output_format == Format.CSV:
         print(verification_csv(checked), end="")
     else:
         print(check_text(prepared, checked))

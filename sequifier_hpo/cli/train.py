@@ -97,12 +97,16 @@ def train(
         _end_early(result)
     if not trained:
         _show_progress(_NOTHING_TRAINED)
+    _show_result(result, Path(config.project_root))
+
+
+def _show_result(result: TrainingResult, root: Path) -> None:
     print(
         f"best validation loss {result.best_validation_loss!r} at epoch {result.best_epoch} "
         f"of {result.last_epoch}"
     )
     for path in result.model_files:
-        print(f"  {Path(config.project_root) / path}")
+        print(f"  {root / path}")
 
 
 def _end_early(result: TrainingResult) -> NoReturn:
