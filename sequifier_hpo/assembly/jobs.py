@@ -4,26 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.assembly.places import places_of
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.config.paths import retraining_name
+from sequifier_hpo.config.paths import retraining_name, verification_name
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.records import Run
 from sequifier_hpo.report.notes import (
+    places_of,
+    retraining_attributes,
     retraining_note,
     study_note,
     trial_attributes,
     trial_note,
     verification_note,
 )
-from sequifier_hpo.search import ChosenRuns, GridRuns, SampledRuns
+from sequifier_hpo.search import ChosenRuns, GridRuns, Retraining, SampledRuns
 from sequifier_hpo.searchspace import Point, decode
-from sequifier_hpo.study import Claim, Description, Proposal, Proposer
-from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY
-
-VERIFIES = "verifies"
-"""Study attribute of a winner check: name of the study whose runs are checked."""
-_NUM_SEEDS = 2**32  # torch and numpy take as many
+from sequifier_hpo.study import Claim, Description, Proposer
+from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
 
 
 @dataclass(frozen=True)
@@ -45,24 +41,10 @@ class Job:
     """Markdown that says what the study is."""
 
 
-@dataclass(frozen=True)
-class Retraining:
-    """One run of a search with another seed."""
-
-    run: Run
-    seed: int
-    key: str
-
-    @property
-    def title(self) -> str:
-        """What it is called in front of people."""
-        return f"run {self.run.number}, seed {self.seed}"
-
-
 def search_job(prepared: PreparedSearch) -> Job:
     """The runs of a search."""
     space, effective, config = prepared.space, prepared.effective, prepared.loaded.config
-    places = places_of(prepared)
+    places = places_of(prepared.loaded)
 
     def describe(_key: str, point: Point) -> Description:
         return Description(
@@ -96,20 +78,14 @@ def search_job(prepared: PreparedSearch) -> Job:
 
 def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Job:
     """A winner check: some runs of a search again, with other seeds."""
-    space, places = prepared.space, places_of(prepared)
+    space, places = prepared.space, places_of(prepared.loaded)
     by_key = {retraining.key: retraining for retraining in retrainings}
 
     def describe(key: str, point: Point) -> Description:
         what = by_key[key]
         return Description(
             title=lambda _run: what.title,
-            attributes={
-                **trial_attributes(space, point),
-                # What an out-of-memory retry came down to is what the search has measured.
-                **{a: v for a, v in what.run.attributes.items() if a in _MEASURED},
-                "verified_run": what.run.number,
-                "seed": what.seed,
-            },
+            attributes=retraining_attributes(space, point, what.run, what.seed),
             note=lambda _run: retraining_note(space, point, what.run.number, what.seed, places),
         )
 
@@ -123,42 +99,16 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         notes.append(f"winner check: run {what.run.number} again, with seed {what.seed}")
         return config.model_copy(update=update), notes
 
-    chosen = [
-        Proposal(each.key, Point.from_json(each.run.point), each.run.labels) for each in retrainings
-    ]
     return Job(
         study_name=verification_name(prepared.name),
         log_name=f"{prepared.name}-verify",
-        proposer=ChosenRuns(chosen),
+        proposer=ChosenRuns([each.proposal for each in retrainings]),
         num_trainings=len(retrainings),
         describe=describe,
         decode=decode,
         attributes={VERIFIES: prepared.name},
         note=verification_note(prepared.name, places),
     )
-
-
-_MEASURED = frozenset({"effective_batch_size", "effective_accumulation_steps", "oom_retries"})
-
-
-def retrainings_of(
-    prepared: PreparedSearch, runs: Sequence[Run], num_seeds: int
-) -> list[Retraining]:
-    """The runs, each with the seeds after that of the search.
-
-    A seed at a time, so that a check that is stopped early can compare what it has.
-    """
-    seeds = [(prepared.loaded.config.seed + i) % _NUM_SEEDS for i in range(1, num_seeds + 1)]
-    return [
-        Retraining(run, seed, prepared.keyer.key(Point.from_json(run.point), seed=seed))
-        for seed in seeds
-        for run in runs
-    ]
-
-
-def verification_name(search_name: str) -> str:
-    """Name of the study that checks the winners of a search; no search may have a slash in its name."""
-    return f"{search_name}/verify"
 
 
 def decode_claim(

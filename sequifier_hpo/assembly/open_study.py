@@ -1,32 +1,33 @@
 """A search or a winner check with its study open in the storage: train what is left, read it."""
 
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 
-from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.assembly.jobs import Job
-from sequifier_hpo.assembly.places import place_of, require_own_files
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.atomic import remove_unfinished
-from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
-from sequifier_hpo.records import RunIdentity
+from sequifier_hpo.preprocessing.inputs import counted_by_search
+from sequifier_hpo.records import Run, RunIdentity
+from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
+from sequifier_hpo.report.results import keep_best_models, write_results
 from sequifier_hpo.study import (
     Artifact,
     Claim,
     Consent,
     Lease,
     Ledger,
+    Place,
     Storage,
     StudyIdentity,
     StudyPlan,
 )
+from sequifier_hpo.study.files import StudyFiles
 
 
 @contextmanager
@@ -43,19 +44,20 @@ def open_study(
         EnvironmentFaultError: If the storage cannot be reached.
     """
     config = prepared.loaded.config
+    files = StudyFiles(prepared.name, config.paths, config.run_folder, prepared.shown_storage)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
         lease = Lease.acquire(config.study_folder / "coordinators")
         stack.callback(lease.release)
-        stack.callback(_remove_what_the_dead_left, prepared)
+        stack.callback(files.remove_unfinished)
         is_search = job.study_name == prepared.name
         plan = StudyPlan(
             name=job.study_name,
             space=prepared.space,
             data=prepared.data,
-            counted=prepared.counted,
+            counted=counted_by_search(config),
             key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
-            permit=partial(require_own_files, prepared) if is_search else _permit_all,
+            permit=files.require_own if is_search else _permit_all,
         )
         ledger = Ledger(
             storage,
@@ -63,7 +65,7 @@ def open_study(
             plan,
             job.proposer,
             describe=job.describe,
-            place=place_of(prepared),
+            place=Place(socket.gethostname(), str(config.paths.root.resolve())),
             # What an earlier check has trained is known by its keys: it needs no consent.
             consent=consent if is_search else Consent(new_data=True, same_data=True),
         )
@@ -111,6 +113,17 @@ class OpenStudy:
                 has_baselines=bool(self.ledger.baselines),
             ).run()
 
+    def write_results(self, runs: Sequence[Run]) -> None:
+        """Bring what lies beside the study up to date: the leaderboard, and the models kept.
+
+        Raises:
+            EnvironmentFaultError: If a file cannot be written or removed.
+        """
+        prepared, config = self.prepared, self.prepared.loaded.config
+        if config.export == "best":
+            keep_best_models(config.paths.models, prepared.name, runs)
+        write_results(prepared.results_path, prepared.name, runs)
+
     def _identity(self, claim: Claim) -> RunIdentity:
         return RunIdentity(
             study_id=self.ledger.identity.study_id,
@@ -119,20 +132,16 @@ class OpenStudy:
         )
 
     def _keep(self, run: ActiveRun, losses: Mapping[int, float]) -> list[Artifact]:
-        folder = artifact_folder(self.prepared.loaded.config.study_folder)
-        run_file = self.prepared.run_file(run.config.model_name)
-        return keep_artifacts(folder, self.prepared.name, run, run_file, losses)
+        model_name = run.config.model_name
+        return keep_artifacts(
+            artifact_folder(self.prepared.loaded.config.study_folder),
+            f"{self.prepared.name}/{run.claim.trial_id}",
+            self.prepared.run_file(model_name),
+            title=model_name,
+            losses=losses,
+            train_losses=run.train_losses,
+        )
 
 
 def _permit_all(_identity: StudyIdentity, _is_adopted: bool) -> None:  # noqa: FBT001 - as above
     """A winner check shares the files of its search, which were looked at already."""
-
-
-def _remove_what_the_dead_left(prepared: PreparedSearch) -> None:
-    """Remove what trials were writing when they were killed."""
-    config = prepared.loaded.config
-    runs = prepared.run_file(run_name(prepared.name, 0)).parent
-    for folder in (config.paths.checkpoints, config.paths.models, runs):
-        remove_unfinished(
-            folder, lambda file_name: f"{prepared.name}-run-" in file_name, of_the_dead=True
-        )

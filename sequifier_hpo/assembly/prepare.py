@@ -1,26 +1,19 @@
 """Read, check and compile a search file, without opening its study."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.assembly.data import metadata_of
-from sequifier_hpo.config.metadata import DataMetadata
-from sequifier_hpo.config.paths import project_path
-from sequifier_hpo.config.search import LoadedSearch, SearchConfig, load_search
-from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.config.locate import StudySource, source_of
+from sequifier_hpo.config.search import LoadedSearch, load_search
+from sequifier_hpo.config.storage_url import usual_storage
 from sequifier_hpo.coordinator.devices import best_device
-from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
-from sequifier_hpo.preprocessing.digest import data_digest
-from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
-from sequifier_hpo.records import Counted, DataDigest
+from sequifier_hpo.preprocessing.inputs import check_splits, data_of_search
+from sequifier_hpo.records import DataDigest
 from sequifier_hpo.redaction import redacted_url
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
-
-STORAGE_VARIABLE = "SEQUIFIER_HPO_STORAGE"
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,11 @@ class PreparedSearch:
     def shown_storage(self) -> str:
         """The storage URL without its password."""
         return redacted_url(self.storage_url)
+
+    @property
+    def source(self) -> StudySource:
+        """The study, as commands that only look at it know it."""
+        return source_of(self.loaded, self.storage_url)
 
     @property
     def num_requested(self) -> int:
@@ -70,37 +68,12 @@ class PreparedSearch:
         Raises:
             InputError: If the data cannot be read.
         """
-        config = self.loaded.config
-        assert config.training_data_path is not None, "filled in from the metadata"
-        assert config.validation_data_path is not None, "filled in from the metadata"
-        digest = data_digest(
-            Path(config.training_data_path),
-            Path(config.validation_data_path),
-            config.read_format,
-            metadata=self._metadata,
-            column_types=_all_column_types(config),
-        )
-        inputs = {column for columns in config.input_columns or [] for column in columns}
-        return digest.reading(inputs | set(config.target_columns))
+        return data_of_search(self.loaded.config)
 
     @cached_property
     def keyer(self) -> Keyer:
         """Names the runs of the space on the present data."""
         return Keyer(self.space, self.data)
-
-    @property
-    def counted(self) -> Counted:
-        """Which positions the losses of a new study count: those that all its runs predict."""
-        lengths = self.loaded.config.seq_length
-        return Counted(
-            last_positions=min(lengths) if len(set(lengths)) > 1 else None,
-            padding_is_stored=self._metadata is not None and self._metadata.padding is not None,
-        )
-
-    @cached_property
-    def _metadata(self) -> DataMetadata | None:
-        """What the data mean."""
-        return metadata_of(self.loaded.config)
 
     @property
     def results_path(self) -> Path:
@@ -109,9 +82,7 @@ class PreparedSearch:
 
     def run_file(self, model_name: str) -> Path:
         """Where the `train.yaml` of a run is."""
-        config = self.loaded.config
-        folder = project_path(config.model_config_write_path, config.project_root)
-        return Path(folder) / f"{model_name}.yaml"
+        return self.loaded.config.run_folder / f"{model_name}.yaml"
 
 
 def prepare_search(
@@ -128,7 +99,7 @@ def prepare_search(
         ConfigError: With every mistake of the file, those against the data included.
     """
     loaded = load_search(path, overrides=overrides, skip_metadata=skip_metadata)
-    _check_against_data(loaded)
+    check_splits(loaded)
     config = loaded.config
     space = compile_space(config)
     if workers is None and config.workers != "auto":
@@ -140,56 +111,3 @@ def prepare_search(
         storage_url=storage or usual_storage(config.storage, config.study_folder),
         workers=workers,
     )
-
-
-def usual_storage(in_file: str | None, study_folder: Path) -> str:
-    """The storage URL of a search for which none is given on the command line."""
-    return in_file or os.environ.get(STORAGE_VARIABLE) or sqlite_url(study_folder / "study.db")
-
-
-def _all_column_types(config: SearchConfig) -> dict[str, str]:
-    return {column: kind for types in config.column_types or [] for column, kind in types.items()}
-
-
-def _check_against_data(loaded: LoadedSearch) -> None:
-    """Compare the search file with the stored windows.
-
-    Raises:
-        ConfigError: If a split is missing or unreadable, a column is missing from it, or its
-            windows are shorter than a `seq_length`.
-    """
-    config, document = loaded.config, loaded.document
-    issues: list[ConfigIssue] = []
-    for field in ("training_data_path", "validation_data_path"):
-        path = getattr(config, field)
-        assert path is not None, "filled in from the metadata"
-        try:
-            split = describe_split(Path(path), config.read_format)
-        except InputError as error:
-            issues.append(document.issue((field,), error.problem, fix=error.fix))
-            continue
-        issues += _split_issues(loaded, split, path)
-    if issues:
-        unique = {(issue.path, issue.problem): issue for issue in issues}
-        raise ConfigError(list(unique.values()))
-
-
-def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterator[ConfigIssue]:
-    config, document = loaded.config, loaded.document
-    for i, seq_length in enumerate(config.seq_length):
-        if seq_length > split.window_length:
-            yield document.issue(
-                ("seq_length", i),
-                f"{seq_length} is longer than the windows of {path}, which hold "
-                f"{split.window_length} past items",
-                allowed=f"1 to {split.window_length}",
-                fix="choose a smaller value, or preprocess with a larger seq_length",
-            )
-    wanted = {c for columns in config.input_columns or [] for c in columns}
-    for column in sorted((wanted | set(config.target_columns)) - set(split.columns)):
-        yield document.issue(
-            ("input_columns",),
-            f"the column `{column}` is not in {path}",
-            allowed=", ".join(split.columns),
-            fix="run preprocess again, or correct the column",
-        )

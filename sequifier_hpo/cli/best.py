@@ -2,27 +2,32 @@
 
 import json
 import sys
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import StudySource, find_study
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import (
+    Format,
+    JsonFormat,
     MetadataConfigPath,
     OneInputSet,
+    OutputFormat,
     SkipMetadata,
     StorageUrl,
     StudyFile,
     StudyName,
+    WantedCheck,
     search_overrides,
 )
 from sequifier_hpo.cli.verify import DEFAULT_SEEDS, check_winners, prepare_check
+from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.run_files import model_name_of, train_file_of
 from sequifier_hpo.report.tables import detailed_records, results_csv
 
 if TYPE_CHECKING:
@@ -31,55 +36,51 @@ if TYPE_CHECKING:
 NO_SUCCESS = 4
 
 
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
+_Write = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Copy the best run's train.yaml to this file."),
+]
+_Force = Annotated[
+    bool, typer.Option("--force", help="Let --write replace a file with other content.")
+]
+_Verify = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Train this many of the best runs again, with new seeds."
+    ),
+]
+_Seeds = Annotated[
+    int | None,
+    typer.Option(
+        min=2, metavar="N", help=f"With --verify: new seeds each; default: {DEFAULT_SEEDS}."
+    ),
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="With --verify: trials at the same time; default: the file's."
+    ),
+]
+_RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="With --verify: train failed ones again.")
+]
 
 
 def best(
     config_path: StudyFile = None,
     storage: StorageUrl = None,
     study_name: StudyName = None,
-    write: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Copy the best run's train.yaml to this file."),
-    ] = None,
-    force: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--force", help="Let --write replace a file with other content.")
-    ] = False,
-    verify: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Train this many of the best runs again, with new seeds."
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=2, metavar="N", help=f"With --verify: new seeds each; default: {DEFAULT_SEEDS}."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="With --verify: trials at the same time; default: the file's."
-        ),
-    ] = None,
-    retry_failed: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--retry-failed", help="With --verify: train failed ones again.")
-    ] = False,
+    write: _Write = None,
+    force: _Force = False,  # noqa: FBT002 - a flag
+    verify: _Verify = None,
+    seeds: _Seeds = None,
+    workers: _Workers = None,
+    retry_failed: _RetryFailed = False,  # noqa: FBT002 - a flag
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
-    output_format: Annotated[
-        Format, typer.Option("--format", help="csv and json: in full precision.")
-    ] = Format.TEXT,
-    as_json: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--json", help="The same as --format json.")
-    ] = False,
+    output_format: OutputFormat = Format.TEXT,
+    as_json: JsonFormat = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show the best run of a study, copy or verify it.
 
@@ -90,18 +91,17 @@ def best(
     Example: sequifier-hpo best --write configs/train.yaml
     """
     chosen = Format.JSON if as_json else output_format
-    only_with_verify = {
-        "--seeds": seeds,
-        "--workers": workers,
-        "--retry-failed": retry_failed,
-        "--input-columns": input_columns,
-        "--metadata-config-path": metadata_config_path,
-        "--skip-metadata": skip_metadata,
-    }
     if verify is None:
-        stray = [option for option, value in only_with_verify.items() if value]
-        if stray:
-            raise InputError(f"{', '.join(stray)}: only with --verify", "add --verify 3")
+        _refuse_stray(
+            {
+                "--seeds": seeds,
+                "--workers": workers,
+                "--retry-failed": retry_failed,
+                "--input-columns": input_columns,
+                "--metadata-config-path": metadata_config_path,
+                "--skip-metadata": skip_metadata,
+            }
+        )
         _show_best(find_study(config_path, storage, study_name), write, chosen, force=force)
         return
     if write is not None:
@@ -115,18 +115,18 @@ def best(
         workers=workers,
     )
     print("best --verify is now a command of its own: sequifier-hpo verify", file=sys.stderr)
-    check_winners(
-        prepared,
-        num_runs=verify,
-        num_seeds=seeds or DEFAULT_SEEDS,
-        retry_failed=retry_failed,
-        output_format=chosen.value,
-    )
+    check_winners(prepared, WantedCheck(verify, seeds or DEFAULT_SEEDS, retry_failed, chosen))
+
+
+def _refuse_stray(only_with_verify: Mapping[str, object]) -> None:
+    stray = [option for option, value in only_with_verify.items() if value]
+    if stray:
+        raise InputError(f"{', '.join(stray)}: only with --verify", "add --verify 3")
 
 
 def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force: bool) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.view import read_source, train_file_of  # noqa: PLC0415
+    from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
 
     snapshot = read_source(source)
     ranked = leaderboard(snapshot.runs)
@@ -190,8 +190,6 @@ def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[s
 
 
 def _run_file(source: StudySource, run: Run) -> Path | None:
-    from sequifier_hpo.assembly.view import model_name_of  # noqa: PLC0415 - loads optuna
-
     return source.run_file(model_name_of(source.name, run))
 
 

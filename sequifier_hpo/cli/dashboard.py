@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.config.locate import find_study
 
 _OWN_ADDRESSES = ("127.0.0.1", "::1", "localhost")
 _OPEN_TO_ALL = "there is no password: whoever reaches this address sees the study"
@@ -33,7 +33,7 @@ def dashboard(
     """
     source = find_study(config_path, storage, study_name)
     # Optuna and what it brings take half a second: only when a study is really opened.
-    from sequifier_hpo.assembly.dashboard import open_dashboard  # noqa: PLC0415
+    from sequifier_hpo.dashboard import open_dashboard  # noqa: PLC0415
 
     with open_dashboard(source, host=host, port=port, allow_changes=allow_changes) as opened:
         if host not in _OWN_ADDRESSES:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE, StudySource, find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile
+from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE, StudySource, find_study
 
 PROBLEM = 3
 
@@ -26,7 +26,7 @@ def doctor(
     Example: sequifier-hpo doctor --config-path configs/hyperparameter_search.yaml
     """
     # The rooms behind it load what they look at.
-    from sequifier_hpo.assembly.doctor import examine  # noqa: PLC0415
+    from sequifier_hpo.doctor import examine  # noqa: PLC0415
 
     source: StudySource | None = None
     root = Path()

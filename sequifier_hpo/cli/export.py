@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.report.tables import detailed_records, results_csv
 
 
@@ -41,7 +41,7 @@ def export(
     """
     source = find_study(config_path, storage, study_name)
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.view import read_source  # noqa: PLC0415
+    from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
 
     runs = read_source(source).runs
     if output_format == Format.CSV:

@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +30,33 @@ OneInputSet = Annotated[
         "--input-columns", "-ic", metavar="COLUMN", help="Search this one input set; repeatable."
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+class Format(StrEnum):
+    """How the result is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+OutputFormat = Annotated[Format, typer.Option("--format", help="csv and json: in full precision.")]
+JsonFormat = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+
+
+@dataclass(frozen=True)
+class WantedCheck:
+    """What the user asks of a winner check."""
+
+    num_runs: int
+    num_seeds: int
+    retry_failed: bool
+    output_format: Format
 
 
 def given(**overrides: Any) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
     if file is not None and not file.exists():
         return None
     # Optuna and what it brings take half a second: only when there is a study to read.
-    from sequifier_hpo.assembly.view import existing_study  # noqa: PLC0415
+    from sequifier_hpo.assembly.read_study import existing_study  # noqa: PLC0415
 
     found = existing_study(prepared)
     return None if found is None else list(found.runs)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.cli.options import ConfigPath, given
+from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.locate import find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.config.locate import find_study
 
 
 def report(
@@ -33,7 +33,7 @@ def report(
     """
     source = find_study(config_path, storage, study_name)
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.report import default_report_path, write_report  # noqa: PLC0415
+    from sequifier_hpo.report.writing import default_report_path, write_report  # noqa: PLC0415
 
     target = output or default_report_path(source)
     data = write_report(source, target)

@@ -5,15 +5,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from sequifier_hpo.assembly.jobs import check_job, retrainings_of, search_job
-from sequifier_hpo.assembly.locate import source_of
+from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.assembly.report import SearchReport
-from sequifier_hpo.assembly.results import write_results
-from sequifier_hpo.assembly.view import read_search
+from sequifier_hpo.assembly.read_study import read_search
+from sequifier_hpo.cli.options import Format, WantedCheck
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
@@ -40,6 +38,8 @@ from sequifier_hpo.report.verification import (
     verification_csv,
     verification_record,
 )
+from sequifier_hpo.report.writing import SearchReport
+from sequifier_hpo.search import retrainings_of
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted
 
@@ -56,7 +56,11 @@ def run_search(
     verbose: bool,
 ) -> int:
     """Run what is left of a search and show its result; returns the exit code."""
-    report = SearchReport(prepared)
+    report = SearchReport(
+        prepared.source,
+        strategy=prepared.loaded.config.search_strategy,
+        num_runs=prepared.num_runs,
+    )
     with (
         logging_by(say) if verbose else nullcontext(),
         open_study(prepared, search_job(prepared), consent) as search,
@@ -70,7 +74,7 @@ def run_search(
         announce(prepared, before, is_complete=not ledger.is_anything_left())
         end = _run_search(search, report, before)
         runs = ledger.runs()
-        write_results(prepared, runs)
+        search.write_results(runs)
         report.baselines = ledger.baselines
     baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
@@ -78,7 +82,7 @@ def run_search(
         print(json.dumps(summary(prepared, after), indent=2))
     else:
         show_result(prepared, runs, after, baselines)
-    return exit_code(source_of(prepared).options, end, after)
+    return exit_code(prepared.source.options, end, after)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
@@ -94,7 +98,7 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> Se
         # What cannot be written now is written at the end at the latest.
         with suppress(EnvironmentFaultError):
             runs = search.ledger.runs()
-            write_results(search.prepared, runs)
+            search.write_results(runs)
             report.baselines = search.ledger.baselines
             report.refresh(runs)
 
@@ -111,17 +115,6 @@ def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baselin
         return ()
 
 
-@dataclass(frozen=True)
-class WantedCheck:
-    """What the user asks of a winner check."""
-
-    num_runs: int
-    num_seeds: int
-    retry_failed: bool
-    output_format: str
-    """text, json or csv."""
-
-
 def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
     """Train what is left of a winner check and show its result; returns the exit code."""
     snapshot = read_search(prepared)
@@ -129,7 +122,12 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
     if not runs:
         say(f"no run of the study {prepared.name} is complete yet")
         return NO_SUCCESS
-    retrainings = retrainings_of(prepared, runs, wanted.num_seeds)
+    retrainings = retrainings_of(
+        runs,
+        prepared.keyer,
+        search_seed=prepared.loaded.config.seed,
+        num_seeds=wanted.num_seeds,
+    )
     seeds = sorted({each.seed for each in retrainings})
     with open_study(prepared, check_job(prepared, retrainings)) as check:
 
@@ -156,9 +154,9 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
         with make_view(shown, lambda: None, f"{prepared.name}: winner check") as view:
             end = check.run(view)
         checked = results()
-    if wanted.output_format == "json":
+    if wanted.output_format == Format.JSON:
         print(json.dumps(verification_record(prepared.name, checked), indent=2))
-    elif wanted.output_format == "csv":
+    elif wanted.output_format == Format.CSV:
         print(verification_csv(checked), end="")
     else:
         print(check_text(prepared, checked))

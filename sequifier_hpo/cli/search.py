@@ -14,17 +14,22 @@ from sequifier_hpo.cli.options import (
     OneInputSet,
     SkipMetadata,
     StorageUrl,
+    Workers,
     search_overrides,
 )
+
+_Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
+    ),
+]
 
 
 def hyperparameter_search(
     config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
     storage: StorageUrl = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
-    ] = None,
+    workers: Workers = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--retry-failed", help="Run failed runs again.")
     ] = False,
@@ -45,12 +50,7 @@ def hyperparameter_search(
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     as_json: AsJson = False,  # noqa: FBT002 - a flag
-    verbose: Annotated[  # noqa: FBT002 - a flag
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
-        ),
-    ] = False,
+    verbose: _Verbose = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Run a hyperparameter search. The same command again resumes it.
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.assembly.locate import source_of
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.config.paths import run_name
@@ -69,7 +68,7 @@ def show_result(
         f"  report       {prepared.results_path.with_name('report.html')}\n"
         "\nnext:"
     )
-    options = source_of(prepared).options
+    options = prepared.source.options
     for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
         print(f"  {line}")
 

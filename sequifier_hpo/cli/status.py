@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import StudySource, find_study
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.words import duration
 
 if TYPE_CHECKING:
-    from sequifier_hpo.assembly.status import StatusReader, StudyStatus
+    from sequifier_hpo.report.status import StatusReader, StudyStatus
 
 _DEFAULT_SECONDS = 2.0
 _IDLE_SECONDS = 30.0  # without a running run the search is taken for stopped
@@ -43,7 +43,7 @@ def status(
         _watch(source, top=top, interval=interval, as_json=as_json)
         return
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.assembly.status import read_status  # noqa: PLC0415
+    from sequifier_hpo.report.status import read_status  # noqa: PLC0415
 
     found = read_status(source)
     print(json.dumps(status_json(found, top), indent=2) if as_json else status_text(found, top))
@@ -54,7 +54,7 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from sequifier_hpo.assembly.status import StatusReader as Reader  # noqa: PLC0415
+    from sequifier_hpo.report.status import StatusReader as Reader  # noqa: PLC0415
 
     console = Console()
     try:

@@ -6,11 +6,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sequifier_hpo.assembly.single import checkpoints_of, counted_in, train_alone
+from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
 _EXIT_CODES = {
@@ -76,7 +77,7 @@ def train(
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     if restart:
-        for checkpoint in checkpoints_of(config):
+        for checkpoint in config.paths.checkpoints_of(config.model_name):
             _show_progress(f"starting afresh: {checkpoint} is removed")
     trained: list[int] = []
 
@@ -87,7 +88,7 @@ def train(
     with lasting_output():
         result = train_alone(
             config,
-            counted=counted_in(config_path, config),
+            counted=counted_by_run(config, config_path),
             on_epoch=on_epoch,
             on_progress=_show_progress,
             checkpoints=checkpoints,
@@ -96,12 +97,16 @@ def train(
         _end_early(result)
     if not trained:
         _show_progress(_NOTHING_TRAINED)
+    _show_result(result, Path(config.project_root))
+
+
+def _show_result(result: TrainingResult, root: Path) -> None:
     print(
         f"best validation loss {result.best_validation_loss!r} at epoch {result.best_epoch} "
         f"of {result.last_epoch}"
     )
     for path in result.model_files:
-        print(f"  {Path(config.project_root) / path}")
+        print(f"  {root / path}")
 
 
 def _end_early(result: TrainingResult) -> NoReturn:

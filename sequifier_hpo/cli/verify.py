@@ -1,35 +1,31 @@
 """`sequifier-hpo verify`: whether the winner of a search still wins with other seeds."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sequifier_hpo.assembly.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
+    Format,
+    JsonFormat,
     MetadataConfigPath,
     OneInputSet,
+    OutputFormat,
     SkipMetadata,
     StorageUrl,
     StudyFile,
     StudyName,
+    WantedCheck,
+    Workers,
     search_overrides,
 )
+from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.errors import InputError
 
 DEFAULT_RUNS, DEFAULT_SEEDS = 3, 5
-
-
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
 
 
 def verify(
@@ -40,22 +36,15 @@ def verify(
         int, typer.Option(min=1, metavar="N", help="How many of the best runs are checked.")
     ] = DEFAULT_RUNS,
     seeds: Annotated[int, typer.Option(min=2, metavar="N", help="New seeds each.")] = DEFAULT_SEEDS,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
-    ] = None,
+    workers: Workers = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--retry-failed", help="Repeat the trainings that failed.")
     ] = False,
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
-    output_format: Annotated[
-        Format, typer.Option("--format", help="csv and json: in full precision.")
-    ] = Format.TEXT,
-    as_json: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--json", help="The same as --format json.")
-    ] = False,
+    output_format: OutputFormat = Format.TEXT,
+    as_json: JsonFormat = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Check the winner of a search with other seeds.
 
@@ -75,10 +64,7 @@ def verify(
     )
     check_winners(
         prepared,
-        num_runs=runs,
-        num_seeds=seeds,
-        retry_failed=retry_failed,
-        output_format="json" if as_json else output_format.value,
+        WantedCheck(runs, seeds, retry_failed, Format.JSON if as_json else output_format),
     )
 
 
@@ -114,19 +100,11 @@ def prepare_check(
     return prepared
 
 
-def check_winners(
-    prepared: PreparedSearch,
-    *,
-    num_runs: int,
-    num_seeds: int,
-    retry_failed: bool,
-    output_format: str,
-) -> None:
+def check_winners(prepared: PreparedSearch, wanted: WantedCheck) -> None:
     """Carry out a winner check, show what it finds, and exit."""
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.cli.running import WantedCheck, run_check  # noqa: PLC0415
+    from sequifier_hpo.cli.running import run_check  # noqa: PLC0415
 
-    wanted = WantedCheck(num_runs, num_seeds, retry_failed, output_format)
     with lasting_output():
         code = run_check(prepared, wanted)
     raise typer.Exit(code)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from sequifier_hpo.assembly.jobs import verification_name
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.cli.search_text import NO_SUCCESS, say, why_it_gave_up
 from sequifier_hpo.cli.tables import verification_table
-from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.config.paths import run_name, verification_name
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import progress

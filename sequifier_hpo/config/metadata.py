@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import ConfigDict, ValidationError
 
+from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 
@@ -35,6 +36,31 @@ class DataMetadata(FrozenModel):
 
     None = only the items' values do, as in windows that Sequifier wrote.
     """
+
+
+class NamesMetadata(Protocol):
+    """A search file or a run file."""
+
+    @property
+    def metadata_config_path(self) -> str:
+        """Path of the metadata, as the file says it."""
+
+    @property
+    def project_root(self) -> str:
+        """Root folder of the project."""
+
+
+def metadata_of(config: NamesMetadata) -> DataMetadata | None:
+    """The metadata that a file names, if they exist.
+
+    Also for a file that is complete without them (--skip-metadata): what the same data mean must
+    not depend on how the file was read.
+
+    Raises:
+        ConfigError: If there is such a file, and it is no metadata.
+    """
+    file = Path(project_path(config.metadata_config_path, config.project_root))
+    return read_metadata(file) if file.exists() else None
 
 
 def is_categorical(type_name: str) -> bool:

@@ -72,6 +72,17 @@ class ProjectPaths:
         match = re.fullmatch(re.escape(model_name) + r"-epoch-(\d+)\.pt", file_name)
         return int(match[1]) if match else None
 
+    def checkpoints_of(self, model_name: str) -> list[Path]:
+        """The checkpoints that lie under a model's name, whatever they are of."""
+        if not self.checkpoints.is_dir():
+            return []
+        interrupted = self.interrupted_checkpoint(model_name)
+        return sorted(
+            path
+            for path in self.checkpoints.iterdir()
+            if path == interrupted or self.epoch_of_checkpoint(model_name, path.name) is not None
+        )
+
     def model(
         self, model_name: str, kind: str, epoch: int, suffix: str, *, embedding: bool
     ) -> Path:
@@ -89,6 +100,11 @@ def is_model_of(model_name: str, file_name: str) -> bool:
 def run_name(study_name: str, run_number: int) -> str:
     """Model name of a run: `{study}-run-{k}`."""
     return f"{study_name}-run-{run_number}"
+
+
+def verification_name(study_name: str) -> str:
+    """Name of the study that checks the winners of a search; no search may have a slash in its name."""
+    return f"{study_name}/verify"
 
 
 def retraining_name(study_name: str, run_number: int, seed: int) -> str:

@@ -22,7 +22,7 @@ from sequifier_hpo.config.description import (
     without_null,
 )
 from sequifier_hpo.config.fields import ModelName, PathText, PositiveInt
-from sequifier_hpo.config.paths import ProjectPaths
+from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 
@@ -90,6 +90,11 @@ class SearchFile(_Own, _InsteadOfAName):
     def study_folder(self) -> Path:
         """Where the study's own files are."""
         return self.paths.study_folder(self.hp_search_name)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the runs' `train.yaml` files are."""
+        return Path(project_path(self.model_config_write_path, self.project_root))
 
 
 def search_model(run_file: type[TrainConfig]) -> type[SearchFile]:

@@ -5,11 +5,15 @@ Names and values are the user's text: they stand in code spans, where nothing is
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
+from sequifier_hpo.config.search import LoadedSearch
+from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import shortened, value_of
 from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
+from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
 
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
 _MAX_ATTRIBUTE = 100  # characters: the dashboard never breaks the line, and grows as wide
@@ -26,6 +30,24 @@ class Places:
     metrics: str
     models: str
     study_folder: str
+
+
+def places_of(search: LoadedSearch) -> Places:
+    """Where the files of a search are."""
+    config = search.config
+    paths = config.paths
+
+    def shown(path: Path) -> str:
+        return str(path.relative_to(paths.root) if path.is_relative_to(paths.root) else path)
+
+    return Places(
+        search_file=str(search.document.file),
+        run_file=shown(config.run_folder / "{run}.yaml"),
+        log=shown(paths.log("{run}")),
+        metrics=shown(paths.metrics("{run}")),
+        models=shown(paths.models / "sequifier-{run}-*"),
+        study_folder=shown(config.study_folder),
+    )
 
 
 def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: Places) -> str:
@@ -45,7 +67,6 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
     combinations = f"{space.num_cells:,} combinations, {num_distinct:,} of them distinct"
     kind = "every one of" if num_runs == num_distinct else f"{num_runs:,} of"
     how = f"{config.search_strategy}: {kind} {combinations}; seed {config.seed}"
-    option = f"--config-path {places.search_file}"
     return "\n".join(
         [
             f"# {_code(config.hp_search_name)}",
@@ -66,21 +87,29 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             "",
             *_table(("field", "value"), _field_rows(_shown(space, space.constants))),
             "",
-            "## Go on",
-            "",
-            "The same command resumes the study, and adds runs after `n_samples` was raised:",
-            "",
-            *(f"    {line}" for line in _commands(option)),
-            "",
-            "## Files",
-            "",
-            f"- the report: {_code(places.study_folder + '/report.html')}",
-            f"- the leaderboard: {_code(places.study_folder + '/results.csv')}",
-            f"- a run's configuration: {_code(_of_run(places.run_file, 'RUN'))}",
-            f"- its models: {_code(_of_run(places.models, 'RUN'))}",
-            "",
+            *_going_on(places),
         ]
     )
+
+
+def _going_on(places: Places) -> list[str]:
+    """What to type next, and where the files are."""
+    option = f"--config-path {places.search_file}"
+    return [
+        "## Go on",
+        "",
+        "The same command resumes the study, and adds runs after `n_samples` was raised:",
+        "",
+        *(f"    {line}" for line in _commands(option)),
+        "",
+        "## Files",
+        "",
+        f"- the report: {_code(places.study_folder + '/report.html')}",
+        f"- the leaderboard: {_code(places.study_folder + '/results.csv')}",
+        f"- a run's configuration: {_code(_of_run(places.run_file, 'RUN'))}",
+        f"- its models: {_code(_of_run(places.models, 'RUN'))}",
+        "",
+    ]
 
 
 def trial_note(space: SearchSpace, point: Point, run_number: int, places: Places) -> str:
@@ -150,6 +179,18 @@ def trial_attributes(space: SearchSpace, point: Point) -> dict[str, Any]:
         text = "; ".join(str(adjustment) for adjustment in adjustments)
         attributes["adjustments"] = shortened(text, _MAX_ATTRIBUTE)
     return attributes
+
+
+def retraining_attributes(space: SearchSpace, point: Point, run: Run, seed: int) -> dict[str, Any]:
+    """The same of a run that is trained again with another seed."""
+    # What an out-of-memory retry came down to is what the search has measured.
+    measured = {a: v for a, v in run.attributes.items() if a in BATCH_PLAN_ATTRIBUTES}
+    return {
+        **trial_attributes(space, point),
+        **measured,
+        "verified_run": run.number,
+        "seed": seed,
+    }
 
 
 def _shown(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:

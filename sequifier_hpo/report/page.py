@@ -3,15 +3,18 @@
 import html
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
+from sequifier_hpo.report.figure_parts import Figure
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.tables import FIGURES, finite
+from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.words import duration
 
 MIN_RUNS_FOR_IMPORTANCE = 20
@@ -29,7 +32,7 @@ class PageAssets:
 
 def report_page(data: ReportData, assets: PageAssets) -> str:
     """The page; equal input gives equal text."""
-    figures: dict[str, charts.Figure] = {}
+    figures: dict[str, Figure] = {}
     sections = "".join(_chart_sections(data, figures))
     payload = {"isRunning": data.is_running, "charts": figures, "table": _table(data)}
     title = html.escape(f"{data.study_name}: hyperparameter search")
@@ -124,75 +127,88 @@ def _warning(data: ReportData) -> str:
     )
 
 
-def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list[str]:
+def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
     complete = leaderboard(data.own_runs)
-    num_curves = sum(bool(run.losses) for run in data.own_runs)
-    found = [
-        _section(
-            figures,
-            "history",
-            "How the search went",
-            _note(
-                "Each point is a run, the line the best so far.",
-                _is_any_outside(complete)
-                and "Runs far above the others lie outside; double-click to see them.",
-            ),
-            charts.history_chart(data),
-        ),
-        _section(
-            figures,
-            "curves",
-            "Loss curves",
-            _note(
-                "Point at a curve to pick it out.",
-                num_curves >= charts.MIN_CURVES_TO_CUT
-                and "The first epochs may lie above the picture; double-click to see them.",
-                num_curves > series.MAX_CURVES
-                and f"{series.MAX_CURVES:,} of {num_curves:,} runs are drawn: the best, and an even choice of the others.",
-            ),
-            charts.curves_chart(data),
-        ),
+    return [
+        *_loss_sections(data, figures, complete),
+        *_importance_section(data, figures, len(complete)),
+        _slice_section(data, figures, len(complete)),
+        *_run_sections(data, figures, len(complete)),
     ]
-    if len(complete) >= MIN_RUNS_FOR_IMPORTANCE:
-        found.append(
-            _section(
-                figures,
-                "importance",
-                "Which parameters matter",
-                "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
-                charts.importance_chart(data),
-            )
+
+
+def _loss_sections(
+    data: ReportData, figures: dict[str, Figure], complete: list[Run]
+) -> Iterator[str]:
+    """How the losses went: run by run, and epoch by epoch."""
+    yield _section(
+        figures,
+        "history",
+        "How the search went",
+        _note(
+            "Each point is a run, the line the best so far.",
+            _is_any_outside(complete)
+            and "Runs far above the others lie outside; double-click to see them.",
+        ),
+        charts.history_chart(data),
+    )
+    num_curves = sum(bool(run.losses) for run in data.own_runs)
+    yield _section(
+        figures,
+        "curves",
+        "Loss curves",
+        _note(
+            "Point at a curve to pick it out.",
+            num_curves >= charts.MIN_CURVES_TO_CUT
+            and "The first epochs may lie above the picture; double-click to see them.",
+            num_curves > series.MAX_CURVES
+            and f"{series.MAX_CURVES:,} of {num_curves:,} runs are drawn: the best, and an even choice of the others.",
+        ),
+        charts.curves_chart(data),
+    )
+
+
+def _importance_section(
+    data: ReportData, figures: dict[str, Figure], num_complete: int
+) -> Iterator[str]:
+    if num_complete >= MIN_RUNS_FOR_IMPORTANCE:
+        yield _section(
+            figures,
+            "importance",
+            "Which parameters matter",
+            "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
+            charts.importance_chart(data),
         )
-    elif len(complete) > 1:
-        found.append(
+    elif num_complete > 1:
+        yield (
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
             f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance decides.</p></section>"
         )
-    found.append(_slice_section(data, figures, len(complete)))
-    found += [
-        _section(
-            figures,
-            "parallel",
-            "All parameters together",
-            _note(
-                "A line is a run. Click a group in the legend to hide or show it.",
-                len(complete) > series.MAX_LINES
-                and f"{series.MAX_LINES} of {len(complete):,} runs are drawn.",
-            ),
-            charts.parallel_chart(data),
+
+
+def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: int) -> Iterator[str]:
+    """The runs themselves: across all parameters, and in time."""
+    yield _section(
+        figures,
+        "parallel",
+        "All parameters together",
+        _note(
+            "A line is a run. Click a group in the legend to hide or show it.",
+            num_complete > series.MAX_LINES
+            and f"{series.MAX_LINES} of {num_complete:,} runs are drawn.",
         ),
-        _section(
-            figures,
-            "timeline",
-            "When runs were at work",
-            _note(
-                any(run.num_attempts > 1 for run in data.own_runs)
-                and "Hatched: interrupted and continued; the bar spans the time in between.",
-            ),
-            charts.timeline_chart(data),
+        parallel_chart(data),
+    )
+    yield _section(
+        figures,
+        "timeline",
+        "When runs were at work",
+        _note(
+            any(run.num_attempts > 1 for run in data.own_runs)
+            and "Hatched: interrupted and continued; the bar spans the time in between.",
         ),
-    ]
-    return found
+        timeline_chart(data),
+    )
 
 
 def _is_any_outside(complete: list[Run]) -> bool:
@@ -202,7 +218,7 @@ def _is_any_outside(complete: list[Run]) -> bool:
     return shown is not None and max(losses) > shown[1]
 
 
-def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_complete: int) -> str:
+def _slice_section(data: ReportData, figures: dict[str, Figure], num_complete: int) -> str:
     drawn = charts.slice_charts(data)
     if not drawn or num_complete < 2:
         return ""
@@ -226,7 +242,7 @@ def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_comp
     )
 
 
-def _size_of(figure: charts.Figure) -> str:
+def _size_of(figure: Figure) -> str:
     """Parameters with long values need the whole width."""
     longest = max(
         (
@@ -240,11 +256,11 @@ def _size_of(figure: charts.Figure) -> str:
 
 
 def _section(
-    figures: dict[str, charts.Figure],
+    figures: dict[str, Figure],
     name: str,
     title: str,
     note: str,
-    figure: charts.Figure | None,
+    figure: Figure | None,
 ) -> str:
     if figure is None:
         return ""

@@ -2,6 +2,7 @@
 
 from sequifier_hpo.search.chosen import ChosenRuns
 from sequifier_hpo.search.grid import GridRuns
+from sequifier_hpo.search.retraining import Retraining, retrainings_of
 from sequifier_hpo.search.sample import SampledRuns
 
-__all__ = ["ChosenRuns", "GridRuns", "SampledRuns"]
+__all__ = ["ChosenRuns", "GridRuns", "Retraining", "SampledRuns", "retrainings_of"]

@@ -6,7 +6,7 @@ parameter of every trial; within one study these are all the same.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -115,10 +115,7 @@ class TrialReader:
                 query = query.join(TRIALS, columns.trial_id == table.c.trial_id).where(is_wanted)
             else:
                 query = query.where(table.c.trial_id.in_(trial_ids))
-            grouped: dict[int, list[Any]] = defaultdict(list)
-            for row in connection.execute(query.order_by(*list(table.primary_key))).all():
-                grouped[row[0]].append(row[1:])
-            return grouped
+            return _grouped(connection.execute(query.order_by(*list(table.primary_key))).all())
 
         params = parts(PARAMS, PARAMS.c.param_name, PARAMS.c.param_value)
         values = parts(VALUES, VALUES.c.value)
@@ -138,8 +135,8 @@ class TrialReader:
                 user_attrs={key: json.loads(text) for key, text in user_attrs[trial_id]},
                 system_attrs={key: json.loads(text) for key, text in system_attrs[trial_id]},
                 losses=dict(steps[trial_id]),
-                started=started and started.replace(tzinfo=UTC).astimezone(),
-                ended=ended and ended.replace(tzinfo=UTC).astimezone(),
+                started=_local(started),
+                ended=_local(ended),
             )
 
     def _distribution(self, connection: Connection, trial_id: int, name: str) -> BaseDistribution:
@@ -159,6 +156,19 @@ def _in_parts(trial_ids: Collection[int]) -> Iterator[list[int]]:
     ordered = sorted(trial_ids)
     for i in range(0, len(ordered), _IDS_PER_QUERY):
         yield ordered[i : i + _IDS_PER_QUERY]
+
+
+def _grouped(rows: Iterable[Sequence[Any]]) -> dict[int, list[Any]]:
+    """The rest of each row, by the trial that it begins with."""
+    grouped: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        grouped[row[0]].append(row[1:])
+    return grouped
+
+
+def _local(stored: datetime | None) -> datetime | None:
+    """A time of the storage, which is in UTC, as that of this machine."""
+    return None if stored is None else stored.replace(tzinfo=UTC).astimezone()
 
 
 def _naive(moment: datetime) -> datetime:

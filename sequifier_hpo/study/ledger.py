@@ -23,7 +23,7 @@ from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
-from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES, batch_plan_of
+from sequifier_hpo.study.batch_plans import batch_plan_of
 from sequifier_hpo.study.claims import (
     Claim,
     Description,
@@ -33,7 +33,7 @@ from sequifier_hpo.study.claims import (
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.liveness import Liveness, owner_of
 from sequifier_hpo.study.locks import Owner
-from sequifier_hpo.study.notes import MAX_TRIAL_NOTES, Artifact
+from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import (
     REVISION,
     Consent,
@@ -42,16 +42,11 @@ from sequifier_hpo.study.opening import (
     open_study,
 )
 from sequifier_hpo.study.proposing import NoProposal, Proposal, Proposer
-from sequifier_hpo.study.runs import (
-    DUPLICATE_OF,
-    OWNER,
-    REASON,
-    RunIndex,
-    run_number,
-)
+from sequifier_hpo.study.runs import REASON, RunIndex, run_number
 from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
-from sequifier_hpo.study.tags import TAG, RunTag, tag_of
-from sequifier_hpo.study.transactions import FinishedError, NewTrial
+from sequifier_hpo.study.tags import own_tag
+from sequifier_hpo.study.transactions import FinishedError
+from sequifier_hpo.study.trial_writer import TrialWriter
 
 _log = logging.getLogger("sequifier_hpo.study")
 
@@ -96,16 +91,17 @@ class Ledger:
         self._name = plan.name
         self._proposer = proposer
         self._describe = describe
-        self._place = place
         self._liveness = Liveness(owner, clock)
         self._index = RunIndex()
         self._held: set[int] = set()
         self._to_retry: set[str] = set()
-        self._distributions = transactions.Distributions(distributions(plan.space))
         self._study_id, self.identity = storage.patiently(
             lambda: open_study(storage, plan, consent)
         )
         self._reader = TrialReader(self._study_id)
+        self._writer = TrialWriter(
+            self._study_id, distributions(plan.space), owner, describe=describe, place=place
+        )
         self.baselines = storage.patiently(self._read_baselines)
         """Losses of the trivial predictors on the study's validation events; none before they
         were computed."""
@@ -126,7 +122,7 @@ class Ledger:
     def is_anything_left(self) -> bool:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""
         self._catch_up()
-        unfinished = (_tag(attempt).key for attempt in self._index.unfinished.values())
+        unfinished = (own_tag(attempt).key for attempt in self._index.unfinished.values())
         return (
             self._next_continued() is not None
             or self._proposal() is not NoProposal.EXHAUSTED
@@ -171,12 +167,12 @@ class Ledger:
                 attempt = next(self._unknown_own(), None)
                 key = self._next_continued() if attempt is None else None
                 if key is not None:
-                    attempt = self._continue(connection, key)
+                    attempt = self._writer.next(connection, self._index.attempts(key)[-1])
                 elif attempt is None and self._index.next_ordinal == ordinal:
                     # Nobody was faster while the proposal was made, which needs no lock.
                     if isinstance(proposal, NoProposal):
                         return None
-                    attempt = self._begin(connection, proposal, ordinal)
+                    attempt = self._writer.first(connection, proposal, ordinal)
         self._index.put(attempt)
         self._reader.last_id = max(self._reader.last_id, attempt.trial_id)
         self._held.add(attempt.trial_id)
@@ -334,70 +330,8 @@ class Ledger:
         failed = self._to_retry.intersection(self._index.keys(RunState.FAILED))
         return min((*interrupted, *failed), key=self._index.ordinal, default=None)
 
-    def _begin(self, connection: Connection, proposal: Proposal, ordinal: int) -> Attempt:
-        """Insert the first trial of a run."""
-        tag = RunTag(
-            key=proposal.key,
-            ordinal=ordinal,
-            point=proposal.point.as_json(),
-            host=self._place.host,
-            folder=self._place.folder,
-        )
-        return self._insert_attempt(connection, tag, proposal.labels, {})
-
-    def _continue(self, connection: Connection, key: str) -> Attempt:
-        """Insert one more trial of a run."""
-        earlier = self._index.attempts(key)[-1]
-        place = {"host": self._place.host, "folder": self._place.folder}
-        tag = _tag(earlier).model_copy(update={"run": run_number(earlier), **place})
-        attrs = earlier.user_attrs
-        inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
-        return self._insert_attempt(connection, tag, earlier.params, inherited)
-
-    def _insert_attempt(
-        self,
-        connection: Connection,
-        tag: RunTag,
-        params: Mapping[str, str],
-        inherited: Mapping[str, Any],
-    ) -> Attempt:
-        described = self._describe(tag.key, Point.from_json(tag.point))
-        new = NewTrial(
-            state=TrialState.RUNNING,
-            params=params,
-            user_attrs={**described.attributes, **inherited},
-            system_attrs={
-                TAG: tag.model_dump(mode="json"),
-                OWNER: self._owner.model_dump_json(),
-            },
-        )
-        ((trial_id, number),) = transactions.insert_trials(
-            connection, self._study_id, self._distributions, [new]
-        )
-        run = number if tag.run is None else tag.run
-        self._note_trial(connection, trial_id, number, run, described)
-        return Attempt(
-            trial_id=trial_id,
-            number=number,
-            state=new.state,
-            value=None,
-            params=new.params,
-            user_attrs=dict(new.user_attrs),
-            system_attrs=new.system_attrs,
-            losses={},
-            started=new.created.astimezone(),
-            ended=None,
-        )
-
-    def _note_trial(
-        self, connection: Connection, trial_id: int, number: int, run: int, described: Description
-    ) -> None:
-        """Put a note on a new trial of a run."""
-        if described.note is not None and number < MAX_TRIAL_NOTES:
-            transactions.note_trial(connection, self._study_id, trial_id, described.note(run))
-
     def _claim_of(self, attempt: Attempt) -> Claim:
-        run, tag = run_number(attempt), _tag(attempt)
+        run, tag = run_number(attempt), own_tag(attempt)
         point = Point.from_json(tag.point)
         return Claim(
             trial_id=attempt.trial_id,
@@ -499,41 +433,14 @@ class Ledger:
 
     def _twins(self, original: Attempt) -> list[Proposal]:
         """Cells that are still to take the result of a complete run."""
-        tag = _tag(original)
-        taken = [_tag(twin).point for twin in self._index.duplicates.get(tag.key, [])]
+        tag = own_tag(original)
+        taken = [own_tag(twin).point for twin in self._index.duplicates.get(tag.key, [])]
         point = Point.from_json(tag.point)
         twins = self._proposer.twins(tag.key, point)
         return [twin for twin in twins if twin.point.as_json() not in taken]
 
     def _insert_twins(self, connection: Connection, original: Attempt) -> None:
         twins = self._twins(original)
-        if not twins:
-            return
-        transactions.lock_study(connection, self._study_id)
-        run, tag = run_number(original), _tag(original)
-        described = [self._describe(twin.key, twin.point) for twin in twins]
-        trials = [
-            NewTrial(
-                state=TrialState.COMPLETE,
-                value=original.value,
-                params=twin.labels,
-                user_attrs={**about.attributes, DUPLICATE_OF: run},
-                system_attrs={
-                    TAG: tag.model_copy(
-                        update={"point": twin.point.as_json(), "run": None}
-                    ).model_dump(mode="json")
-                },
-            )
-            for twin, about in zip(twins, described, strict=True)
-        ]
-        inserted = transactions.insert_trials(
-            connection, self._study_id, self._distributions, trials
-        )
-        for (trial_id, number), about in zip(inserted, described, strict=True):
-            self._note_trial(connection, trial_id, number, run, about)
-
-
-def _tag(attempt: Attempt) -> RunTag:
-    tag = tag_of(attempt)
-    assert tag is not None, "the index holds trials of ours only"
-    return tag
+        if twins:
+            transactions.lock_study(connection, self._study_id)
+            self._writer.twins(connection, original, twins)

@@ -31,7 +31,7 @@ from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.baselines import BASELINES
 from sequifier_hpo.study.runs import OF_OTHER_DATA, RunIndex, run_number
 from sequifier_hpo.study.storages import Storage
-from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, tag_of
+from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, own_tag
 
 METRIC = "validation_loss"
 SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
@@ -295,8 +295,7 @@ def _adopt(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     old = _ordinals([attempt for attempt in attempts if is_of_0_1_0(attempt)])
     for attempt in attempts:
-        tag = tag_of(attempt)
-        assert tag is not None, "the index holds trials of ours only"
+        tag = own_tag(attempt)
         if attempt.trial_id in old:
             point = point_of_labels(described, attempt.params)
             key = plan.key_of(point, attempt.user_attrs.get("seed") if _is_check(attempt) else None)

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.study.attempts import Attempt
-from sequifier_hpo.study.tags import RunTag, tag_of
+from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
 
 DUPLICATE_OF = "duplicate_of"
 """User attribute: number of the run whose result a duplicate grid cell took."""
@@ -105,9 +105,7 @@ class RunIndex:
         """All runs and duplicates, by number."""
         for key in self._outdated:
             attempts = self._attempts[key]
-            tag = tag_of(attempts[-1])
-            assert tag is not None, "only ours are taken in"
-            run = _run(attempts, tag)
+            run = _run(attempts, own_tag(attempts[-1]))
             self._runs[run.number] = run
         self._outdated.clear()
         return [self._runs[number] for number in sorted(self._runs)]

@@ -8,12 +8,15 @@ from typing import Any
 import optuna
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.records import Baseline, DataDigest, Run
+from sequifier_hpo.searchspace import SearchSpace, describe_space, differences
 from sequifier_hpo.study.attempts import TrialReader
 from sequifier_hpo.study.baselines import BASELINES, baselines_in
 from sequifier_hpo.study.opening import (
     SPACE,
+    SpaceChangedError,
     StudyIdentity,
+    UnknownDataError,
     read_identity,
     stored_attributes,
 )
@@ -22,6 +25,8 @@ from sequifier_hpo.study.storages import Storage
 
 STRATEGY, NUM_RUNS = "strategy", "num_runs"
 """User attributes of the study."""
+VERIFIES = "verifies"
+"""User attribute of a winner check: name of the study whose runs are checked."""
 
 
 class StudyMissingError(InputError):
@@ -41,6 +46,27 @@ class StudySnapshot:
     identity: StudyIdentity | None
     """None in studies of 0.1.0, which did not store what their data were."""
     baselines: tuple[Baseline, ...]
+
+    def require_space(self, space: SearchSpace) -> None:
+        """Make sure that the study was started with this search space.
+
+        Raises:
+            SpaceChangedError: If it was started with another.
+        """
+        changed = differences(self.space, describe_space(space))
+        if changed:
+            raise SpaceChangedError(self.name, changed)
+
+    def require_data(self, present: DataDigest) -> None:
+        """Make sure that the present data are those of the study.
+
+        Raises:
+            DataChangedError: If they are not.
+            UnknownDataError: If the study does not say what its data were.
+        """
+        if self.identity is None:
+            raise UnknownDataError(self.name)
+        self.identity.require_data(self.name, present, self.runs)
 
 
 def read_study(storage: Storage, name: str) -> StudySnapshot:

@@ -39,6 +39,13 @@ def tag_of(attempt: Attempt) -> RunTag | None:
     return None
 
 
+def own_tag(attempt: Attempt) -> RunTag:
+    """The run that a trial of ours belongs to."""
+    tag = tag_of(attempt)
+    assert tag is not None, "only ours are taken in"
+    return tag
+
+
 def is_of_0_1_0(attempt: Attempt) -> bool:
     """Whether a trial was stored by 0.1.0, which did not know what its data were."""
     return TAG not in attempt.system_attrs and _RANK in attempt.system_attrs

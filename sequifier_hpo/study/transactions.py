@@ -97,53 +97,50 @@ def insert_trials(
     trials: Sequence[NewTrial],
 ) -> list[tuple[int, int]]:
     """Insert trials into a locked study; returns (trial id, trial number) of each."""
+    inserted: list[tuple[int, int]] = []
+    rows: dict[Any, list[dict[str, Any]]] = {
+        table: [] for table in (PARAMS, VALUES, USER_ATTRS, SYSTEM_ATTRS, HEARTBEATS)
+    }
+    for number, trial in enumerate(trials, _next_number(connection, study_id)):
+        trial_id = _insert_trial(connection, study_id, number, trial)
+        inserted.append((trial_id, number))
+        rows[PARAMS] += distributions.rows(trial_id, trial.params)
+        rows[USER_ATTRS] += _attr_rows("trial_id", trial_id, trial.user_attrs)
+        rows[SYSTEM_ATTRS] += _attr_rows("trial_id", trial_id, trial.system_attrs)
+        if trial.value is not None:
+            rows[VALUES].append(_value_row(trial_id, trial.value))
+        if trial.state == TrialState.RUNNING:
+            rows[HEARTBEATS].append({"trial_id": trial_id})
+    for table, of_table in rows.items():
+        if of_table:
+            connection.execute(insert(table), of_table)
+    return inserted
+
+
+def _next_number(connection: Connection, study_id: int) -> int:
     newest = (
         select(TRIALS.c.number)
         .where(TRIALS.c.study_id == study_id)
         .order_by(TRIALS.c.trial_id.desc())
         .limit(1)
     )
-    last_number = connection.execute(newest).scalar()
-    number = 0 if last_number is None else last_number + 1
-    inserted = []
-    params: list[dict[str, Any]] = []
-    values: list[dict[str, Any]] = []
-    user_attrs: list[dict[str, Any]] = []
-    system_attrs: list[dict[str, Any]] = []
-    for trial in trials:
-        created = trial.created.replace(tzinfo=None)
-        row = {
-            "number": number,
-            "study_id": study_id,
-            "state": trial.state,
-            "datetime_start": created,
-            "datetime_complete": created if trial.state.is_finished() else None,
-        }
-        key = connection.execute(insert(TRIALS).values(row)).inserted_primary_key
-        assert key is not None, "both databases return the new key"
-        trial_id = int(key[0])
-        inserted.append((trial_id, number))
-        number += 1
-        params += distributions.rows(trial_id, trial.params)
-        user_attrs += _attr_rows("trial_id", trial_id, trial.user_attrs)
-        system_attrs += _attr_rows("trial_id", trial_id, trial.system_attrs)
-        if trial.value is not None:
-            values.append(_value_row(trial_id, trial.value))
-    heartbeats = [
-        {"trial_id": trial_id}
-        for (trial_id, _), trial in zip(inserted, trials, strict=True)
-        if trial.state == TrialState.RUNNING
-    ]
-    for table, rows in (
-        (PARAMS, params),
-        (VALUES, values),
-        (USER_ATTRS, user_attrs),
-        (SYSTEM_ATTRS, system_attrs),
-        (HEARTBEATS, heartbeats),
-    ):
-        if rows:
-            connection.execute(insert(table), rows)
-    return inserted
+    last = connection.execute(newest).scalar()
+    return 0 if last is None else int(last) + 1
+
+
+def _insert_trial(connection: Connection, study_id: int, number: int, trial: NewTrial) -> int:
+    """Insert the row of a trial itself; returns its id."""
+    created = trial.created.replace(tzinfo=None)
+    row = {
+        "number": number,
+        "study_id": study_id,
+        "state": trial.state,
+        "datetime_start": created,
+        "datetime_complete": created if trial.state.is_finished() else None,
+    }
+    key = connection.execute(insert(TRIALS).values(row)).inserted_primary_key
+    assert key is not None, "both databases return the new key"
+    return int(key[0])
 
 
 def finish_trial(

@@ -36,9 +36,14 @@ class Hooks:
     """Whom the loop talks to."""
 
     on_epoch: Callable[[EpochReport], None]
+    """Told after every epoch; of one epoch twice if the process dies before its checkpoint."""
     on_batch: Callable[[BatchReport], None]
+    """Told after every `log_interval` batches."""
     on_message: Callable[[str], None]
+    """Told what a person should know."""
     should_stop: Callable[[], bool]
+    """Asked after every optimizer step, every validation batch, and before every epoch; if it says
+    yes, the state is saved and the result is "interrupted"."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
 """One whole run: from a configuration and its data to checkpoints, models and a result."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import (
-    BatchReport,
     Checkpoints,
     Counted,
-    EpochReport,
     OutcomeKind,
     RunIdentity,
     TrainingResult,
@@ -51,11 +49,8 @@ ALL_COUNT = Counted()
 def train(
     config: TrainConfig,
     data: TrainingData,
+    hooks: Hooks,
     *,
-    on_epoch: Callable[[EpochReport], None],
-    on_batch: Callable[[BatchReport], None],
-    on_message: Callable[[str], None],
-    should_stop: Callable[[], bool],
     resume: bool,
     counted: Counted = ALL_COUNT,
     identity: RunIdentity | None = None,
@@ -70,12 +65,7 @@ def train(
     Args:
         config: The run.
         data: Its data, from `open_training_data`; may serve many runs.
-        on_epoch: Told after every epoch. An epoch may be told twice if the process dies between
-            this call and the checkpoint.
-        on_batch: Told after every `log_interval` batches.
-        on_message: Told what a person should know.
-        should_stop: Asked after every optimizer step, every validation batch, and before every
-            epoch; if it says yes, the state is saved and the result is "interrupted".
+        hooks: Whom it talks to, and who may stop it.
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
         counted: Which positions the validation loss is over, for which `data` were opened.
         identity: What the run is, so that it touches no checkpoint of another; None = its
@@ -94,9 +84,7 @@ def train(
     """
     data.check(config)
     team = team or Team()
-    hooks = Hooks(on_epoch, on_batch, on_message, lambda: team.any(should_stop()))
-    if not team.is_first:
-        hooks = Hooks(_say_nothing, _say_nothing, _say_nothing, hooks.should_stop)
+    hooks = _shared(hooks, team)
     device = find_device(config.training_spec.device)
     origin = origin_of(config, data.training.num_windows, identity)
     with current_gpu(device):
@@ -112,6 +100,17 @@ def prepare_for(config: TrainConfig, data: TrainingData) -> None:
     """Load what a run needs beyond torch, so that processes forked afterwards have it at once."""
     if _plan(config, data).compiles:
         load_compiler()
+
+
+def _shared(hooks: Hooks, team: Team) -> Hooks:
+    """The hooks of one of the processes: all stop together, and only the first says anything."""
+
+    def should_stop() -> bool:
+        return team.any(hooks.should_stop())
+
+    if team.is_first:
+        return replace(hooks, should_stop=should_stop)
+    return Hooks(_say_nothing, _say_nothing, _say_nothing, should_stop)
 
 
 def _say_nothing(_report: object) -> None:

@@ -18,6 +18,7 @@ from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, Trainin
 from sequifier_hpo.training.baselines import compute_baselines
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.distributed import Team
+from sequifier_hpo.training.loop import Hooks
 from sequifier_hpo.training.run import train
 from sequifier_hpo.worker.outcomes import outcome_of_error
 from sequifier_hpo.worker.run_log import RunLog
@@ -82,10 +83,12 @@ def _train(
         return train(
             config,
             data,
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-            on_message=log.message,
-            should_stop=should_stop,
+            Hooks(
+                on_epoch=on_epoch,
+                on_batch=on_batch,
+                on_message=log.message,
+                should_stop=should_stop,
+            ),
             resume=order.resume,
             counted=order.counted,
             identity=order.identity,

@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from sequifier_hpo.assembly.artifacts import keep_artifacts
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import Counted, DataDigest, SplitDigest
+from sequifier_hpo.report.artifacts import keep_artifacts
 from sequifier_hpo.report.notes import Places, trial_attributes, trial_note
 from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.search import GridRuns
@@ -150,8 +150,14 @@ def run(study: Ledger, space: SearchSpace, num_trials: int, folder: Path) -> Sto
         results.write_text(results_csv("stub", study.runs()))
 
     def keep(run: ActiveRun) -> list[Artifact]:
-        losses = study.losses(run.claim)
-        return keep_artifacts(folder / "artifacts", "stub", run, folder / "search.yaml", losses)
+        return keep_artifacts(
+            folder / "artifacts",
+            f"stub/{run.claim.trial_id}",
+            folder / "search.yaml",
+            title=run.config.model_name,
+            losses=study.losses(run.claim),
+            train_losses=run.train_losses,
+        )
 
     for i in range(num_trials):
         began, cpu_began = time.perf_counter(), time.process_time()

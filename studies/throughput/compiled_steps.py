@@ -26,6 +26,7 @@ import torch
 from sequifier_hpo.config.train import TrainConfig, assert_valid
 from sequifier_hpo.training.compiled import load_compiler
 from sequifier_hpo.training.data.windows import TrainingData
+from sequifier_hpo.training.loop import Hooks
 from sequifier_hpo.training.run import train
 
 KINDS = {"usual": "none", "compiled": "auto"}
@@ -64,10 +65,12 @@ def be_child(kind: str, size: str, dropout: float, folder: Path) -> None:
         TrainingData(
             steps.windows(config, num_steps * batch_size), steps.windows(config, batch_size)
         ),
-        on_epoch=lambda _: None,
-        on_batch=note,
-        on_message=lambda text: print(text, file=sys.stderr),
-        should_stop=lambda: len(clock) >= num_steps,
+        Hooks(
+            on_epoch=lambda _: None,
+            on_batch=note,
+            on_message=lambda text: print(text, file=sys.stderr),
+            should_stop=lambda: len(clock) >= num_steps,
+        ),
         resume=False,
     )
     print(json.dumps([whole[1] - whole[0], *(b - a for a, b in pairwise(clock))]))

@@ -33,6 +33,7 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import BatchReport, OutcomeKind
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.device import find_device
+from sequifier_hpo.training.loop import Hooks
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.run import train
 
@@ -134,10 +135,12 @@ def measure(arguments: argparse.Namespace, compiles: str, folder: Path) -> Measu
             steps.windows(config, num_windows),
             steps.windows(config, config.training_spec.batch_size),
         ),
-        on_epoch=lambda _: None,
-        on_batch=note,
-        on_message=messages.append,
-        should_stop=lambda: len(clock) > 1 and clock[-1] - clock[0] > arguments.seconds,
+        Hooks(
+            on_epoch=lambda _: None,
+            on_batch=note,
+            on_message=messages.append,
+            should_stop=lambda: len(clock) > 1 and clock[-1] - clock[0] > arguments.seconds,
+        ),
         resume=False,
     )
     if result.kind is not OutcomeKind.INTERRUPTED:

@@ -24,6 +24,7 @@ from torch import nn
 
 from sequifier_hpo.config.train import TrainConfig, assert_valid
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, TrainingData
+from sequifier_hpo.training.loop import Hooks
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.run import train
 
@@ -115,10 +116,12 @@ def our_steps(config: TrainConfig, num_steps: int) -> list[float]:
     train(
         config,
         TrainingData(windows(config, num_steps * batch_size), windows(config, 1)),
-        on_epoch=lambda _: None,
-        on_batch=lambda _: clock.append(time.process_time()),
-        on_message=lambda _: None,
-        should_stop=lambda: False,
+        Hooks(
+            on_epoch=lambda _: None,
+            on_batch=lambda _: clock.append(time.process_time()),
+            on_message=lambda _: None,
+            should_stop=lambda: False,
+        ),
         resume=False,
     )
     return [b - a for a, b in pairwise(clock)]

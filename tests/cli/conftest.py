@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.assembly.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.cli.main import app, exit_code_of
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.storage_url import sqlite_url
-from sequifier_hpo.coordinator.observer import ActiveRun
+from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
-from sequifier_hpo.searchspace import EffectiveSpace, Point, compile_space, decode
+from sequifier_hpo.searchspace import EffectiveSpace, Point, compile_space
 from sequifier_hpo.study import Description, Lease, Ledger, Storage
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY
 from tests.conftest import WriteSearch
@@ -72,7 +71,6 @@ class Study:
             )
 
         plan = Plan(space, effective, "grid", num_runs)
-        self._space = space
         self._artifacts = artifact_folder(config.study_folder)
         self.url = sqlite_url(config.study_folder / "study.db")
         self.storage = Storage(self.url)
@@ -96,10 +94,13 @@ class Study:
             run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
             run_file.parent.mkdir(exist_ok=True)
             run_file.write_text(f"model_name: shop-run-{claim.run_number}\n")
-            train_config, _ = decode(self._space, claim.point, claim.run_number, device="cpu")
-            active = ActiveRun(claim, train_config, notes=[], train_losses={1: loss})
             kept = keep_artifacts(
-                self._artifacts, "shop", active, run_file, self.study.losses(claim)
+                self._artifacts,
+                f"shop/{claim.trial_id}",
+                run_file,
+                title=f"shop-run-{claim.run_number}",
+                losses=self.study.losses(claim),
+                train_losses={1: loss},
             )
             self.study.complete(claim, loss, attributes, kept)
 

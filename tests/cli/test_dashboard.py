@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.assembly.dashboard import guarded, open_dashboard
-from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.dashboard import guarded, open_dashboard
 from sequifier_hpo.errors import EnvironmentFaultError
 from tests.browser import load_page, needs_chromium
 from tests.cli.conftest import Run, Study

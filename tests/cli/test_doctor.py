@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.assembly.doctor import examine
-from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.doctor import examine
 from tests.cli.conftest import Run, Study
 
 

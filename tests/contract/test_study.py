@@ -433,7 +433,7 @@ def test_duplicates_of_a_run_have_notes_too(write_search: WriteSearch, opener: O
 def test_no_more_trials_have_notes_than_the_dashboard_can_bear(
     write_search: WriteSearch, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sequifier_hpo.study.ledger.MAX_TRIAL_NOTES", 1)
+    monkeypatch.setattr("sequifier_hpo.study.trial_writer.MAX_TRIAL_NOTES", 1)
     study = opener.study(noted(plan_of(write_search)))
     claims = [study.claim() for _ in range(2)]
 

@@ -15,10 +15,10 @@ from typing import Any
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
 
-from sequifier_hpo.assembly.report import read_assets
 from sequifier_hpo.records import Baseline, RunState
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.writing import read_assets
 from tests.browser import DARK, LIGHT, load_page, needs_chromium
 from tests.report.conftest import MakeData, MakeRun
 

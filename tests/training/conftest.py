@@ -24,6 +24,7 @@ from sequifier_hpo.training.data.windows import (
     TrainingData,
     leading_zeros,
 )
+from sequifier_hpo.training.loop import Hooks
 from sequifier_hpo.training.run import train
 
 N_CLASSES = {"cat1": 7, "cat2": 4}
@@ -221,10 +222,12 @@ class Recorder:
         return train(
             config,
             data,
-            on_epoch=self.epochs.append,
-            on_batch=self.batches.append,
-            on_message=self.messages.append,
-            should_stop=should_stop,
+            Hooks(
+                on_epoch=self.epochs.append,
+                on_batch=self.batches.append,
+                on_message=self.messages.append,
+                should_stop=should_stop,
+            ),
             resume=resume,
             counted=Counted(last_positions=last_positions),
             identity=identity,

@@ -8,14 +8,14 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from sequifier_hpo.assembly.locate import StudySource, source_of
-from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.assembly.view import read_source, train_file_of
 from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
+from sequifier_hpo.report.run_files import train_file_of
+from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study.importance import parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs
@@ -88,11 +88,24 @@ class SearchReport:
     """The report of a search that runs: refreshed now and then, and written at its end."""
 
     def __init__(
-        self, prepared: PreparedSearch, clock: Callable[[], float] = time.monotonic
+        self,
+        source: StudySource,
+        *,
+        strategy: str,
+        num_runs: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Name the search; nothing is written yet."""
-        self._prepared = prepared
-        self._source = source_of(prepared)
+        """Name the search; nothing is written yet.
+
+        Args:
+            source: Its study.
+            strategy: How it chooses its runs.
+            num_runs: Distinct runs that it is to have.
+            clock: Seconds that only grow.
+        """
+        self._source = source
+        self._strategy = strategy
+        self._num_runs = num_runs
         self._clock = clock
         self._not_before = clock() + _MIN_SECONDS
         self.path = default_report_path(self._source)
@@ -123,8 +136,8 @@ class SearchReport:
             ReportData(
                 study_name=self._source.name,
                 storage=self._source.shown_storage,
-                strategy=self._prepared.loaded.config.search_strategy,
-                num_runs=self._prepared.num_runs,
+                strategy=self._strategy,
+                num_runs=self._num_runs,
                 runs=runs,
                 read_at=datetime.now().astimezone(),
                 baselines=self.baselines,

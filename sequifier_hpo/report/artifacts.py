@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from sequifier_hpo.atomic import StagedFiles
-from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact
@@ -21,7 +20,13 @@ def artifact_folder(study_folder: Path) -> Path:
 
 
 def keep_artifacts(
-    folder: Path, study_name: str, run: ActiveRun, run_file: Path, losses: Mapping[int, float]
+    folder: Path,
+    trial: str,
+    run_file: Path,
+    *,
+    title: str,
+    losses: Mapping[int, float],
+    train_losses: Mapping[int, float],
 ) -> list[Artifact]:
     """Write the artifacts of a trial that has ended; what cannot be written is left out.
 
@@ -29,15 +34,15 @@ def keep_artifacts(
 
     Args:
         folder: Where to; it is made when it is needed.
-        study_name: The study of the trial.
-        run: What the trial trained.
+        trial: What no other trial is called.
         run_file: Its `train.yaml`.
+        title: The run's name, above its loss curve.
         losses: Validation loss by epoch.
+        train_losses: Training loss by epoch, of which some may be missing.
     """
 
     def keep(filename: str, mimetype: str, content: bytes) -> None:
-        trial = f"{study_name}/{run.claim.trial_id}/{filename}"
-        artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, trial))
+        artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{trial}/{filename}"))
         with StagedFiles(waits_for_disk=False) as files:  # a copy, and a picture
             files.add(folder / artifact_id, content)
         kept.append(Artifact(artifact_id, filename, mimetype))
@@ -47,6 +52,6 @@ def keep_artifacts(
         keep("train.yaml", _YAML, run_file.read_bytes())
     if losses:
         with suppress(EnvironmentFaultError):
-            picture = loss_curve(run.config.model_name, losses, run.train_losses)
+            picture = loss_curve(title, losses, train_losses)
             keep("loss-curve.svg", _SVG, picture.encode())
     return kept

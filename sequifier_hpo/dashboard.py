@@ -14,10 +14,10 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from sequifier_hpo.assembly.artifacts import artifact_folder
-from sequifier_hpo.assembly.locate import StudySource
-from sequifier_hpo.assembly.view import StudyReader
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.report.artifacts import artifact_folder
+from sequifier_hpo.report.study_reader import StudyReader
 from sequifier_hpo.study.notes import artifact_store, artifacts_of, note_of
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

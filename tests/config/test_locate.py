@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.assembly.locate import find_study
+from sequifier_hpo.config.locate import find_study
 from tests.conftest import WriteSearch
 
 

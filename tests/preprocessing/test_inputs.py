@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.assembly.single import counted_in
 from sequifier_hpo.config.run_file import run_file_text
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Counted
 from tests.conftest import METADATA
 from tests.training.conftest import make_config
@@ -41,7 +41,7 @@ def test_the_head_says_which_positions_count_and_the_metadata_how_padding_is_kno
     write_metadata(config, METADATA | added)
     path.write_text(run_file_text(config, last_positions))
 
-    counted = counted_in(path, config)
+    counted = counted_by_run(config, path)
 
     assert counted == Counted(last_positions=last_positions, padding_is_stored=is_stored)
 
@@ -52,4 +52,4 @@ def test_without_metadata_padding_is_known_by_its_zeros(
     config, path = make_config(), tmp_path / "run.yaml"
     path.write_text(run_file_text(config, 3))
 
-    assert counted_in(path, config) == Counted(last_positions=3)
+    assert counted_by_run(config, path) == Counted(last_positions=3)

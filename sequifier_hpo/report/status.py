@@ -7,10 +7,10 @@ from statistics import mean
 from types import TracebackType
 from typing import Self
 
-from sequifier_hpo.assembly.locate import StudySource
-from sequifier_hpo.assembly.view import StudyReader
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
+from sequifier_hpo.report.study_reader import StudyReader
 from sequifier_hpo.study import StudySnapshot
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from sequifier_hpo.assembly.prepare import PreparedSearch, usual_storage
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel, load
-from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.config.search import LoadedSearch
+from sequifier_hpo.config.storage_url import sqlite_path, usual_storage
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.redaction import redacted_url
@@ -106,15 +106,14 @@ def find_study(
     )
 
 
-def source_of(prepared: PreparedSearch) -> StudySource:
-    """The study of a prepared search."""
-    config = prepared.loaded.config
-    usual = usual_storage(config.storage, config.study_folder)
+def source_of(search: LoadedSearch, storage_url: str) -> StudySource:
+    """The study of a search file in a storage."""
+    config = search.config
     return StudySource(
-        name=prepared.name,
-        storage_url=prepared.storage_url,
-        search_file=Path(prepared.loaded.document.file),
+        name=config.hp_search_name,
+        storage_url=storage_url,
+        search_file=Path(search.document.file),
         study_folder=config.study_folder,
-        run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
-        needs_storage=prepared.storage_url != usual,
+        run_folder=config.run_folder,
+        needs_storage=storage_url != usual_storage(config.storage, config.study_folder),
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sequifier_hpo.assembly.locate import StudySource
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.coordinator.devices import best_device, num_cores
 from sequifier_hpo.errors import SequifierHpoError

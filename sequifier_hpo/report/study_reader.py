@@ -1,26 +1,20 @@
 """Read a study as it stands, without changing it, also while a search runs."""
 
 import shlex
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sequifier_hpo.assembly.locate import StudySource, source_of
-from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.config.paths import run_name
+from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run, RunState
-from sequifier_hpo.searchspace import describe_space, differences
 from sequifier_hpo.study import (
     Owner,
-    SpaceChangedError,
     Storage,
     StudyMissingError,
     StudySnapshot,
-    UnknownDataError,
     read_study,
 )
 
@@ -105,71 +99,6 @@ def read_source(source: StudySource) -> StudySnapshot:
     """Read a study once; errors as those of `StudyReader`."""
     with StudyReader(source) as reader:
         return reader.read()
-
-
-def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
-    """The study of a search as it stands, or None if it was never started.
-
-    Raises:
-        SpaceChangedError: If the study was started with another search space.
-        EnvironmentFaultError: If the storage cannot be reached.
-    """
-    with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
-        try:
-            found = read_study(storage, prepared.name)
-        except StudyMissingError:
-            return None
-    changed = differences(found.space, describe_space(prepared.space))
-    if found.space and changed:
-        raise SpaceChangedError(prepared.name, changed)
-    return found
-
-
-def read_search(prepared: PreparedSearch) -> StudySnapshot:
-    """The study whose winner is to be checked, as it stands.
-
-    Raises:
-        InputError: If the search was never started.
-        SpaceChangedError, DataChangedError, UnknownDataError: If it is not the study of this
-            search file and its data.
-        EnvironmentFaultError: If the storage cannot be reached.
-    """
-    snapshot = read_source(source_of(prepared))
-    changed = differences(snapshot.space, describe_space(prepared.space))
-    if changed:
-        raise SpaceChangedError(prepared.name, changed)
-    if snapshot.identity is None:
-        raise UnknownDataError(prepared.name)
-    snapshot.identity.require_data(prepared.name, prepared.data, snapshot.runs)
-    return snapshot
-
-
-def train_file_of(source: StudySource, run: Run) -> Path:
-    """The `train.yaml` of a run.
-
-    Raises:
-        InputError: If it is not known where it is, or it is not there.
-    """
-    model_name = model_name_of(source.name, run)
-    path = source.run_file(model_name)
-    if path is None:
-        raise InputError(
-            "the storage does not say where the run files are",
-            "name the search file too: add --config-path",
-        )
-    if not path.is_file():
-        raise InputError(
-            f"the file of run {run.number}, {path}, does not exist",
-            f"it was trained on {run.host}, below {run.folder}: look there"
-            if run.host
-            else "run files are written on the machine that trains the run: look there",
-        )
-    return path
-
-
-def model_name_of(study_name: str, run: Run) -> str:
-    """Model name of a run; a duplicate cell has that of the run whose result it took."""
-    return run_name(study_name, run.number if run.duplicate_of is None else run.duplicate_of)
 
 
 def _as_it_stands(run: Run) -> Run:

@@ -1,0 +1,44 @@
+"""The study of a search file as it stands, read without changing it."""
+
+from contextlib import closing
+
+from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.report.study_reader import read_source
+from sequifier_hpo.study import (
+    Storage,
+    StudyMissingError,
+    StudySnapshot,
+    read_study,
+)
+
+
+def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
+    """The study of a search as it stands, or None if it was never started.
+
+    Raises:
+        SpaceChangedError: If the study was started with another search space.
+        EnvironmentFaultError: If the storage cannot be reached.
+    """
+    with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
+        try:
+            found = read_study(storage, prepared.name)
+        except StudyMissingError:
+            return None
+    if found.space:
+        found.require_space(prepared.space)
+    return found
+
+
+def read_search(prepared: PreparedSearch) -> StudySnapshot:
+    """The study whose winner is to be checked, as it stands.
+
+    Raises:
+        InputError: If the search was never started.
+        SpaceChangedError, DataChangedError, UnknownDataError: If it is not the study of this
+            search file and its data.
+        EnvironmentFaultError: If the storage cannot be reached.
+    """
+    snapshot = read_source(prepared.source)
+    snapshot.require_space(prepared.space)
+    snapshot.require_data(prepared.data)
+    return snapshot

@@ -1,0 +1,131 @@
+"""The data that a run or a search reads: what they are, what of them counts, whether they fit."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sequifier_hpo.config.metadata import metadata_of
+from sequifier_hpo.config.run_file import read_run_file_head
+from sequifier_hpo.config.search import LoadedSearch, SearchFile
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
+from sequifier_hpo.preprocessing.digest import data_digest
+from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
+from sequifier_hpo.records import Counted, DataDigest
+
+
+def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> DataDigest:
+    """The digest of a run's data, in the columns that it reads.
+
+    Args:
+        config: The run.
+        on_progress: Takes a line of text before a split is read, which takes time if it is large.
+
+    Raises:
+        InputError: If a split cannot be read.
+        ConfigError: If there is a metadata file, and it is none.
+    """
+    digest = data_digest(
+        Path(config.training_data_path),
+        Path(config.validation_data_path),
+        config.read_format,
+        metadata=metadata_of(config),
+        column_types=config.column_types,
+        on_progress=on_progress,
+    )
+    return digest.reading({*config.input_columns, *config.target_columns})
+
+
+def data_of_search(config: SearchFile) -> DataDigest:
+    """The digest of the data of a search, in the columns that some run of it reads.
+
+    Raises:
+        InputError: If a split cannot be read.
+        ConfigError: If there is a metadata file, and it is none.
+    """
+    training, validation = (Path(path) for _, path in _splits(config))
+    digest = data_digest(
+        training,
+        validation,
+        config.read_format,
+        metadata=metadata_of(config),
+        column_types={c: kind for types in config.column_types or [] for c, kind in types.items()},
+    )
+    return digest.reading(_columns(config))
+
+
+def counted_by_run(config: TrainConfig, path: Path) -> Counted:
+    """Which positions the validation loss of a run file counts.
+
+    Args:
+        config: What was read from it, whose metadata say how padding is known.
+        path: The file, whose head says which positions.
+    """
+    head = read_run_file_head(path.read_text(encoding="utf-8"))
+    return Counted(last_positions=head.counted_last, padding_is_stored=_padding_is_stored(config))
+
+
+def counted_by_search(config: SearchFile) -> Counted:
+    """Which positions the losses of a new study count: those that all its runs predict."""
+    lengths = set(config.seq_length)
+    last_positions = min(lengths) if len(lengths) > 1 else None
+    return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
+
+
+def check_splits(loaded: LoadedSearch) -> None:
+    """Compare a search file with the stored windows.
+
+    Raises:
+        ConfigError: If a split is missing or unreadable, a column is missing from it, or its
+            windows are shorter than a `seq_length`.
+    """
+    config, document = loaded.config, loaded.document
+    issues: list[ConfigIssue] = []
+    for field, path in _splits(config):
+        try:
+            split = describe_split(Path(path), config.read_format)
+        except InputError as error:
+            issues.append(document.issue((field,), error.problem, fix=error.fix))
+            continue
+        issues += _split_issues(loaded, split, path)
+    if issues:
+        unique = {(issue.path, issue.problem): issue for issue in issues}
+        raise ConfigError(list(unique.values()))
+
+
+def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterator[ConfigIssue]:
+    config, document = loaded.config, loaded.document
+    for i, seq_length in enumerate(config.seq_length):
+        if seq_length > split.window_length:
+            yield document.issue(
+                ("seq_length", i),
+                f"{seq_length} is longer than the windows of {path}, which hold "
+                f"{split.window_length} past items",
+                allowed=f"1 to {split.window_length}",
+                fix="choose a smaller value, or preprocess with a larger seq_length",
+            )
+    for column in sorted(_columns(config) - set(split.columns)):
+        yield document.issue(
+            ("input_columns",),
+            f"the column `{column}` is not in {path}",
+            allowed=", ".join(split.columns),
+            fix="run preprocess again, or correct the column",
+        )
+
+
+def _padding_is_stored(config: SearchFile | TrainConfig) -> bool:
+    metadata = metadata_of(config)
+    return metadata is not None and metadata.padding is not None
+
+
+def _splits(config: SearchFile) -> Iterator[tuple[str, str]]:
+    """(field, path) of the training and the validation split."""
+    for field in ("training_data_path", "validation_data_path"):
+        path = getattr(config, field)
+        assert path is not None, "filled in from the metadata"
+        yield field, path
+
+
+def _columns(config: SearchFile) -> set[str]:
+    """All columns that some run reads."""
+    inputs = {column for columns in config.input_columns or [] for column in columns}
+    return inputs | set(config.target_columns)

@@ -1,0 +1,133 @@
+"""The trials that a ledger inserts: of runs that begin or go on, and of cells that mean the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+from sqlalchemy import Connection
+
+from sequifier_hpo.searchspace import Point
+from sequifier_hpo.study import transactions
+from sequifier_hpo.study.attempts import Attempt
+from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
+from sequifier_hpo.study.claims import Description, Place
+from sequifier_hpo.study.locks import Owner
+from sequifier_hpo.study.notes import MAX_TRIAL_NOTES
+from sequifier_hpo.study.proposing import Proposal
+from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, run_number
+from sequifier_hpo.study.tags import TAG, RunTag, own_tag
+from sequifier_hpo.study.transactions import NewTrial
+
+
+class TrialWriter:
+    """Inserts trials into one study; every method needs the lock of the study's row."""
+
+    def __init__(
+        self,
+        study_id: int,
+        distributions: Mapping[str, BaseDistribution],
+        owner: Owner,
+        *,
+        describe: Callable[[str, Point], Description],
+        place: Place,
+    ) -> None:
+        """Name the study.
+
+        Args:
+            study_id: Its number in the storage.
+            distributions: Those of its parameters.
+            owner: Who runs what is inserted.
+            describe: (key, point) -> what people are shown of a run.
+            place: Where the files of the runs are.
+        """
+        self._study_id = study_id
+        self._distributions = transactions.Distributions(distributions)
+        self._owner = owner
+        self._describe = describe
+        self._place = place
+
+    def first(self, connection: Connection, proposal: Proposal, ordinal: int) -> Attempt:
+        """Insert the first trial of a run."""
+        tag = RunTag(
+            key=proposal.key,
+            ordinal=ordinal,
+            point=proposal.point.as_json(),
+            host=self._place.host,
+            folder=self._place.folder,
+        )
+        return self._insert(connection, tag, proposal.labels, {})
+
+    def next(self, connection: Connection, earlier: Attempt) -> Attempt:
+        """Insert one more trial of the run of an earlier one."""
+        place = {"host": self._place.host, "folder": self._place.folder}
+        tag = own_tag(earlier).model_copy(update={"run": run_number(earlier), **place})
+        attrs = earlier.user_attrs
+        inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
+        return self._insert(connection, tag, earlier.params, inherited)
+
+    def twins(self, connection: Connection, original: Attempt, twins: Sequence[Proposal]) -> None:
+        """Let grid cells take the result of a complete run."""
+        run, tag = run_number(original), own_tag(original)
+        described = [self._describe(twin.key, twin.point) for twin in twins]
+        trials = [
+            NewTrial(
+                state=TrialState.COMPLETE,
+                value=original.value,
+                params=twin.labels,
+                user_attrs={**about.attributes, DUPLICATE_OF: run},
+                system_attrs={
+                    TAG: tag.model_copy(
+                        update={"point": twin.point.as_json(), "run": None}
+                    ).model_dump(mode="json")
+                },
+            )
+            for twin, about in zip(twins, described, strict=True)
+        ]
+        inserted = transactions.insert_trials(
+            connection, self._study_id, self._distributions, trials
+        )
+        for (trial_id, number), about in zip(inserted, described, strict=True):
+            self._note(connection, trial_id, number, run, about)
+
+    def _insert(
+        self,
+        connection: Connection,
+        tag: RunTag,
+        params: Mapping[str, str],
+        inherited: Mapping[str, Any],
+    ) -> Attempt:
+        described = self._describe(tag.key, Point.from_json(tag.point))
+        new = NewTrial(
+            state=TrialState.RUNNING,
+            params=params,
+            user_attrs={**described.attributes, **inherited},
+            system_attrs={
+                TAG: tag.model_dump(mode="json"),
+                OWNER: self._owner.model_dump_json(),
+            },
+        )
+        ((trial_id, number),) = transactions.insert_trials(
+            connection, self._study_id, self._distributions, [new]
+        )
+        run = number if tag.run is None else tag.run
+        self._note(connection, trial_id, number, run, described)
+        return Attempt(
+            trial_id=trial_id,
+            number=number,
+            state=new.state,
+            value=None,
+            params=new.params,
+            user_attrs=dict(new.user_attrs),
+            system_attrs=new.system_attrs,
+            losses={},
+            started=new.created.astimezone(),
+            ended=None,
+        )
+
+    def _note(
+        self, connection: Connection, trial_id: int, number: int, run: int, described: Description
+    ) -> None:
+        """Put a note on a new trial of a run."""
+        if described.note is not None and number < MAX_TRIAL_NOTES:
+            transactions.note_trial(connection, self._study_id, trial_id, described.note(run))
