@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 from sequifier_hpo.errors import EnvironmentFaultError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-MAKE_ROOM = "make room, then run the same command again (in a search with --retry-failed)"
+MAKE_ROOM = "free disk space, then run the same command again (a search with --retry-failed)"
 _ABANDONED_SECONDS = 3600.0  # whoever began a file this long ago will not end it
 
 

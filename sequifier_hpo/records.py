@@ -171,7 +171,7 @@ def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
     if exit_code < 0:
         reason = f"the trial's process was ended by {signal.Signals(-exit_code).name}"
     else:
-        reason = f"the trial's process ended with exit code {exit_code} before it was done"
+        reason = f"the trial's process exited with code {exit_code} before it was done"
     return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)
 
 

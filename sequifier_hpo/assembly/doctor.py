@@ -68,7 +68,7 @@ def _python() -> Check:
 def _packages() -> Iterator[Check]:
     for name in ("optuna", "onnx", "polars", "plotly"):
         version = _version(name)
-        fix = "" if version else "pip install sequifier-hpo again"
+        fix = "" if version else "reinstall it: pip install sequifier-hpo"
         yield Check(name, version is not None, version or "not installed", fix)
     for name, fix in _OPTIONAL.items():
         version = _version(name)
@@ -87,7 +87,9 @@ def _version(package: str) -> str | None:
 def _disk(root: Path) -> Check:
     free = shutil.disk_usage(_existing(root)).free
     is_fine = free >= _MIN_FREE_BYTES
-    fix = "" if is_fine else "checkpoints and models need room: free some, or move project_root"
+    fix = (
+        "" if is_fine else "checkpoints and models need disk space: free some, or move project_root"
+    )
     return Check("disk", is_fine, f"{free / 2**30:.1f} GiB free", fix)
 
 
@@ -102,7 +104,7 @@ def _folder(folder: Path) -> Check:
     """Whether files can be written in a folder, or in what it would be made in."""
     name, place = f"folder {folder}", _existing(folder)
     if folder.exists() and not folder.is_dir():
-        return Check(name, is_fine=False, found="it is a file", fix="move the file away")
+        return Check(name, is_fine=False, found="it is a file", fix="move or rename the file")
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -130,7 +132,7 @@ def _storage(source: StudySource) -> Check:
     name = f"storage {source.shown_storage}"
     file = sqlite_path(source.storage_url)
     if file is not None and not file.exists():
-        return Check(name, is_fine=True, found="not there yet: the search creates it")
+        return Check(name, is_fine=True, found="does not exist yet; the search creates it")
     try:
         Storage(source.storage_url).close()
     except SequifierHpoError as error:
@@ -151,10 +153,12 @@ def _torch() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        found = f"importing it takes longer than {_TORCH_SECONDS} s"
-        return Check("torch", is_fine=False, found=found, fix="look at the machine's disk and load")
+        found = f"the import did not finish within {_TORCH_SECONDS} s"
+        return Check(
+            "torch", is_fine=False, found=found, fix="check the disk and the load of this machine"
+        )
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["cannot be imported"])[-1]
         return Check("torch", is_fine=False, found=reason, fix="pip install torch")
     answer = json.loads(done.stdout.splitlines()[-1])
     device = best_device()
@@ -162,7 +166,7 @@ def _torch() -> Check:
     if answer["cuda"]:
         shown += f" ({', '.join(answer['cuda'])})"
     elif device == "cpu":
-        shown += f" ({num_cores()} trials at once, one core each)"
+        shown += f" ({num_cores()} concurrent trials, one core each)"
     is_fine = device != "cuda" or bool(answer["cuda"])
     return Check(
         "torch",

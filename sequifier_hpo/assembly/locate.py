@@ -88,7 +88,7 @@ def find_study(
     path = config_path or DEFAULT_SEARCH_FILE
     if config_path is None and storage is not None and not path.exists():
         raise InputError(
-            f"--storage alone does not say which study, and there is no {path} that would",
+            f"--storage alone does not identify a study, and there is no {path} to name it",
             "add --study-name, or the search file with --config-path",
         )
     config = load(_SearchFile, read_yaml(path))

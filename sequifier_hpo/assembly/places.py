@@ -100,6 +100,6 @@ def _foreign(prepared: PreparedSearch, storage: str) -> InputError:
     )
     return InputError(
         f"the files of `{name}` in this project belong to another study of that name{where}",
-        "give this search another hp_search_name, or, if nobody needs those files any more, "
+        "give this search another hp_search_name, or, if those files are no longer needed, "
         f"remove them: rm -r {' '.join(map(str, patterns))}",
     )

@@ -154,13 +154,13 @@ def train_file_of(source: StudySource, run: Run) -> Path:
     path = source.run_file(model_name)
     if path is None:
         raise InputError(
-            "the storage does not say where the run files are",
-            "name the search file too: add --config-path",
+            "the storage does not record where the run files are",
+            "add --config-path with the search file",
         )
     if not path.is_file():
         raise InputError(
             f"the file of run {run.number}, {path}, does not exist",
-            f"it was trained on {run.host}, below {run.folder}: look there"
+            f"it was trained on {run.host} in {run.folder}: look there"
             if run.host
             else "run files are written on the machine that trains the run: look there",
         )

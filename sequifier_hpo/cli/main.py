@@ -27,11 +27,12 @@ from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 
 _FIX_OF_FAULT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), MAKE_ROOM),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that it can be written to"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that it is writable"),
     **dict.fromkeys(
-        (errno.EMFILE, errno.ENFILE), "allow more open files, as with `ulimit -n 1024`"
+        (errno.EMFILE, errno.ENFILE),
+        "raise the limit on open files, for example with `ulimit -n 1024`",
     ),
-    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "end other programs, or lower `workers`"),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "close other programs, or lower `workers`"),
     errno.EIO: "check the disk",
 }
 """Errors of the operating system that are no mistake of ours."""
@@ -120,7 +121,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
 def _fault_of_the_machine(error: Exception) -> EnvironmentFaultError | None:
     """What an error says about the machine; None if it is a bug."""
     if isinstance(error, MemoryError):
-        return EnvironmentFaultError("the memory is used up", _FIX_OF_FAULT[errno.ENOMEM])
+        return EnvironmentFaultError("out of memory", _FIX_OF_FAULT[errno.ENOMEM])
     if not isinstance(error, OSError) or error.errno not in _FIX_OF_FAULT:
         return None
     where = f"{error.filename}: " if error.filename else ""

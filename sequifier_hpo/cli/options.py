@@ -25,7 +25,10 @@ MetadataConfigPath = Annotated[
 OneInputSet = Annotated[
     list[str] | None,
     typer.Option(
-        "--input-columns", "-ic", metavar="COLUMN", help="Search this one input set; repeatable."
+        "--input-columns",
+        "-ic",
+        metavar="COLUMN",
+        help="Search only this input set; repeat for each column.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

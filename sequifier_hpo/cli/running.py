@@ -65,7 +65,7 @@ def run_search(
         num_retried = ledger.retry_failed() if retry_failed else 0
         before = progress(ledger.runs(), prepared.num_runs)
         if retry_failed:
-            say(f"{counted(num_retried, 'failed run')} will run again")
+            say(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
         announce(prepared, before, is_complete=not ledger.is_anything_left())
         end = _run_search(search, report, before)
@@ -107,7 +107,7 @@ def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baselin
     try:
         return report.write(runs).baselines
     except EnvironmentFaultError as error:
-        say(f"warning: there is no report: {error}")
+        say(f"warning: the report was not written: {error}")
         return ()
 
 
@@ -143,7 +143,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
             return checked_runs(runs, seeds, trained)
 
         if wanted.retry_failed:
-            say(f"{counted(check.ledger.retry_failed(), 'failed training')} will be repeated")
+            say(f"retrying {counted(check.ledger.retry_failed(), 'failed training run')}")
         before = results()
         announce_check(prepared, snapshot, runs, before, seeds, wanted.num_runs)
         shown = SearchProgress(

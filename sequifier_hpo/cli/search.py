@@ -23,22 +23,22 @@ def hyperparameter_search(
     storage: StorageUrl = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
+        typer.Option(min=1, metavar="N", help="Concurrent trials; default: the search file's."),
     ] = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--retry-failed", help="Run failed runs again.")
+        bool, typer.Option("--retry-failed", help="Retry failed runs.")
     ] = False,
     accept_new_data: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option(
             "--accept-new-data",
-            help="Go on although the data have changed: earlier runs stay, marked and not ranked.",
+            help="Continue with changed data: earlier runs stay, marked and unranked.",
         ),
     ] = False,
     same_data: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option(
-            "--same-data", help="Confirm that the data are those of a study begun by 0.1.0."
+            "--same-data", help="Confirm that the data of a study started by 0.1.0 are unchanged."
         ),
     ] = False,
     input_columns: OneInputSet = None,
@@ -48,11 +48,13 @@ def hyperparameter_search(
     verbose: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option(
-            "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
+            "--verbose",
+            "-v",
+            help="Also print the records of studies/NAME/coordinator.log on stderr.",
         ),
     ] = False,
 ) -> None:
-    """Run a hyperparameter search. The same command again resumes it.
+    """Run a hyperparameter search. Running the same command again resumes it.
 
     Example: sequifier-hpo hyperparameter-search --config-path configs/hyperparameter_search.yaml
     """

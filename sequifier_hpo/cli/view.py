@@ -147,7 +147,7 @@ class LineView:
     def trial_lost(self, run: ActiveRun) -> None:
         """Say that the run goes on elsewhere."""
         self._progress.finish(run, None, counts=False)
-        self._say(f"{run.claim.title}: another search process has taken it over")
+        self._say(f"{run.claim.title}: taken over by another search process")
 
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """Say why an attempt is repeated."""
@@ -156,11 +156,13 @@ class LineView:
     def stopping(self) -> None:
         """Say that the search is about to stop."""
         self._progress.is_stopping = True
-        self._say("stopping: running trials write their checkpoints; once more to stop at once")
+        self._say(
+            "stopping: running trials are writing checkpoints; signal again to stop immediately"
+        )
 
     def storage_lost(self, reason: str) -> None:
         """Say that nothing is lost yet."""
-        self._say(f"{reason}; training goes on, and results are kept until it is back")
+        self._say(f"{reason}; training continues, and results are kept until it is back")
 
     def storage_returned(self, seconds: float) -> None:
         """Say that all is well."""

@@ -41,7 +41,7 @@ def leftovers_of_own_metadata(
         value = document.data.get(key)
         if isinstance(value, str) and _place(value, project_root) in own_splits - splits:
             problem = f"{value} is a split of {named}, but the file is read with {path}"
-            fix = f"remove the line, for {path} names its splits; or name other data in it"
+            fix = f"remove the line ({path} names its own splits), or point it at other data"
             issues.append(document.issue((key,), problem, fix=fix))
     if issues:
         issues += _other_descriptions(document, own, metadata, named)

@@ -319,7 +319,7 @@ class Coordinator:
         plan = first_plan(config, claim.batch_plan, self._state.policy)
         if plan.oom_retries:
             size, retries = plan.batch_size, plan.oom_retries
-            notes = [*notes, f"batch size {size} as of out-of-memory retry {retries}"]
+            notes = [*notes, f"batch size {size}, from out-of-memory retry {retries}"]
         self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
         trial = ActiveTrial(trial_number=claim.trial_number, slot=slot, plan=plan)
         self._feed(reducer.Claimed(trial, claim.is_continuation))

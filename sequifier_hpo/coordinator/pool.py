@@ -293,7 +293,7 @@ class WorkerPool(Pool):
             raise EnvironmentFaultError(
                 f"a worker process could not start (exit code {exit_code}):\n"
                 f"{_tail(self._stderr_path)}",
-                f"see {self._stderr_path}; `python -c 'import torch'` must work here",
+                f"see {self._stderr_path}; `python -c 'import torch'` must work in this environment",
             )
         return [_end_of(worker.spec, number, trial, exit_code) for number, trial in trials.items()]
 

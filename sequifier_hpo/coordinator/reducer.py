@@ -295,7 +295,7 @@ def _out_of_memory(state: State, trial: ActiveTrial, result: TrainingResult) -> 
         accumulation_steps=plan.accumulation_steps * (2 if state.policy.accumulates else 1),
         oom_retries=plan.oom_retries + 1,
     )
-    why = f"out of memory at batch size {plan.batch_size}; again with {smaller.batch_size}"
+    why = f"out of memory at batch size {plan.batch_size}; retrying with {smaller.batch_size}"
     return _again(state, replace(trial, plan=smaller), why, resume=False)
 
 

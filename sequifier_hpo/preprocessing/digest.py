@@ -84,8 +84,8 @@ def _values(
         stamp is None or after is None or stamp.files != after.files
     ) or values.num_windows != described.num_windows:
         raise InputError(
-            f"{path} was written to while it was read",
-            "wait until that is done, then run the same command again",
+            f"{path} changed while it was being read",
+            "wait until it is complete, then run the same command again",
         )
     if kept is not None:
         values = values.model_copy(update={"columns": kept.columns | values.columns})

@@ -115,7 +115,7 @@ def _run_writer(scratch: Path) -> None:
         check=False,
     )
     if finished.returncode:
-        reason = finished.stderr.strip() or "it left no message"
+        reason = finished.stderr.strip() or "it printed no message"
         raise EnvironmentFaultError(
             f"the process that writes tensor shards ended with {finished.returncode}: "
             + reason.splitlines()[-1],

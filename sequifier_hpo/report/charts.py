@@ -390,7 +390,7 @@ def timeline_chart(data: ReportData) -> Figure | None:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": "tried again",
+                "name": "retried",
                 "x": _rounded([(bar.start + bar.end) / 2 / seconds for bar in again]),
                 "y": [bar.lane + 1 for bar in again],
                 "text": [_timeline_hover(bar) for bar in again],
@@ -399,7 +399,7 @@ def timeline_chart(data: ReportData) -> Figure | None:
             }
         )
     num_lanes = max(bar.lane for bar in bars) + 1
-    layout = _layout(f"{unit} since the first start", "runs at the same time")
+    layout = _layout(f"{unit} since the first start", "concurrent runs")
     layout |= {"barmode": "overlay", "bargap": 0.15}
     layout["yaxis"] |= {
         "autorange": "reversed",

@@ -68,7 +68,7 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             "",
             "## Go on",
             "",
-            "The same command resumes the study, and adds runs after `n_samples` was raised:",
+            "The same command resumes the study, and adds runs if `n_samples` was raised:",
             "",
             *(f"    {line}" for line in _commands(option)),
             "",
@@ -96,11 +96,11 @@ def verification_note(search_name: str, places: Places) -> str:
         [
             f"# Winner check of {_code(search_name)}",
             "",
-            f"The best runs of the study {_code(search_name)}, trained again with new seeds: does "
-            "the winner still win? These trials are no runs of the search. `verified_run` is the "
+            f"The best runs of the study {_code(search_name)}, retrained with new seeds: does "
+            "the winner still win? These trials are not runs of the search. `verified_run` is the "
             "run that was trained again, `seed` its new seed.",
             "",
-            "The same command goes on with it, and compares:",
+            "The same command resumes the check and compares the runs:",
             "",
             f"    sequifier-hpo verify --config-path {places.search_file}",
             "",

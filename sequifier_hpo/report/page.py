@@ -70,7 +70,7 @@ def _head(data: ReportData) -> str:
     state = (
         "still running; the page reloads itself until you click in it"
         if data.is_running
-        else "as it stands"
+        else "snapshot"
     )
     when = data.read_at.strftime("%Y-%m-%d %H:%M")
     cards = []
@@ -87,7 +87,7 @@ def _head(data: ReportData) -> str:
             seconds for run in data.own_runs if (seconds := run.figures.seconds) is not None
         )
         span = max(bar.end for bar in bars)
-        cards.append(("time", duration(span), f"{duration(spent)} of training in all"))
+        cards.append(("time", duration(span), f"{duration(spent)} of training in total"))
     shown = "".join(
         f'<div class="card"><span class="label">{html.escape(label)}</span>'
         f'<span class="value">{html.escape(value)}</span>'
@@ -119,7 +119,7 @@ def _warning(data: ReportData) -> str:
     if better is None:
         return ""
     return (
-        '\n<p class="warning">No run is better than the trivial predictor '
+        '\n<p class="warning">No run beats the trivial predictor '
         f"({html.escape(better.name)}): more data, other columns or longer training may help.</p>"
     )
 
@@ -131,7 +131,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
         _section(
             figures,
             "history",
-            "How the search went",
+            "Progress of the search",
             _note(
                 "Each point is a run, the line the best so far.",
                 _is_any_outside(complete)
@@ -148,7 +148,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
                 num_curves >= charts.MIN_CURVES_TO_CUT
                 and "The first epochs may lie above the picture; double-click to see them.",
                 num_curves > series.MAX_CURVES
-                and f"{series.MAX_CURVES:,} of {num_curves:,} runs are drawn: the best, and an even choice of the others.",
+                and f"{series.MAX_CURVES:,} of {num_curves:,} runs are drawn: the best, and an even sample of the others.",
             ),
             charts.curves_chart(data),
         ),
@@ -166,7 +166,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
     elif len(complete) > 1:
         found.append(
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
-            f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance decides.</p></section>"
+            f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance dominates.</p></section>"
         )
     found.append(_slice_section(data, figures, len(complete)))
     found += [
@@ -184,7 +184,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
         _section(
             figures,
             "timeline",
-            "When runs were at work",
+            "Timeline of the runs",
             _note(
                 any(run.num_attempts > 1 for run in data.own_runs)
                 and "Hatched: interrupted and continued; the bar spans the time in between.",
@@ -216,7 +216,7 @@ def _slice_section(data: ReportData, figures: dict[str, charts.Figure], num_comp
         )
     note = _note(
         "Boxes: the middle half of all runs with this value, and their median; "
-        "in brackets how many they are; the star is the best run.",
+        "in brackets their number; the star is the best run.",
         num_complete > series.MAX_POINTS
         and f"Points: {series.MAX_POINTS} of {num_complete:,} runs.",
     )
@@ -354,7 +354,7 @@ def _reasons(data: ReportData) -> str:
     """Why runs failed, the most frequent reason first, with numbers if there are several."""
     counts = Counter(run.reason for run in data.own_runs if run.state == RunState.FAILED)
     words = [
-        (reason.replace("_", " ") or "no reason known", n) for reason, n in counts.most_common()
+        (reason.replace("_", " ") or "reason unknown", n) for reason, n in counts.most_common()
     ]
     return ", ".join(word if len(words) == 1 else f"{word}: {n:,}" for word, n in words)
 

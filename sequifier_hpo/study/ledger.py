@@ -279,7 +279,7 @@ class Ledger:
             orphans += [self._index.unfinished[trial_id] for trial_id in stale]
         for orphan in orphans:
             with suppress(FinishedError):
-                self._bury(orphan, "is dead" if orphan.trial_id in gone else "does not beat")
+                self._bury(orphan, "is dead" if orphan.trial_id in gone else "sends no heartbeats")
 
     def _bury(self, orphan: Attempt, why: str) -> None:
         with self._storage.writing() as connection:

@@ -110,8 +110,7 @@ class SpaceChangedError(InputError):
         super().__init__(
             f"the study `{name}` was started with another search space:\n{_indented(lines)}\n"
             "      (- stored, + in the file now, ~ changed)",
-            "undo the change to go on with this study, or give the new search another "
-            "hp_search_name",
+            "undo the change to continue this study, or give the new search another hp_search_name",
         )
 
 
@@ -125,9 +124,9 @@ class DataChangedError(InputError):
         number = f"{len(runs)} runs were" if len(runs) != 1 else "1 run was"
         which = f" ({_ranges(runs)})" if runs else ""
         super().__init__(
-            f"the data are not those of the study `{name}`, of which {number} trained{which} "
+            f"the data are not those of the study `{name}`: {number} trained{which} "
             f"on the data of {since.astimezone():%Y-%m-%d %H:%M}:\n{_indented(lines)}",
-            "bring the earlier data back, give the new search another hp_search_name, or go on "
+            "restore the earlier data, give the new search another hp_search_name, or continue "
             "with --accept-new-data: the earlier runs then stay in the study, marked, and are "
             "not ranked with the new ones",
         )
@@ -138,11 +137,11 @@ class UnknownDataError(InputError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the study `{name}` was begun by sequifier-hpo 0.1.0, which did not store what data "
-            "its runs were trained on",
+            f"the study `{name}` was started by sequifier-hpo 0.1.0, which did not record what "
+            "data its runs were trained on",
             "if the data are unchanged since then, start the search once with --same-data; if they "
-            "are not, with --accept-new-data (the earlier runs then stay, marked, and are not ranked with the "
-            "new ones), or give the new search another hp_search_name",
+            "are not, with --accept-new-data (the earlier runs then stay, marked, and are not "
+            "ranked with the new ones), or give the new search another hp_search_name",
         )
 
 
@@ -246,11 +245,11 @@ def _first_identity(plan: StudyPlan, index: RunIndex, consent: Consent) -> Study
             raise UnknownDataError(plan.name)
         if counted.last_positions is not None and not consent.new_data:
             raise InputError(
-                f"the study `{plan.name}` searches seq_length, and was begun by sequifier-hpo "
+                f"the study `{plan.name}` searches seq_length, and was started by sequifier-hpo "
                 "0.1.0, whose losses counted all positions of each run's own window: they cannot "
                 "be compared with each other, nor with new ones",
                 "give the search another hp_search_name; `status`, `best`, `report` and `export` "
-                "go on reading the old study",
+                "can still read the old study",
             )
     revision = DataRevision(since=datetime.now(UTC), digest=plan.data)
     return StudyIdentity(study_id=uuid.uuid4().hex, counted=counted, data=[revision])

@@ -163,8 +163,8 @@ class Storage:
         """
         if self._inode is not None and _inode_of(self._url) != self._inode:
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} was deleted or replaced while it was used",
-                "bring the file back, or start again to begin a new study",
+                f"the storage {self.shown_url} was deleted or replaced while in use",
+                "restore the file, or start again to create a new study",
             )
 
     def _give_up_if_damaged(self, error: BaseException | None) -> None:
@@ -176,21 +176,21 @@ class Storage:
 
     def _advice(self, error: BaseException) -> str:
         if self._url.drivername != "sqlite":
-            return "check that the database runs and that the URL is right"
+            return "check that the database is running and that the URL is correct"
         path = Path(self._url.database or "")
         if _is_damaged(error):
             return (
-                f"bring {path} back from a copy, or move it away to begin a new study; "
+                f"restore {path} from a backup, or move it away to start a new study; "
                 "models, run files and results.csv of the runs so far are still there"
             )
         return (
-            f"check that {path.parent} can be written to and has room, and that the path is right"
+            f"check that {path.parent} is writable and has free space, and that the path is correct"
         )
 
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
             f"the storage {self.shown_url} cannot be used: {_first_line(error)}",
-            "check the database; the same command goes on with the search",
+            "check the database; the same command resumes the search",
         )
 
     def _connect(self) -> RDBStorage:

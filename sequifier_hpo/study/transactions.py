@@ -85,8 +85,8 @@ def lock_study(connection: Connection, study_id: int) -> None:
     query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update()
     if connection.execute(query).scalar() is None:
         raise StudyDeletedError(
-            "the study was deleted from the storage while it ran",
-            "start the search again: it begins a new study",
+            "the study was deleted from the storage while it was running",
+            "start the search again to create a new study",
         )
 
 

@@ -162,4 +162,6 @@ def _naming_lost_peers() -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         reason = str(error).strip().partition("\n")[0]
-        raise PeerLostError(f"the processes of the run lost each other: {reason}") from error
+        raise PeerLostError(
+            f"the processes of the run lost contact with each other: {reason}"
+        ) from error
