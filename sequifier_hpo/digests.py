@@ -9,7 +9,7 @@ from sequifier_hpo.words import counted, listed
 def digest_differences(
     stored: DataDigest, present: DataDigest, columns: Iterable[str] | None = None
 ) -> list[str]:
-    """What is not as it was, for people: short lines, none if all is the same.
+    """The differences, for people: short lines, none if everything is equal.
 
     Args:
         stored: What a run was trained on.

@@ -26,11 +26,11 @@ class NamesMetadata(Protocol):
 def metadata_of(config: NamesMetadata) -> DataMetadata | None:
     """The metadata that a file names, if they exist.
 
-    Also for a file that is complete without them (--skip-metadata): what the same data mean must
+    Also for a file that is complete without them (--skip-metadata): the meaning of the data must
     not depend on how the file was read.
 
     Raises:
-        ConfigError: If there is such a file, and it is no metadata.
+        ConfigError: If the file exists but does not hold metadata.
     """
     file = Path(project_path(config.metadata_config_path, config.project_root))
     return read_metadata(file) if file.exists() else None
@@ -45,7 +45,7 @@ def data_of(config: TrainConfig, on_progress: Callable[[str], None]) -> DataDige
 
     Raises:
         InputError: If a split cannot be read.
-        ConfigError: If there is a metadata file, and it is none.
+        ConfigError: If the metadata file exists but does not hold metadata.
     """
     digest = data_digest(
         Path(config.training_data_path),

@@ -1,4 +1,4 @@
-"""What a search needs of the machine, looked at before a search needs it."""
+"""Checks of the machine, made before a search depends on the results."""
 
 import importlib.metadata
 import json
@@ -19,7 +19,7 @@ from sequifier_hpo.errors import SequifierHpoError
 _MIN_PYTHON = (3, 11)
 _MIN_FREE_BYTES = 2**30
 _TORCH_SECONDS = 120
-# Asked in a process of its own: this one never loads torch.
+# Run in a separate process: this one never loads torch.
 _ASK_TORCH = (
     "import json, torch; print(json.dumps({'version': torch.__version__, "
     "'cuda': [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())], "
@@ -33,17 +33,17 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     is_fine: bool
     found: str
     fix: str = ""
-    """What to do; also for things that are fine but could be more."""
+    """What to do; for a passed check, an optional improvement."""
 
 
 def examine(source: StudySource | None, root: Path) -> Iterator[Check]:
-    """Look at everything that a search needs; the slow ones come last.
+    """Check everything that a search needs; the slow checks come last.
 
     Args:
         source: The study to run, or None if there is no search file yet.
@@ -101,7 +101,7 @@ def _folders(source: StudySource | None, root: Path) -> list[Path]:
 
 
 def _folder(folder: Path) -> Check:
-    """Whether files can be written in a folder, or in what it would be made in."""
+    """Whether files can be written in a folder, or in the one it would be created in."""
     name, place = f"folder {folder}", _existing(folder)
     if folder.exists() and not folder.is_dir():
         return Check(name, is_fine=False, found="it is a file", fix="move or rename the file")

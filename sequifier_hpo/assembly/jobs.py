@@ -32,7 +32,7 @@ class Job:
 
     study_name: str
     log_name: str
-    """Part of the name of the log in which the workers' own error output ends."""
+    """Part of the name of the log that receives the workers' error output."""
     proposer: Proposer
     num_trainings: int
     describe: Callable[[str, Point], Description]
@@ -55,7 +55,7 @@ class Retraining:
 
     @property
     def title(self) -> str:
-        """What it is called in front of people."""
+        """How it is shown to people."""
         return f"run {self.run.number}, seed {self.seed}"
 
 
@@ -146,7 +146,7 @@ def retrainings_of(
 ) -> list[Retraining]:
     """The runs, each with the seeds after that of the search.
 
-    A seed at a time, so that a check that is stopped early can compare what it has.
+    One seed at a time, so that a check stopped early can compare what it has.
     """
     seeds = [(prepared.loaded.config.seed + i) % _NUM_SEEDS for i in range(1, num_seeds + 1)]
     return [

@@ -35,7 +35,7 @@ def open_study(
     job: Job,
     consent: Consent = Consent(),  # noqa: B008 - immutable
 ) -> Iterator["OpenStudy"]:
-    """Open the study of a job, and let go of everything at the end.
+    """Open the study of a job, and release everything at the end.
 
     Raises:
         SpaceChangedError, DataChangedError, UnknownDataError, InputError: If there is a study of
@@ -125,11 +125,11 @@ class OpenStudy:
 
 
 def _permit_all(_identity: StudyIdentity, _is_adopted: bool) -> None:  # noqa: FBT001 - as above
-    """A winner check shares the files of its search, which were looked at already."""
+    """A winner check shares the files of its search, which were already checked."""
 
 
 def _remove_what_the_dead_left(prepared: PreparedSearch) -> None:
-    """Remove what trials were writing when they were killed."""
+    """Remove the unfinished files of killed trials."""
     config = prepared.loaded.config
     runs = prepared.run_file(run_name(prepared.name, 0)).parent
     for folder in (config.paths.checkpoints, config.paths.models, runs):

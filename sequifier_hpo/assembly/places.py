@@ -43,14 +43,14 @@ def require_own_files(
     identity: StudyIdentity,
     is_adopted: bool,  # noqa: FBT001 - as the study calls it
 ) -> None:
-    """Make sure that what lies under the names of this study's runs belongs to it.
+    """Make sure that existing files under the names of this study's runs belong to it.
 
-    A file in the study's folder remembers whose they are; without it, the run files say it.
+    A marker file in the study's folder records the owner; without it, the run files do.
 
     Args:
         prepared: The search file.
         identity: The study.
-        is_adopted: Whether 0.1.0 has begun it, whose run files do not say whose they are.
+        is_adopted: Whether 0.1.0 started it, whose run files do not record their study.
 
     Raises:
         InputError: If they belong to another study: in another storage, or one that was deleted.

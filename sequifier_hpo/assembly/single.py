@@ -45,7 +45,7 @@ def train_alone(
         config: The run.
         counted: Which positions its validation loss counts.
         on_epoch: Told after every epoch.
-        on_progress: Told what happens before the training and takes its time.
+        on_progress: Takes a line of text before each slow step that precedes the training.
         checkpoints: What becomes of those that are not known to be the run's own.
 
     Raises:
@@ -65,7 +65,7 @@ def train_alone(
 
 
 def checkpoints_of(config: TrainConfig) -> list[Path]:
-    """The checkpoints that lie under a run's name, whatever they are of."""
+    """The checkpoints under a run's name, whatever run wrote them."""
     folder, name = config.paths.checkpoints, config.model_name
     if not folder.is_dir():
         return []

@@ -21,7 +21,7 @@ def doctor(
 ) -> None:
     """Check that everything a search needs is there.
 
-    Checks Python, torch, the device, the disk, folders and the storage. Exit code 3: something is wrong.
+    Python, torch, the device, the disk, folders and the storage. Exit code 3: something is wrong.
 
     Example: sequifier-hpo doctor --config-path configs/hyperparameter_search.yaml
     """

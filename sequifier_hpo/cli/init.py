@@ -15,7 +15,8 @@ def init(
 ) -> None:
     """Create a project with real data, ready to run.
 
-    It holds real weather data, and a preprocessing file and search files with comments. Existing files are left alone.
+    It holds real weather data, and a preprocessing file and search files with comments. Existing
+    files are left alone.
 
     Example: sequifier-hpo init my-project
     """

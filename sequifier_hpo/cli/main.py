@@ -35,11 +35,11 @@ _FIX_OF_FAULT = {
     **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "close other programs, or lower `workers`"),
     errno.EIO: "check the disk",
 }
-"""Errors of the operating system that are no mistake of ours."""
+"""Operating-system errors that are not our bugs."""
 
 
 def _help_of(command: Callable[..., None]) -> str:
-    """The docstring of a command, with examples that can be copied: no terminal breaks them."""
+    """The docstring of a command, with examples that no terminal width breaks."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     return "\n\n".join(
         f"\b\n{text}" if text.startswith("Example:") else text for text in paragraphs
@@ -94,7 +94,7 @@ def run() -> None:
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
-    """Run a command; put its errors into words and into an exit code."""
+    """Run a command; turn its errors into messages and an exit code."""
     try:
         command()
     except SystemExit as end:  # typer's way to end, usage errors included
@@ -106,7 +106,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; that is its right
+        sys.stderr.close()  # the reader of our output is gone, as is its right
         return 0
     except Exception as error:  # noqa: BLE001 - the edge of the program
         if (fault := _fault_of_the_machine(error)) is not None:

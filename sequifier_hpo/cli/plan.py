@@ -1,4 +1,4 @@
-"""`sequifier-hpo plan`: what a search would run, before anything is spent."""
+"""`sequifier-hpo plan`: what a search would run, before any time is spent on it."""
 
 import json
 from collections.abc import Container, Mapping

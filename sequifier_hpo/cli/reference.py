@@ -31,8 +31,8 @@ This page is generated from the models that read the file: do not edit it; run `
 _TRAIN_HEAD = """# The run file: `train.yaml`
 
 Every field of the file that describes one training. A search writes one for each of its runs,
-complete and standalone; `sequifier-hpo train` takes it, or one that you wrote yourself. Unknown fields are
-errors. Paths are relative to `project_root`.
+complete and standalone; `sequifier-hpo train` takes it, or one that you wrote yourself. Unknown
+fields are errors. Paths are relative to `project_root`.
 
 This page is generated from the models that read the file: do not edit it; run `make docs`.
 """

@@ -43,8 +43,10 @@ from sequifier_hpo.report.verification import (
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted
 
-_RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
-_RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
+_RESULTS_SECONDS = 1.0  # seconds: at most one rewrite of the leaderboard per interval
+_RESULTS_SHARE = (
+    0.02  # at most this share of the time goes into rewrites, however long the leaderboard
+)
 
 
 def run_search(
@@ -55,7 +57,7 @@ def run_search(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Run what is left of a search and show its result; returns the exit code."""
+    """Run the rest of a search and show its result; returns the exit code."""
     report = SearchReport(prepared)
     with (
         logging_by(say) if verbose else nullcontext(),
@@ -103,7 +105,7 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> Se
 
 
 def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baseline]:
-    """Write the report; its absence is no reason to lose sight of the result."""
+    """Write the report; a failure must not hide the result."""
     try:
         return report.write(runs).baselines
     except EnvironmentFaultError as error:
@@ -123,7 +125,7 @@ class WantedCheck:
 
 
 def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
-    """Train what is left of a winner check and show its result; returns the exit code."""
+    """Run the rest of a winner check and show its result; returns the exit code."""
     snapshot = read_search(prepared)
     runs = top_runs(snapshot.runs, wanted.num_runs)
     if not runs:

@@ -1,4 +1,4 @@
-"""`sequifier-hpo hyperparameter-search`: run a search, or go on with it."""
+"""`sequifier-hpo hyperparameter-search`: run or resume a search."""
 
 from pathlib import Path
 from typing import Annotated

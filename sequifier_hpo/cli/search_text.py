@@ -1,4 +1,4 @@
-"""What is said of a search before and after it runs."""
+"""What is printed before and after a search."""
 
 import re
 import shlex
@@ -83,7 +83,7 @@ def next_commands(options: str, run_file: Path, after: Progress, num_distinct: i
     Args:
         options: The options that lead to its study.
         run_file: The `train.yaml` of its best run.
-        after: How far it has come.
+        after: Its progress.
         num_distinct: Distinct runs that its space has.
     """
     lines = [
@@ -108,9 +108,9 @@ def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
     Args:
         options: The options that lead to its study.
         end: How this command's part of it ended.
-        after: How far the study has come.
+        after: Progress of the study.
     """
-    # A stop that came when the last result was stored has stopped nothing.
+    # A stop that arrived after the last result was stored stopped nothing.
     if end.stopped_by is not None and not after.is_over:
         say(
             f"stopped by {end.stopped_by.name}; resume with\n"

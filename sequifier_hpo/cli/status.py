@@ -1,4 +1,4 @@
-"""`sequifier-hpo status`: how far a study has come, from any terminal, also while it runs."""
+"""`sequifier-hpo status`: progress of a study, from any terminal, also while it runs."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sequifier_hpo.assembly.status import StatusReader, StudyStatus
 
 _DEFAULT_SECONDS = 2.0
-_IDLE_SECONDS = 30.0  # without a running run the search is taken for stopped
+_IDLE_SECONDS = 30.0  # without a running run the search counts as stopped
 
 
 def status(
@@ -34,7 +34,7 @@ def status(
         bool, typer.Option("--json", help="Print JSON; with --watch one line per change.")
     ] = False,
 ) -> None:
-    """Show how far a study has come, and its best runs. Changes nothing.
+    """Show the progress of a study and its best runs. Changes nothing.
 
     Example: sequifier-hpo status --config-path configs/hyperparameter_search.yaml --watch
     """

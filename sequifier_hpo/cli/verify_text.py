@@ -1,4 +1,4 @@
-"""What is said of a winner check before and after it trains."""
+"""What is printed before and after a winner check."""
 
 from collections.abc import Sequence
 
@@ -36,12 +36,13 @@ def announce_check(
     done = progress(snapshot.runs, snapshot.num_runs)
     if len(runs) < num_wanted:
         say(
-            f"--runs {num_wanted:,} asks for more than there are: checking {counted(len(runs), 'complete run')}"
+            f"--runs {num_wanted:,} asks for more than there are: "
+            f"checking {counted(len(runs), 'complete run')}"
         )
     if done.num_complete + done.num_failed < done.num_runs:
         say(
-            f"the search is unfinished, {done.num_complete:,} of {counted(done.num_runs, 'run')} complete: "
-            "its winner may change"
+            f"the search is unfinished, {done.num_complete:,} of {counted(done.num_runs, 'run')} "
+            "complete: its winner may change"
         )
     numbers = ", ".join(str(run.number) for run in runs)
     say(
@@ -97,7 +98,10 @@ def verdict_text(found: Verdict) -> str:
         text += f", {abs(ratio):.1f} times the standard deviation between seeds"
     if found.is_clear:
         return f"{text}.\nThe difference is significant (Welch's t-test, 95 %)."
-    return f"{text}.\nThe difference is not significant (Welch's t-test, 95 %); more --seeds may settle it."
+    return (
+        f"{text}.\nThe difference is not significant (Welch's t-test, 95 %); "
+        "more --seeds may settle it."
+    )
 
 
 def _next(prepared: PreparedSearch, found: Verdict) -> str:
@@ -121,5 +125,5 @@ def exit_code_of_check(end: SearchEnd, checked: Sequence[CheckedRun]) -> int:
 
 
 def num_ended(checked: Sequence[CheckedRun]) -> int:
-    """Trainings that have come to their end, well or not."""
+    """Training runs that have ended, successfully or not."""
     return sum(len(each.losses) + len(each.failures) for each in checked)

@@ -167,7 +167,7 @@ class TrainingSpec(FrozenModel):
         bool,
         NOTHING,
         Setting(
-            "Whether tensor shards are loaded into memory as a whole; false = only as much as `max_ram_gb` "
+            "Whether tensor shards are loaded into memory whole; false = only as much as `max_ram_gb` "
             "allows."
         ),
     ] = True
@@ -184,9 +184,9 @@ class TrainingSpec(FrozenModel):
             "results."
         ),
     ] = 0
-    """Threads that read ahead what is not in the device's memory; 0 = none."""
+    """Threads that prefetch what is not in the device's memory; 0 = none."""
     backend: Annotated[str, NOTHING] = "nccl"
-    """How GPUs communicate in a distributed run: nccl or gloo; on the CPU always gloo."""
+    """How the processes of a distributed run communicate: nccl or gloo; on the CPU always gloo."""
     layer_type_dtypes: Annotated[dict[LayerType, DtypeName] | None, WEIGHTS] = None
     """Number type per kind of layer; null = float32."""
     layer_autocast: Annotated[bool | None, WEIGHTS, Setting(takes_null=False)] = True
@@ -194,11 +194,9 @@ class TrainingSpec(FrozenModel):
     torch_compile: Annotated[
         TorchCompile,
         NOTHING,
-        Setting(
-            "auto = compile the training step of runs long enough to repay it; none = never compile it."
-        ),
+        Setting("auto = compile the training step of runs long enough to repay it; none = never."),
     ] = "none"
-    """auto = the training step is compiled where the run's steps repay it; none = never."""
+    """auto = compile the training step if the run is long enough to repay it; none = never."""
 
     @property
     def num_processes(self) -> int:
@@ -207,7 +205,7 @@ class TrainingSpec(FrozenModel):
 
 
 class TrainConfig(FrozenModel):
-    """A complete `train.yaml`: nothing is left to be filled in from the metadata."""
+    """A complete `train.yaml`, with everything from the metadata filled in."""
 
     project_root: Annotated[PathText, NOTHING]
     """Root folder of the project."""
@@ -317,7 +315,7 @@ class TrainConfig(FrozenModel):
     )
     """Seed of initial weights, data order and dropout."""
     export_generative_model: Annotated[bool, NOTHING, Setting(default=True)]
-    """Whether the predicting model is exported."""
+    """Whether the generative (predicting) model is exported."""
     export_embedding_model: Annotated[bool, NOTHING, Setting(default=False)]
     """Whether the embedding model is exported."""
     export_onnx: Annotated[bool, NOTHING] = True

@@ -26,7 +26,7 @@ def data_digest(
 ) -> DataDigest:
     """Digest both splits: all columns that have a type and that a split holds.
 
-    What was found is kept beside each split, so that it is read again only after a change.
+    The result is cached next to each split, so that it is read again only after a change.
 
     Args:
         training_path: Long table, or folder of shards.

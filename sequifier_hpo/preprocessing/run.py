@@ -32,7 +32,7 @@ from sequifier_hpo.preprocessing.windows import (
 )
 from sequifier_hpo.words import counted
 
-# A category that nearly every row has to itself teaches nothing.
+# A category that is nearly unique to each row carries no information.
 _SUSPICIOUS_SHARE_OF_CLASSES = 0.5
 _SUSPICIOUS_NUM_CLASSES = 1000
 
@@ -52,7 +52,7 @@ class PreprocessSummary:
     """Feature column -> categorical or real, in the order of the metadata."""
     seconds: float
     notes: tuple[str, ...]
-    """Sentences about the data that the user should know."""
+    """Remarks about the data for the user."""
 
 
 def preprocess(
@@ -103,7 +103,7 @@ def preprocess(
 
 @dataclass(frozen=True)
 class _WindowedData:
-    """Everything that is to be written, still as columns and places in them."""
+    """Everything to be written, still as columns and positions in them."""
 
     sequences: Sequences
     columns: list[EncodedColumn]
@@ -115,7 +115,8 @@ def _window(
 ) -> _WindowedData:
     ordered = sort_items(table)
     on_progress(
-        f"encoding {counted(ordered.height, 'row')}, {counted(len(table.features), 'feature column')}"
+        f"encoding {counted(ordered.height, 'row')}, "
+        f"{counted(len(table.features), 'feature column')}"
     )
     sequences = find_sequences(ordered["sequenceId"].cast(pl.Int64).to_numpy())
     splits = _lay_all_windows(config, sequences)
@@ -143,7 +144,7 @@ def _split_paths(config: PreprocessConfig) -> list[str]:
 
 
 def _check_outputs(config: PreprocessConfig, files: Sequence[Path], split_paths: list[str]) -> None:
-    """Refuse before any work what would destroy files that are not ours."""
+    """Refuse, before doing any work, what would destroy files that are not ours."""
     outputs = {Path(path).resolve() for path in split_paths}
     eaten = [file for file in files if file.resolve() in outputs]
     if eaten:
@@ -217,7 +218,7 @@ def _digest(data: _WindowedData, windows: Windows) -> SplitValues:
 def _keep_digest(
     path: Path, write_format: str, values: SplitValues, staged: SplitStamp | None
 ) -> None:
-    """Keep what is known of a split, unless another job has replaced it already."""
+    """Cache the digests of a split, unless another job has already replaced it."""
     published = stamp_split(path)
     if staged is None or published is None or not published.is_of_same_files(staged):
         return

@@ -36,15 +36,15 @@ _NAME_LENGTH, _EXTRA_LENGTH = slice(26, 28), slice(28, 30)
 
 SHARD_FAULTS = (
     *(OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError),
-    # What a pickle of another make-up runs into.
+    # What unpickling a file of another structure raises.
     *(KeyError, ValueError, TypeError, AttributeError, IndexError),
 )
-"""What reading a file that is no shard ends in."""
+"""The errors that reading a non-shard file can raise."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a shard, whose rows are read when they are asked for."""
+    """A tensor of a shard whose rows are read on demand."""
 
     storage: "_Storage"
     offset: int
@@ -98,7 +98,7 @@ def read_shard(path: Path) -> Any:
 
     Raises:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
-        pickle.UnpicklingError: If it names what has no place in a shard.
+        pickle.UnpicklingError: If it names what a shard cannot contain.
     """
     with zipfile.ZipFile(path) as archive:
         entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
@@ -176,7 +176,7 @@ class _ShardUnpickler(pickle.Unpickler):
 def _tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
 ) -> StoredTensor:
-    """In place of torch's function; no tensor can reach beyond its numbers."""
+    """In place of torch's function; no tensor can reach beyond its storage."""
     steps = list(zip(shape, strides, strict=True))
     reach = offset + sum((size - 1) * step for size, step in steps)
     if min(offset, *shape, *strides) < 0 or (0 not in shape and reach >= storage.size):

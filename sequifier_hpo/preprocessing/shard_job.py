@@ -1,4 +1,4 @@
-"""Tensor shards, as seen from the process that must not load torch: plan, hand over, wait.
+"""Tensor shards, for the process that must not load torch: plan, delegate, wait.
 
 The arrays go to `tensor_shards` as .npy files in a scratch folder, mapped there without a copy.
 """

@@ -1,4 +1,4 @@
-"""What a stored split holds, asked without loading it and without torch."""
+"""What a stored split holds, found without loading it and without torch."""
 
 import json
 import zipfile
@@ -28,7 +28,7 @@ class StoredSplit:
 
 
 def describe_split(path: Path, read_format: str) -> StoredSplit:
-    """Look at the outside of a split.
+    """Inspect a split without reading its values.
 
     Args:
         path: Long table, or folder of shards.
@@ -161,5 +161,5 @@ def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
 
 
 def not_a_split(path: Path, problem: str) -> InputError:
-    """The error about a file that is something else, or damaged."""
+    """The error for a file that is something else, or damaged."""
     return InputError(f"{path} is not a split as preprocess writes it: {problem}", _REWRITE)

@@ -1,4 +1,4 @@
-"""What a raw table must be before it can be windowed; every fault names a column and a row."""
+"""Requirements on a raw table before it can be windowed; every fault names a column and a row."""
 
 from collections.abc import Iterator
 
@@ -65,8 +65,8 @@ def _repetition(table: RawTable) -> str:
     row = later[0]
     sequence_id, position = table.frame.select(ID_COLUMNS).row(row)
     return (
-        f"two items have the same place: {counted(len(later), 'row')} repeat a sequenceId and itemPosition, "
-        f"the first is {table.place(row)} (sequenceId {sequence_id}, itemPosition {position})"
+        f"two items have the same place: {counted(len(later), 'row')} repeat a sequenceId and "
+        f"itemPosition, the first is {table.place(row)} (sequenceId {sequence_id}, itemPosition {position})"
     )
 
 

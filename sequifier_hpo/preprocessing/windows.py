@@ -1,4 +1,4 @@
-"""Where windows lie: split bounds, window starts, and the items of a window. Plain arithmetic.
+"""Where windows lie: split bounds, window starts, and the items of a window. Pure arithmetic.
 
 A window of `seq_length` L has L + 1 consecutive items of one sequence within one split. Rows are
 rows of the table sorted by sequence and item; nothing here knows what the columns hold.

@@ -23,14 +23,14 @@ _STATE_COLOURS = {
     RunState.RUNNING: "@good",
 }
 _WRAP = 30
-_WRAP_AXIS = 18  # more would reach the next of the parallel axes
+_WRAP_AXIS = 18  # longer ones would reach the next parallel axis
 _MAX_TEXT = 90
 _LONG_NAME = 14
 _MAX_SINGLE_TICKS = 12  # whole numbers that are all written at an axis; beyond, plotly chooses
 _FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
 _POINT = 6
 MIN_CURVES_TO_CUT = 4
-"""From so many curves on, the first epochs may lie above the picture."""
+"""With this many curves or more, the first epochs may lie above the picture."""
 
 
 def history_chart(data: ReportData) -> Figure | None:
@@ -68,7 +68,7 @@ def history_chart(data: ReportData) -> Figure | None:
     layout["xaxis"] |= {"range": [0.5, len(places) + 0.5], **_whole(len(places))}
     near = [b for b in data.baselines if shown and b.loss <= shown[1] + (shown[1] - shown[0])]
     if near and shown:
-        # A baseline close by belongs into the picture; a distant one would flatten it.
+        # A baseline close by belongs in the picture; a distant one would flatten it.
         top = max(shown[1], *(b.loss + (shown[1] - shown[0]) * 0.05 for b in near))
         layout["yaxis"]["range"] = [_round(shown[0]), _round(top)]
     for baseline in near:
@@ -87,7 +87,7 @@ def history_chart(data: ReportData) -> Figure | None:
 
 
 def curves_chart(data: ReportData) -> Figure | None:
-    """Validation loss per epoch; the best run stands out, the others answer to the pointer."""
+    """Validation loss per epoch; the best run stands out, the others respond to the pointer."""
     found = [curve for curve in series.curves(data) if curve.epochs]
     if not found:
         return None
@@ -259,7 +259,7 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
 
 
 def parallel_chart(data: ReportData) -> Figure | None:
-    """A line per run across all parameters; the better a group of runs, the darker."""
+    """One line per run across all parameters; the better the group, the darker."""
     found = series.parallel(data)
     if len(found.axes) < 2 or len(found.runs) < 2:
         return None
@@ -341,7 +341,7 @@ def _lines(
 
 
 def timeline_chart(data: ReportData) -> Figure | None:
-    """When every run was at work, what became of it, and which were tried again."""
+    """When each run was training, its outcome, and which were retried."""
     bars = series.timeline(data)
     if not bars:
         return None

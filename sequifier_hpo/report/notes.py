@@ -1,4 +1,4 @@
-"""What a study and its runs are, in Markdown, as optuna-dashboard shows it beside them.
+"""Descriptions of a study and its runs in Markdown, as optuna-dashboard shows them.
 
 Names and values are the user's text: they stand in code spans, where nothing is markup.
 """
@@ -33,7 +33,7 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
 
     Args:
         space: The compiled search file.
-        num_runs: Distinct runs that the study is to have.
+        num_runs: Distinct runs planned for the study.
         num_distinct: Distinct runs that the space has.
         places: Where things are.
     """

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no folder beside it."""
+"""The report as one self-contained HTML page: no network, no other files."""
 
 import html
 import json
@@ -113,7 +113,7 @@ def _head(data: ReportData) -> str:
 
 
 def _warning(data: ReportData) -> str:
-    """A paragraph if the best run is no better than a trivial predictor."""
+    """A paragraph if the best run does not beat a trivial predictor."""
     best = data.progress.best
     better = None if best is None else unbeaten(series.loss_of(best), data.baselines)
     if better is None:
@@ -166,7 +166,7 @@ def _chart_sections(data: ReportData, figures: dict[str, charts.Figure]) -> list
     elif len(complete) > 1:
         found.append(
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
-            f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance dominates.</p></section>"
+            f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance decides.</p></section>"
         )
     found.append(_slice_section(data, figures, len(complete)))
     found += [
@@ -320,7 +320,7 @@ def _remark(run: Run) -> str:
 
 
 def _embedded(payload: Mapping[str, Any]) -> str:
-    """JSON that no text of the user can break out of."""
+    """JSON that no user text can break out of."""
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""What a winner check has found: mean and standard deviation per configuration, and whether the winner wins."""
+"""Results of a winner check: mean and standard deviation of each configuration, and the verdict."""
 
 import csv
 import io
@@ -25,19 +25,19 @@ class CheckedRun:
 
     run_number: int
     search_loss: float
-    """Validation loss in the search; not part of the mean, for it was chosen for being small."""
+    """Validation loss in the search; not part of the mean, since it was selected for being small."""
     losses: Mapping[int, float]
-    """Seed -> validation loss of the trainings that are complete."""
+    """Seed -> validation loss of the complete training runs."""
     num_seeds: int
-    """New seeds that were asked for."""
+    """New seeds that were requested."""
     failures: Mapping[int, str]
-    """Seed -> reason of the trainings that failed."""
+    """Seed -> reason of the failed training runs."""
     parameters: Mapping[str, str]
     """The values that vary in the search."""
 
     @property
     def is_done(self) -> bool:
-        """Whether every seed has come to its end."""
+        """Whether the training run of every seed has ended."""
         return len(self.losses) + len(self.failures) == self.num_seeds
 
     @property
@@ -82,7 +82,7 @@ def checked_runs(
     Args:
         runs: The runs that are checked, all of them complete.
         seeds: The new seeds of each.
-        trained: (run number, seed) -> what has come of it, as far as it was begun.
+        trained: (run number, seed) -> its training run, if it was started.
     """
     checked = []
     for run in runs:
@@ -116,7 +116,7 @@ def verdict(checked: Sequence[CheckedRun]) -> Verdict | None:
         checked: In the order of the search: its winner first.
 
     Returns:
-        None while trainings are left, if there is only one configuration, or none has a result.
+        None while training runs are left, if there is only one configuration, or none has a result.
     """
     winner, others = checked[0], [other for other in checked[1:] if other.mean is not None]
     if not all(each.is_done for each in checked) or len(checked) < 2:

@@ -1,4 +1,4 @@
-"""The ledger of a study: who holds which run, and what came of it.
+"""The ledger of a study: who holds which run, and its outcome.
 
 Every change that decides who runs what is one transaction that holds the lock of the study's row
 (on SQLite: of the database). So each run is handed out once across crashes, processes and
@@ -74,12 +74,12 @@ class Ledger:
         Args:
             storage: Where it is.
             owner: Who we are.
-            plan: What it is to be.
-            proposer: Which runs it is to have, and in which order.
+            plan: What the study should be.
+            proposer: Which runs it has, and in which order.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of our runs are.
-            consent: What the user has said about data that have changed.
-            clock: Seconds that only grow.
+            consent: What the user agreed to about changed data.
+            clock: Monotonic seconds.
 
         Raises:
             SpaceChangedError, DataChangedError, UnknownDataError: If it exists, and is not the
@@ -162,7 +162,7 @@ class Ledger:
                 if key is not None:
                     attempt = self._continue(connection, key)
                 elif attempt is None and self._index.next_ordinal == ordinal:
-                    # Nobody was faster while the proposal was made, which needs no lock.
+                    # Nobody else was faster while the proposal was made without a lock.
                     if isinstance(proposal, NoProposal):
                         return None
                     attempt = self._begin(connection, proposal, ordinal)
@@ -208,7 +208,7 @@ class Ledger:
                 transactions.beat(connection, [claim.trial_id for claim in claims])
 
     def judge_later(self) -> None:
-        """After an outage: let everyone beat again before anyone is taken for dead."""
+        """After an outage: give everyone time for a heartbeat before anyone is taken for dead."""
         self._liveness.judge_later()
 
     def complete(
@@ -268,7 +268,7 @@ class Ledger:
                 self._index.put(attempt)
 
     def _bury_orphans(self) -> None:
-        """Fail the trials whose coordinator is gone, so that their runs can be continued."""
+        """Fail the trials whose coordinator is gone, so that their runs can be resumed."""
         foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
         orphans = [attempt for attempt in foreign if self._liveness.is_gone(attempt)]
         gone = {orphan.trial_id for orphan in orphans}
@@ -449,7 +449,7 @@ class Ledger:
         value: float | None,
         attributes: Mapping[str, Any],
     ) -> Attempt:
-        """The trial, if it was we who finished it and only the answer got lost.
+        """The trial, if this coordinator finished it and only the answer was lost.
 
         Raises:
             LeaseLostError: If it was someone else.

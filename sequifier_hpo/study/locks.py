@@ -1,4 +1,4 @@
-"""Locks that the kernel or the server frees by itself when their holder dies."""
+"""Locks that the kernel or the server releases by itself when their holder dies."""
 
 import fcntl
 import os
@@ -80,7 +80,7 @@ class Lease:
 
 
 class LockTimeoutError(OSError):
-    """Someone else holds a lock for too long; that process may be frozen."""
+    """Another process holds a lock for too long; it may be frozen."""
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def file_lock(path: Path, timeout_seconds: float) -> Iterator[None]:
     """Hold an exclusive lock on a file; the kernel frees it when the process dies.
 
     Raises:
-        LockTimeoutError: If someone else holds it all the time.
+        LockTimeoutError: If another process keeps holding it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

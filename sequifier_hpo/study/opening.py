@@ -1,4 +1,4 @@
-"""Create a study, or open one that exists, and make sure that it is the study that is meant.
+"""Create a study or open an existing one, and make sure that it is the intended study.
 
 What a study is: a unique id, the space it was given, the data its runs are trained and judged on,
 and which positions its losses count. Its name alone is none of these.
@@ -52,7 +52,7 @@ class DataRevision(FrozenModel):
 
 
 class StudyIdentity(FrozenModel):
-    """What makes a study this one, as it is stored with it."""
+    """The identity of a study, as stored with it."""
 
     study_id: str
     """Unique, whatever the storage and the name."""
@@ -77,7 +77,7 @@ class StudyIdentity(FrozenModel):
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study is to be."""
+    """What a study should be."""
 
     name: str
     space: SearchSpace
@@ -88,18 +88,18 @@ class StudyPlan:
     key_of: Callable[[Point, int | None], str]
     """(point, seed) -> key on the present data; None = the search's own seed."""
     permit: Callable[[StudyIdentity, bool], None] = lambda _identity, _is_adopted: None
-    """(what the study is, whether 0.1.0 has begun it) -> raises if something stands in the way;
-    nothing is stored then."""
+    """(the study's identity, whether 0.1.0 started it) -> raises if something stands in the way;
+    then nothing is stored."""
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What the user has said about data that are not, or may not be, those of the earlier runs."""
+    """What the user agreed to about data that are not, or may not be, those of the earlier runs."""
 
     new_data: bool = False
     """Go on with other data: runs on the earlier ones stay, and are not ranked."""
     same_data: bool = False
-    """The data are still those of a study whose runs do not say."""
+    """The data of a study that did not record them are unchanged."""
 
 
 class SpaceChangedError(InputError):
@@ -133,7 +133,7 @@ class DataChangedError(InputError):
 
 
 class UnknownDataError(InputError):
-    """The study was begun by 0.1.0, which did not store what its data were."""
+    """The study was started by 0.1.0, which did not record its data."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -154,7 +154,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
     Raises:
         SpaceChangedError: If it exists with another search space.
         DataChangedError: If its runs were trained on other data, and the user has not agreed.
-        UnknownDataError: If it does not say what they were trained on.
+        UnknownDataError: If it does not record what they were trained on.
         InputError: If its losses cannot be compared with those of new runs, or what
             `plan.permit` raises.
     """
@@ -312,7 +312,7 @@ def _is_check(attempt: Attempt) -> bool:
 
 
 def _ordinals(attempts: Sequence[Attempt]) -> dict[int, int]:
-    """Trial id -> ordinal of its run: the order in which the runs were begun."""
+    """Trial id -> ordinal of its run: the order in which the runs were started."""
     numbers = sorted({run_number(attempt) for attempt in attempts})
     ordinals = {number: ordinal for ordinal, number in enumerate(numbers)}
     return {attempt.trial_id: ordinals[run_number(attempt)] for attempt in attempts}

@@ -28,9 +28,9 @@ from sequifier_hpo.study.locks import file_lock
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
 _OPENING_SECONDS = 60
-"""Someone who holds the database locked for less than this does not keep a search from starting."""
+"""A lock held by someone else for less than this does not keep a search from starting."""
 _LOCK_SECONDS = 10
-"""How long a running search stands still for a lock; then it goes on with its other work."""
+"""How long a running search waits for a lock before it continues with its other work."""
 _ADVISORY_LOCK = 0x5E9F_1F1E  # an arbitrary number of ours; every study of a database shares it
 _READ_ONLY = "sequifier_hpo_read_only"
 
@@ -114,11 +114,11 @@ class Storage:
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Turn what a database says when it is gone, locked or full into one error.
+        """Turn the errors of a database that is gone, locked or full into one exception.
 
         Raises:
             StorageFaultError: In these cases; mistakes of ours stay what they are.
-            EnvironmentFaultError: If it is damaged: to wait would not help.
+            EnvironmentFaultError: If it is damaged: waiting would not help.
         """
         try:
             yield
@@ -149,14 +149,14 @@ class Storage:
                 time.sleep(1.0)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.rdb.remove_session()
         self.rdb.engine.dispose()
         if self._lock_engine is not None:
             self._lock_engine.dispose()
 
     def _require_the_file(self) -> None:
-        """An open file can be written for ever after it was deleted, and nobody would see it again.
+        """A deleted file that is still open can be written to forever, and the data would be lost.
 
         Raises:
             EnvironmentFaultError: If the file is gone, or another one has taken its place.

@@ -5,7 +5,7 @@ continuation needs besides. Only the newest two epochs are kept while a run trai
 damaged file leaves one to fall back to, and only the last when it has finished. (Sequifier keeps
 every one.) A run that was stopped in the middle of an epoch leaves one more, hidden file.
 
-What lies under a run's name need not be its own: see `origin`.
+A checkpoint under a run's name need not be its own: see `origin`.
 """
 
 import hashlib
@@ -130,18 +130,18 @@ class CheckpointStore:
                 raise _refusal(f"a fresh start would remove {path}", verdict)
 
     def pass_over(self, path: Path, verdict: Verdict, run: Origin) -> None:
-        """Leave a checkpoint aside, and with it what the run was to continue.
+        """Skip a checkpoint, and with it the progress that the run would have continued.
 
         Raises:
             InputError: If the run must not start afresh in its place.
         """
-        # A search goes on by itself; who trains a run alone is told what is not continued.
+        # A search goes on by itself; `train` tells its user what cannot be continued.
         if run.is_alone or not verdict.is_replaceable:
             raise _refusal(f"{path} cannot be continued", verdict)
         self._tell(f"skipping the checkpoint {path}: {'; '.join(verdict.reasons)}")
 
     def remove_all(self) -> None:
-        """Remove every checkpoint of exactly this model name, whatever it is of."""
+        """Remove every checkpoint of exactly this model name, whatever run wrote it."""
         stale = [self._paths.checkpoint(self._model_name, epoch) for epoch in self._epochs()]
         if stale:
             self._tell(
@@ -212,7 +212,7 @@ class CheckpointStore:
         except EnvironmentFaultError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
-            # An attempt that was taken for dead came to its end after all, and tidied up.
+            # An attempt that was taken for dead ended after all, and cleaned up.
             self._write_once(path, content)
 
     def _write_once(self, path: Path, content: dict[str, Any]) -> None:
@@ -270,7 +270,7 @@ def _check_sums(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to run its code
+    if isinstance(error, pickle.UnpicklingError):  # torch's own message advises running its code
         return "it holds something other than numbers and tensors"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

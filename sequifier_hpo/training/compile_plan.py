@@ -34,7 +34,7 @@ class CompilePlan:
 def plan_compilation(
     config: TrainConfig, num_windows: int, *, has_cpp_compiler: bool
 ) -> CompilePlan:
-    """Decide for a run; without `torch_compile: auto` there is nothing to say about it.
+    """Decide for a run; without `torch_compile: auto` no reason is given.
 
     Args:
         config: The run.

@@ -1,4 +1,4 @@
-"""What a checkpoint is of: said by the run that writes it, asked by the run that finds it.
+"""The origin of a checkpoint: recorded by the run that writes it, checked by the run that finds it.
 
 A checkpoint is continued only by the run that it belongs to, and removed unasked only where it is
 certain that nothing else is lost.
@@ -30,10 +30,10 @@ _FIX_IN_SEARCH = "move it elsewhere, then run the search again with `--retry-fai
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run is, as its checkpoints say it."""
+    """What a run is, as recorded in its checkpoints."""
 
     identity: RunIdentity | None
-    """None = who ordered the run does not say."""
+    """None = whoever ordered the run did not say."""
     fields: dict[str, Any]
     """The JSON values of all fields that shape the weights."""
     fingerprint: str
@@ -52,7 +52,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run may do with a checkpoint that lies under its name."""
+    """What a run may do with a checkpoint found under its name."""
 
     is_continued: bool
     is_replaceable: bool
@@ -62,7 +62,7 @@ class Verdict:
     fix: str = _FIX
 
     def hindered(self, reason: str) -> "Verdict":
-        """The same about a checkpoint that cannot be continued, whoever's it is."""
+        """The same verdict, but the checkpoint cannot be continued for this reason."""
         return replace(self, is_continued=False, reasons=(reason,))
 
 
@@ -82,7 +82,7 @@ def judge(run: Origin, own: Mapping[str, Any] | None, *, trusts: bool) -> Verdic
 
 
 def _judge_by_fingerprint(run: Origin, own: Mapping[str, Any] | None) -> Verdict:
-    """For a run that does not say what it is."""
+    """For a run without an identity."""
     if own is None or (not _says_identity(own) and own.get("fingerprint") == run.fingerprint):
         return Verdict(is_continued=True, is_replaceable=True)
     if _says_identity(own):
@@ -139,7 +139,7 @@ def _says_identity(own: Mapping[str, Any]) -> bool:
 
 
 def _identity_in(own: Mapping[str, Any]) -> RunIdentity | None:
-    """Which run a checkpoint is of; None if it does not say so in words that we know."""
+    """The run that a checkpoint belongs to; None if it does not record one that we can read."""
     try:
         return RunIdentity.model_validate(own.get("identity"))
     except ValidationError:

@@ -73,14 +73,14 @@ def train(
         on_epoch: Told after every epoch. An epoch may be told twice if the process dies between
             this call and the checkpoint.
         on_batch: Told after every `log_interval` batches.
-        on_message: Told what a person should know.
+        on_message: Takes messages for people.
         should_stop: Asked after every optimizer step, every validation batch, and before every
             epoch; if it says yes, the state is saved and the result is "interrupted".
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
         counted: Which positions the validation loss is over, for which `data` were opened.
         identity: What the run is, so that it touches no checkpoint of another; None = its
             configuration is all there is to know it by.
-        checkpoints: What becomes of those that are not known to be its own.
+        checkpoints: What to do with those that are not known to be its own.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
 
@@ -157,7 +157,7 @@ def _ready(
 
 
 def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | None:
-    """Let the run continue from a checkpoint; what keeps it from it, or None if nothing does."""
+    """Continue the run from a checkpoint; returns what prevents that, or None."""
     try:
         training.restore(found.content)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -61,7 +61,8 @@ class Schedule:
         if num_steps is not None and self._scheduler.last_epoch >= num_steps:
             if not self._has_ended:
                 self._tell(
-                    f"the schedule ended after its {num_steps} steps: the learning rate stays constant"
+                    f"the schedule ended after its {num_steps} steps: "
+                    "the learning rate stays constant"
                 )
             self._has_ended = True
             return

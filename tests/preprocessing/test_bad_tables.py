@@ -255,7 +255,7 @@ def test_files_of_a_folder_with_different_columns_are_an_error_naming_them(
     error = problem_of(project, project.root / "parts")
 
     assert f"{project.root}/parts/b.csv lacks `x`" in error.problem
-    assert f"{project.root}/parts/b.csv has also `y`" in error.problem
+    assert f"{project.root}/parts/b.csv also has `y`" in error.problem
 
 
 def test_parquet_files_of_a_folder_with_different_types_are_an_error(

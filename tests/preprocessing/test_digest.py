@@ -371,7 +371,7 @@ STORED = DataDigest(
         ),
         (
             split_of({"a": "1", "b": "2"}, padding="q"),
-            ["other items of the training split are padding"],
+            ["different items of the training split are padding"],
         ),
         (
             split_of({"a": "1", "b": "2"}, padding=""),
