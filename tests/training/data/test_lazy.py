@@ -247,7 +247,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1))
 
     with pytest.raises(
-        EnvironmentFaultError, match=r"takes 1\.16e-06 GB, but only 1e-09 GB are free"
+        EnvironmentFaultError, match=r"needs 1\.16e-06 GB, but only 1e-09 GB are free"
     ):
         open_training_data(config)
 
