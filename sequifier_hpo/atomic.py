@@ -1,7 +1,7 @@
 """Files that appear under their names only when all of them are complete.
 
-Until then they lie beside their names, hidden, as `.{name}~{host}~{pid}.tmp`: no two writers share
-one, and it can be told whose it was.
+Until then they are hidden files in the same folder, `.{name}~{host}~{pid}.tmp`: no two writers share
+one, and the name says whose it is.
 """
 
 import errno
@@ -17,8 +17,8 @@ from typing import BinaryIO, Self
 from sequifier_hpo.errors import EnvironmentFaultError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-MAKE_ROOM = "make room, then run the same command again (in a search with --retry-failed)"
-_ABANDONED_SECONDS = 3600.0  # whoever began a file this long ago will not end it
+MAKE_ROOM = "free disk space, then run the same command again (a search with --retry-failed)"
+_ABANDONED_SECONDS = 3600.0  # a writer that started this long ago is gone
 
 
 class StagedFiles:
@@ -31,8 +31,8 @@ class StagedFiles:
         """Begin with no file.
 
         Args:
-            waits_for_disk: Whether a power cut must not take a file back that has its name. The
-                disk takes milliseconds for each; what can be made again does without.
+            waits_for_disk: Whether a renamed file must survive a power cut. Syncing costs
+                milliseconds per file; what can be rebuilt does without.
         """
         self._waits_for_disk = waits_for_disk
         self._temporary: dict[Path, Path] = {}
@@ -87,7 +87,7 @@ class StagedFiles:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file by a new one, and remove what dead writers of it have left.
+    """Replace a text file, and remove what dead writers of it left behind.
 
     Raises:
         EnvironmentFaultError: If it cannot be written.
@@ -104,10 +104,10 @@ def remove_unfinished(
 
     Args:
         folder: Where they are.
-        is_concerned: Tells by a file's final name whether it is meant.
-        of_the_dead: Spare those whose writers may still be at work: processes of this host that
-            live, and those of other hosts for an hour. Without it the caller must be the only one
-            who has a right to write these files.
+        is_concerned: Decides by a file's final name whether it is included.
+        of_the_dead: Spare those whose writers may still be working: live processes of this
+            host, and those of other hosts for an hour. Without it the caller must be the only one
+            entitled to write these files.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -134,7 +134,7 @@ def _may_be_at_work(host: str, pid: str, entry: "os.DirEntry[str]") -> bool:
 
 @contextmanager
 def explaining(path: Path) -> Iterator[None]:
-    """Turn a fault of the file system into an error that names the file.
+    """Turn a file-system error into one that names the file.
 
     Raises:
         EnvironmentFaultError: In place of an `OSError`.

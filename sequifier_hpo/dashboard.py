@@ -1,7 +1,7 @@
-"""optuna-dashboard on a study: on a storage that caches, and careful with what it lets in.
+"""optuna-dashboard on a study, with a caching storage and a guard in front of it.
 
 The dashboard has neither passwords nor a check of the host name, lets anyone who reaches it delete
-a study that is running, and has two plots that take a large study minutes and gigabytes.
+a running study, and has two plots that need minutes and gigabytes for a large study.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard that listens, and serves as soon as `serve_forever` is called."""
+    """A listening dashboard; it serves once `serve_forever` is called."""
 
     url: str
     """Address of the study's page."""
@@ -47,7 +47,7 @@ def open_dashboard(
     Args:
         source: The study.
         host: Address to listen on.
-        port: Port to listen on; 0 = any that is free.
+        port: Port to listen on; 0 = any free port.
         allow_changes: Whether the dashboard may write notes, and delete studies.
 
     Raises:
@@ -88,7 +88,7 @@ def open_dashboard(
 
 
 def _find_notes_directly() -> None:
-    """Let the dashboard look notes and artifacts up by their keys.
+    """Make the dashboard look up notes and artifacts by key.
 
     Its own functions go through all system attributes of the study, for every trial: 14 seconds
     for 2,000 trials with notes.
@@ -110,9 +110,9 @@ def guarded(
 
     Args:
         application: The dashboard.
-        artifacts: Folder of the artifacts; those that are elsewhere are said to be.
-        hosts: Names under which it may be addressed: a page from elsewhere could otherwise
-            reach it through a name of its own. None = any.
+        artifacts: Folder of the artifacts; for those on other machines the answer says so.
+        hosts: Host names that requests may use, as a guard against DNS rebinding.
+            None = any.
         allow_changes: Whether requests may change the storage.
     """
 

@@ -9,7 +9,7 @@ from sequifier_hpo.words import counted, listed
 def digest_differences(
     stored: DataDigest, present: DataDigest, columns: Iterable[str] | None = None
 ) -> list[str]:
-    """What is not as it was, for people: short lines, none if all is the same.
+    """The differences, for people: short lines, none if everything is equal.
 
     Args:
         stored: What a run was trained on.
@@ -56,17 +56,14 @@ def _content_differences(
     lines = []
     both = [c for c in columns if c in stored.columns and c in present.columns]
     if changed := [c for c in both if stored.columns[c] != present.columns[c]]:
-        lines.append(
-            f"in the {split}, {_columns(changed)} changed: the values, or the ids or the scaling "
-            "that they stand for"
-        )
+        lines.append(f"in the {split}, {_columns(changed)} changed: values, ids or scaling")
     if stored.padding != present.padding:
         if not stored.padding:
-            lines.append(f"the {split} now says which of its items are padding")
+            lines.append(f"the {split} now records which of its items are padding")
         elif not present.padding:
-            lines.append(f"the {split} no longer says which of its items are padding")
+            lines.append(f"the {split} no longer records which of its items are padding")
         else:
-            lines.append(f"other items of the {split} are padding")
+            lines.append(f"different items of the {split} are padding")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What a search needs of the machine, looked at before a search needs it."""
+"""Checks of the machine, made before a search depends on the results."""
 
 import importlib.metadata
 import json
@@ -19,7 +19,7 @@ from sequifier_hpo.errors import SequifierHpoError
 _MIN_PYTHON = (3, 11)
 _MIN_FREE_BYTES = 2**30
 _TORCH_SECONDS = 120
-# Asked in a process of its own: this one never loads torch.
+# Run in a separate process: this one never loads torch.
 _ASK_TORCH = (
     "import json, torch; print(json.dumps({'version': torch.__version__, "
     "'cuda': [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())], "
@@ -33,17 +33,17 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     is_fine: bool
     found: str
     fix: str = ""
-    """What to do; also for things that are fine but could be more."""
+    """What to do; for a passed check, an optional improvement."""
 
 
 def examine(source: StudySource | None, root: Path) -> Iterator[Check]:
-    """Look at everything that a search needs; the slow ones come last.
+    """Check everything that a search needs; the slow checks come last.
 
     Args:
         source: The study to run, or None if there is no search file yet.
@@ -68,7 +68,7 @@ def _python() -> Check:
 def _packages() -> Iterator[Check]:
     for name in ("optuna", "onnx", "polars", "plotly"):
         version = _version(name)
-        fix = "" if version else "pip install sequifier-hpo again"
+        fix = "" if version else "reinstall it: pip install sequifier-hpo"
         yield Check(name, version is not None, version or "not installed", fix)
     for name, fix in _OPTIONAL.items():
         version = _version(name)
@@ -87,7 +87,9 @@ def _version(package: str) -> str | None:
 def _disk(root: Path) -> Check:
     free = shutil.disk_usage(_existing(root)).free
     is_fine = free >= _MIN_FREE_BYTES
-    fix = "" if is_fine else "checkpoints and models need room: free some, or move project_root"
+    fix = (
+        "" if is_fine else "checkpoints and models need disk space: free some, or move project_root"
+    )
     return Check("disk", is_fine, f"{free / 2**30:.1f} GiB free", fix)
 
 
@@ -99,10 +101,10 @@ def _folders(source: StudySource | None, root: Path) -> list[Path]:
 
 
 def _folder(folder: Path) -> Check:
-    """Whether files can be written in a folder, or in what it would be made in."""
+    """Whether files can be written in a folder, or in the one it would be created in."""
     name, place = f"folder {folder}", _existing(folder)
     if folder.exists() and not folder.is_dir():
-        return Check(name, is_fine=False, found="it is a file", fix="move the file away")
+        return Check(name, is_fine=False, found="it is a file", fix="move or rename the file")
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -130,7 +132,7 @@ def _storage(source: StudySource) -> Check:
     name = f"storage {source.shown_storage}"
     file = sqlite_path(source.storage_url)
     if file is not None and not file.exists():
-        return Check(name, is_fine=True, found="not there yet: the search creates it")
+        return Check(name, is_fine=True, found="does not exist yet; the search creates it")
     try:
         Storage(source.storage_url).close()
     except SequifierHpoError as error:
@@ -151,10 +153,12 @@ def _torch() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        found = f"importing it takes longer than {_TORCH_SECONDS} s"
-        return Check("torch", is_fine=False, found=found, fix="look at the machine's disk and load")
+        found = f"the import did not finish within {_TORCH_SECONDS} s"
+        return Check(
+            "torch", is_fine=False, found=found, fix="check the disk and the load of this machine"
+        )
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["cannot be imported"])[-1]
         return Check("torch", is_fine=False, found=reason, fix="pip install torch")
     answer = json.loads(done.stdout.splitlines()[-1])
     device = best_device()
@@ -162,7 +166,7 @@ def _torch() -> Check:
     if answer["cuda"]:
         shown += f" ({', '.join(answer['cuda'])})"
     elif device == "cpu":
-        shown += f" ({num_cores()} trials at once, one core each)"
+        shown += f" ({num_cores()} concurrent trials, one core each)"
     is_fine = device != "cuda" or bool(answer["cuda"])
     return Check(
         "torch",

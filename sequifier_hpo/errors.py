@@ -68,7 +68,7 @@ class InputError(SequifierHpoError):
 
 
 class EnvironmentFaultError(SequifierHpoError):
-    """The machine around us does not play along: storage unreachable, disk full, worker lost."""
+    """The environment is at fault: storage unreachable, disk full, worker lost."""
 
     exit_code = 3
 

@@ -7,9 +7,9 @@ from sequifier_hpo.atomic import explaining
 
 
 class LogLines:
-    """A file that grows by lines; those for which the disk has no room are missing in it.
+    """A file that grows by lines; lines for which the disk has no space are dropped.
 
-    Nothing ends because its log cannot be written: where that hurts, its other files say so.
+    A log that cannot be written ends nothing: where it matters, other files report the problem.
     """
 
     def __init__(self, path: Path) -> None:

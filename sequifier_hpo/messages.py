@@ -1,4 +1,4 @@
-"""What coordinator and worker say to each other: one JSON object a line, over a pipe."""
+"""Messages between coordinator and worker: one JSON object per line, over a pipe."""
 
 from typing import Annotated, Literal
 
@@ -32,7 +32,7 @@ class RunTrial(FrozenModel):
     identity: RunIdentity | None = None
     """What the run is; a checkpoint is continued only by the run it belongs to."""
     checkpoints: Checkpoints = Checkpoints.OWN
-    """What becomes of those under the run's name that are not known to be its own."""
+    """What to do with those under the run's name that are not known to be its own."""
     counted: Counted = Counted()
     """Which positions the validation loss counts."""
     wants_baselines: bool = False
@@ -104,7 +104,7 @@ _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(
 
 
 class Lines:
-    """Puts the pieces of a stream of bytes together to complete lines."""
+    """Assembles the pieces of a byte stream into complete lines."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -1,4 +1,4 @@
-"""Values handed between rooms: what happened in a run, without any library's types."""
+"""Values passed between packages: what happened in a run, without any library's types."""
 
 import json
 import signal
@@ -65,12 +65,12 @@ class RunIdentity(FrozenModel):
 
 
 class Checkpoints(StrEnum):
-    """What becomes of checkpoints under a run's name that are not known to be its own."""
+    """What to do with checkpoints under a run's name that are not known to be its own."""
 
     OWN = "own"
-    """Only the run's own are continued or removed; others end it before it begins."""
+    """Only the run's own are continued or removed; any other fails the run before it begins."""
     TRUSTED = "trusted"
-    """One that does not say of which data it is, is taken to be of the present data."""
+    """One that does not record its data is assumed to belong to the present data."""
     REMOVED = "removed"
     """The run starts afresh, and all of them are removed, its own too."""
 
@@ -83,7 +83,7 @@ class Baseline(FrozenModel):
 
 
 class BatchPlan(FrozenModel):
-    """What an out-of-memory retry has come down to."""
+    """The batches that out-of-memory retries have left a run with."""
 
     batch_size: int
     accumulation_steps: int | None
@@ -157,7 +157,7 @@ class TrainingResult(FrozenModel):
 
 
 def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
-    """The outcome of a trial whose process ended without saying how.
+    """The outcome of a trial whose process ended without reporting one.
 
     Args:
         exit_code: As Python gives it: negative for the signal that ended the process.
@@ -172,7 +172,7 @@ def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
     if exit_code < 0:
         reason = f"the trial's process was ended by {signal.Signals(-exit_code).name}"
     else:
-        reason = f"the trial's process ended with exit code {exit_code} before it was done"
+        reason = f"the trial's process exited with code {exit_code} before it was done"
     return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)
 
 
@@ -187,7 +187,7 @@ class RunFigures(FrozenModel):
     tokens_per_second: float | None = None
     num_parameters: int | None = None
     effective_batch_size: int | None = None
-    """What the run was trained with in the end."""
+    """What the run was finally trained with."""
     oom_retries: int | None = None
     peak_memory_mib: float | None = None
     effective_accumulation_steps: int | None = None
@@ -198,13 +198,13 @@ class RunFigures(FrozenModel):
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """State of a run."""
 
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-    """To be continued: stopped by the user, or its coordinator died."""
+    """Resumable: stopped by the user, or its coordinator died."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Storage URLs, and texts that quote them, without their secrets: for all that is shown or kept.
+"""Storage URLs, and texts that quote them, without their secrets: for everything shown or stored.
 
-Rather too much is taken away than too little: whoever mistypes a URL must not see the password
-either.
+When in doubt, too much is removed rather than too little: a mistyped URL must not reveal the
+password either.
 """
 
 import re
@@ -17,6 +17,6 @@ def redacted_url(url: str) -> str:
 
 
 def redacted_text(text: str) -> str:
-    """A text without the secrets of the URLs that it may quote."""
+    """A text without the secrets of any URLs that it quotes."""
     text = re.sub(r"(://[^:@\s]*):\S*@", r"\1:***@", text)
     return re.sub(_SECRET_PARAMETER + r"[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)

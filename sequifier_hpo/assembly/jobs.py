@@ -28,7 +28,7 @@ class Job:
 
     study_name: str
     log_name: str
-    """Part of the name of the log in which the workers' own error output ends."""
+    """Part of the name of the log that receives the workers' error output."""
     proposer: Proposer
     num_trainings: int
     describe: Callable[[str, Point], Description]

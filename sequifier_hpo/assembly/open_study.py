@@ -36,7 +36,7 @@ def open_study(
     job: Job,
     consent: Consent = Consent(),  # noqa: B008 - immutable
 ) -> Iterator["OpenStudy"]:
-    """Open the study of a job, and let go of everything at the end.
+    """Open the study of a job, and release everything at the end.
 
     Raises:
         SpaceChangedError, DataChangedError, UnknownDataError, InputError: If there is a study of

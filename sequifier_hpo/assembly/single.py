@@ -31,7 +31,7 @@ def train_alone(
         config: The run.
         counted: Which positions its validation loss counts.
         on_epoch: Told after every epoch.
-        on_progress: Told what happens before the training and takes its time.
+        on_progress: Takes a line of text before each slow step that precedes the training.
         checkpoints: What becomes of those that are not known to be the run's own.
 
     Raises:

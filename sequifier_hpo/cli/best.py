@@ -29,6 +29,7 @@ from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.run_files import model_name_of, train_file_of
 from sequifier_hpo.report.tables import detailed_records, results_csv
+from sequifier_hpo.words import counted
 
 if TYPE_CHECKING:
     from sequifier_hpo.study import StudySnapshot
@@ -45,20 +46,18 @@ _Force = Annotated[
 ]
 _Verify = Annotated[
     int | None,
-    typer.Option(
-        min=1, metavar="N", help="Train this many of the best runs again, with new seeds."
-    ),
+    typer.Option(min=1, metavar="N", help="Retrain this many of the best runs with new seeds."),
 ]
 _Seeds = Annotated[
     int | None,
     typer.Option(
-        min=2, metavar="N", help=f"With --verify: new seeds each; default: {DEFAULT_SEEDS}."
+        min=2, metavar="N", help=f"With --verify: new seeds per run; default: {DEFAULT_SEEDS}."
     ),
 ]
 _Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="With --verify: trials at the same time; default: the file's."
+        min=1, metavar="N", help="With --verify: concurrent trials; default: the search file's."
     ),
 ]
 _RetryFailed = Annotated[
@@ -86,7 +85,7 @@ def best(
 
     With --write, copy its train.yaml. Exit code 4: no run is complete.
 
-    With --verify, do what `sequifier-hpo verify` does, which takes its place.
+    With --verify, do what `sequifier-hpo verify` does, which replaces this option.
 
     Example: sequifier-hpo best --write configs/train.yaml
     """
@@ -105,7 +104,7 @@ def best(
         _show_best(find_study(config_path, storage, study_name), write, chosen, force=force)
         return
     if write is not None:
-        raise InputError("--write does not go with --verify", "check first, then write")
+        raise InputError("--write cannot be combined with --verify", "verify first, then write")
     prepared = prepare_check(
         config_path,
         overrides=search_overrides(input_columns, metadata_config_path),
@@ -114,7 +113,7 @@ def best(
         study_name=study_name,
         workers=workers,
     )
-    print("best --verify is now a command of its own: sequifier-hpo verify", file=sys.stderr)
+    print("best --verify is now its own command: sequifier-hpo verify", file=sys.stderr)
     check_winners(prepared, WantedCheck(verify, seeds or DEFAULT_SEEDS, retry_failed, chosen))
 
 
@@ -133,7 +132,7 @@ def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force
     if not ranked:
         print(
             f"no run of the study {source.name} is complete yet\n\n"
-            f"next:\n  sequifier-hpo status {source.options}    # what has come of them",
+            f"next:\n  sequifier-hpo status {source.options}    # see what happened to them",
             file=sys.stderr,
         )
         raise typer.Exit(NO_SUCCESS)
@@ -157,7 +156,7 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
 
     num_complete = sum(other.validation_loss is not None for other in snapshot.runs)
     lines = [
-        f"best of {num_complete:,} complete runs: run {run.number}, "
+        f"best of {counted(num_complete, 'complete run')}: run {run.number}, "
         f"validation loss {run.validation_loss!r}"
     ]
     shown: dict[str, Any] = {name: value_of(label) for name, label in run.labels.items()}
@@ -202,5 +201,5 @@ def _copy(file: Path, target: Path, *, force: bool) -> None:
     except OSError as error:
         raise EnvironmentFaultError(f"cannot read {error.filename}: {error.strerror}") from error
     if is_other and not force:
-        raise InputError(f"{target} exists, with other content", "add --force to replace it")
+        raise InputError(f"{target} exists, and its content differs", "add --force to replace it")
     write_atomically(target, content.decode("utf-8"))

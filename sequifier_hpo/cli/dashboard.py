@@ -9,7 +9,7 @@ from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
 
 _OWN_ADDRESSES = ("127.0.0.1", "::1", "localhost")
-_OPEN_TO_ALL = "there is no password: whoever reaches this address sees the study"
+_OPEN_TO_ALL = "there is no password: anyone who can reach this address can see the study"
 
 
 def dashboard(
@@ -17,17 +17,20 @@ def dashboard(
     storage: StorageUrl = None,
     study_name: StudyName = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on. It asks for no password.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. There is no password.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="0 = any free one.")
+        int,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 = any free port."),
     ] = 8080,
     allow_changes: Annotated[  # noqa: FBT002 - a flag
         bool,
-        typer.Option("--allow-changes", help="Let it write notes, and delete or rename studies."),
+        typer.Option(
+            "--allow-changes", help="Let the dashboard write notes, and delete or rename studies."
+        ),
     ] = False,
 ) -> None:
-    """Open optuna-dashboard on a study, read only. Ctrl-C ends it.
+    """Open optuna-dashboard on a study, read-only. Ctrl-C stops it.
 
     Example: sequifier-hpo dashboard --config-path configs/hyperparameter_search.yaml
     """
@@ -39,7 +42,11 @@ def dashboard(
         if host not in _OWN_ADDRESSES:
             print(f"warning: {_OPEN_TO_ALL}", file=sys.stderr)
         print(opened.url, flush=True)
-        print("Ctrl-C ends the dashboard; a search goes on by itself", file=sys.stderr, flush=True)
+        print(
+            "Ctrl-C stops the dashboard; a running search is not affected",
+            file=sys.stderr,
+            flush=True,
+        )
         try:
             opened.serve_forever()
         except KeyboardInterrupt:

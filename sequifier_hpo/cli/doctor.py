@@ -19,9 +19,9 @@ def doctor(
         bool, typer.Option("--json", help="Print the checks as JSON.")
     ] = False,
 ) -> None:
-    """Check whether all that a search needs is here.
+    """Check that everything a search needs is there.
 
-    Python, torch, the device, disk, folders and the storage. Exit code 3: something is wrong.
+    Python, torch, the device, the disk, folders and the storage. Exit code 3: something is wrong.
 
     Example: sequifier-hpo doctor --config-path configs/hyperparameter_search.yaml
     """

@@ -1,4 +1,4 @@
-"""Where both programs begin: light, so that a signal finds someone in from the first moment.
+"""Entry points of both programs, kept light so that signals are handled from the first moment.
 
 What is imported here takes milliseconds; what the programs import may take a second.
 """
@@ -34,8 +34,8 @@ def _run(module: str) -> NoReturn:
 
 
 def _end(number: int, _frame: object) -> None:
-    """End in good order: what was begun is removed, what is held is given back.
+    """Exit cleanly: unfinished files are removed, locks are released.
 
-    Without a handler none of that happens, and the first process of a container would not even end.
+    Without a handler none of that happens, and PID 1 of a container would not even exit.
     """
     sys.exit(128 + number)

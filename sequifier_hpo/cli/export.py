@@ -12,6 +12,7 @@ from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.report.tables import detailed_records, results_csv
+from sequifier_hpo.words import counted
 
 
 class Format(StrEnum):
@@ -26,7 +27,7 @@ def export(
     storage: StorageUrl = None,
     study_name: StudyName = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="csv: one row per run; json: with loss curves.")
+        Format, typer.Option("--format", help="csv: one row per run; json: also the loss curves.")
     ] = Format.CSV,
     output: Annotated[
         Path | None,
@@ -53,4 +54,4 @@ def export(
         sys.stdout.flush()
     else:
         write_atomically(output, text)
-        print(f"wrote {output}: {len(runs):,} runs", file=sys.stderr)
+        print(f"wrote {output}: {counted(len(runs), 'run')}", file=sys.stderr)

@@ -15,12 +15,13 @@ def init(
 ) -> None:
     """Create a project with real data, ready to run.
 
-    It holds real weather data, and a preprocessing file and search files with comments. Files that exist already are left alone.
+    It holds real weather data, and a preprocessing file and search files with comments. Existing
+    files are left alone.
 
     Example: sequifier-hpo init my-project
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file", "name a folder")
+        raise InputError(f"{folder} is a file", "choose a folder")
     starter = resources.files("sequifier_hpo.cli") / "starter"
     written: list[Path] = []
     try:
@@ -30,7 +31,7 @@ def init(
     for path in written:
         print(f"wrote {path}")
     if not written:
-        print(f"{folder} has all files already")
+        print(f"{folder} already has all files")
     go_there = "" if folder.resolve() == Path.cwd() else f"  cd {folder}\n"
     print(
         f"\nnext:\n{go_there}"

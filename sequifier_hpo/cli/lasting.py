@@ -1,4 +1,4 @@
-"""Output that may lose its reader while the work goes on: a pipe that closes, a terminal that goes."""
+"""Output that may lose its reader while the work continues: a closed pipe, a vanished terminal."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Within the block no write to standard output or error fails, whoever has stopped reading."""
+    """Within the block, writing to standard output or error never fails, even without a reader."""
     output, errors = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Lasting(output), _Lasting(errors)
     try:
@@ -21,7 +21,7 @@ def lasting_output() -> Iterator[None]:
 
 
 class _Lasting:
-    """A text stream whose writes are lost in silence when they cannot be carried out."""
+    """A text stream whose failing writes are silently dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -40,7 +40,7 @@ class _Lasting:
 
 
 def _flush(stream: TextIO) -> None:
-    """Write what is left, or else see to it that Python does not try again when it ends."""
+    """Flush, or else make sure that Python does not try again at exit."""
     try:
         stream.flush()
     except OSError:

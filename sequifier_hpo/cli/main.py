@@ -27,18 +27,19 @@ from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 
 _FIX_OF_FAULT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), MAKE_ROOM),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that it can be written to"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check that it is writable"),
     **dict.fromkeys(
-        (errno.EMFILE, errno.ENFILE), "allow more open files, as with `ulimit -n 1024`"
+        (errno.EMFILE, errno.ENFILE),
+        "raise the limit on open files, for example with `ulimit -n 1024`",
     ),
-    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "end other programs, or lower `workers`"),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "close other programs, or lower `workers`"),
     errno.EIO: "check the disk",
 }
-"""Errors of the operating system that are no mistake of ours."""
+"""Operating-system errors that are not our bugs."""
 
 
 def _help_of(command: Callable[..., None]) -> str:
-    """The docstring of a command, with examples that can be copied: no terminal breaks them."""
+    """The docstring of a command, with examples that no terminal width breaks."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     return "\n\n".join(
         f"\b\n{text}" if text.startswith("Example:") else text for text in paragraphs
@@ -93,7 +94,7 @@ def run() -> None:
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
-    """Run a command; put its errors into words and into an exit code."""
+    """Run a command; turn its errors into messages and an exit code."""
     try:
         command()
     except SystemExit as end:  # typer's way to end, usage errors included
@@ -105,7 +106,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; that is its right
+        sys.stderr.close()  # the reader of our output is gone, as is its right
         return 0
     except Exception as error:  # noqa: BLE001 - the edge of the program
         if (fault := _fault_of_the_machine(error)) is not None:
@@ -120,7 +121,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
 def _fault_of_the_machine(error: Exception) -> EnvironmentFaultError | None:
     """What an error says about the machine; None if it is a bug."""
     if isinstance(error, MemoryError):
-        return EnvironmentFaultError("the memory is used up", _FIX_OF_FAULT[errno.ENOMEM])
+        return EnvironmentFaultError("out of memory", _FIX_OF_FAULT[errno.ENOMEM])
     if not isinstance(error, OSError) or error.errno not in _FIX_OF_FAULT:
         return None
     where = f"{error.filename}: " if error.filename else ""

@@ -27,12 +27,15 @@ MetadataConfigPath = Annotated[
 OneInputSet = Annotated[
     list[str] | None,
     typer.Option(
-        "--input-columns", "-ic", metavar="COLUMN", help="Search this one input set; repeatable."
+        "--input-columns",
+        "-ic",
+        metavar="COLUMN",
+        help="Search only this input set; repeat for each column.",
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Trials at the same time; default: the file's."),
+    typer.Option(min=1, metavar="N", help="Concurrent trials; default: the search file's."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -1,4 +1,4 @@
-"""`sequifier-hpo plan`: what a search would run, before anything is spent."""
+"""`sequifier-hpo plan`: what a search would run, before any time is spent on it."""
 
 import json
 from collections.abc import Container, Mapping
@@ -27,6 +27,7 @@ from sequifier_hpo.searchspace import (
     measure,
     same_runs,
 )
+from sequifier_hpo.words import counted
 
 _MAX_SHOWN = 10
 
@@ -96,7 +97,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     lines = [f"study {prepared.name}, storage {prepared.shown_storage}", ""]
     for parameter in space.parameters:
         kind = "linked group" if parameter.is_linked else "parameter"
-        lines.append(f"{parameter.name} ({kind}, {len(parameter.choices)} choices)")
+        lines.append(f"{parameter.name} ({kind}, {counted(len(parameter.choices), 'choice')})")
         lines += [f"  {label}" for label in parameter.labels[:_MAX_SHOWN]]
         lines += _more(len(parameter.labels))
     lines += [
@@ -110,14 +111,16 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         f"median {sizes.parameters.median:,}",
         f"memory of a training step about {_bytes(sizes.memory_bytes.minimum)} to "
         f"{_bytes(sizes.memory_bytes.maximum)}, median {_bytes(sizes.memory_bytes.median)}, "
-        "beside torch and the data",
+        "in addition to torch and the data",
     ]
     if sizes.num_measured < prepared.num_runs:
         lines.append(f"  (of the first {sizes.num_measured:,} configurations)")
     strategy = prepared.loaded.config.search_strategy
-    lines += ["", f"strategy {strategy}: {prepared.num_runs:,} runs"]
+    lines += ["", f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
     if prepared.num_requested > prepared.effective.num_distinct and strategy == "sample":
-        lines.append(f"  n_samples is {prepared.num_requested:,}, but no more are distinct")
+        lines.append(
+            f"  n_samples is {prepared.num_requested:,}, but no more configurations are distinct"
+        )
     if found.done is not None:
         done = found.done
         lines.append(
@@ -126,7 +129,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         )
     lines += [f"warning: {warning}" for warning in prepared.loaded.warnings]
     lines += [
-        f"to come: {found.num_to_come:,} runs on {prepared.device}",
+        f"remaining: {counted(found.num_to_come, 'run')}, on {prepared.device}",
         "",
         "next:",
         f"  sequifier-hpo hyperparameter-search --config-path {config_path}",
@@ -137,16 +140,16 @@ def _as_text(found: _Plan, config_path: Path) -> str:
 def _adjustment_lines(found: _Plan) -> list[str]:
     if not found.adjustments:
         return []
-    lines = ["adjusted, so that every run is valid:"]
+    lines = ["adjusted so that every run is valid:"]
     for adjusted in found.adjustments[:_MAX_SHOWN]:
-        lines.append(f"  {adjusted.num_cells:,} combinations: {adjusted.adjustment}")
+        lines.append(f"  {counted(adjusted.num_cells, 'combination')}: {adjusted.adjustment}")
     return lines + _more(len(found.adjustments))
 
 
 def _duplicate_lines(found: _Plan) -> list[str]:
     if not found.duplicates:
         return []
-    lines = ["choices that mean the same run, trained once:"]
+    lines = ["equivalent choices, trained once:"]
     for same in found.duplicates[:_MAX_SHOWN]:
         shared = dict(set.intersection(*(set(choice.items()) for choice in same.choices)))
         first = same.choices[0]

@@ -9,6 +9,7 @@ import typer
 from sequifier_hpo.cli.options import ConfigPath, given
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
+from sequifier_hpo.words import counted
 
 
 def preprocess(
@@ -22,7 +23,7 @@ def preprocess(
             "--selected-columns",
             "-sc",
             metavar="COLUMN",
-            help="Replaces selected_columns; repeatable.",
+            help="Replaces selected_columns; repeat for each column.",
         ),
     ] = None,
 ) -> None:
@@ -39,21 +40,20 @@ def preprocess(
     overrides = given(data_path=data_path, selected_columns=selected_columns or None)
     config = load_preprocess_config(config_path, overrides=overrides)
     summary = run_preprocess(config, on_progress=lambda text: print(text, file=sys.stderr))
-    sequences = "sequence" if summary.num_sequences == 1 else "sequences"
     print(
-        f"{summary.num_rows:,} rows, {summary.num_sequences:,} {sequences}, "
+        f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
         f"{summary.seconds:.1f} seconds"
     )
     print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in summary.columns.items()))
     for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):
-        print(f"  {Path(path)}  {windows:,} windows")
+        print(f"  {Path(path)}  {counted(windows, 'window')}")
     print(f"  {summary.metadata_path}")
     for note in summary.notes:
         print(f"note: {note}")
     if not DEFAULT_SEARCH_FILE.exists():
         print(
-            f"\nnext: say what to search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "
-            "copy,\n`sequifier-hpo init my-project` writes one with comments), then"
+            f"\nnext: describe the search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "
+            "copy,\n`sequifier-hpo init my-project` writes a commented one), then"
         )
     else:
         print("\nnext:")

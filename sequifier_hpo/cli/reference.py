@@ -21,20 +21,20 @@ _HEAD = """# The search file
 Every field of a hyperparameter-search file. Fields whose type is a list are searched over; fields
 of one *linked group* are paired by index, all others are combined freely.
 
-Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are understood; `true` and
+Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are accepted; `true` and
 `false` are never numbers. Paths are relative to `project_root`.
 
-This page is generated from the models that read the file: do not edit it, run `make docs`.
+This page is generated from the models that read the file: do not edit it; run `make docs`.
 """
 
 
 _TRAIN_HEAD = """# The run file: `train.yaml`
 
 Every field of the file that describes one training. A search writes one for each of its runs,
-complete and standalone; `sequifier-hpo train` takes it, or one that you wrote. Unknown fields are
-errors. Paths are relative to `project_root`.
+complete and standalone; `sequifier-hpo train` takes it, or one that you wrote yourself. Unknown
+fields are errors. Paths are relative to `project_root`.
 
-This page is generated from the models that read the file: do not edit it, run `make docs`.
+This page is generated from the models that read the file: do not edit it; run `make docs`.
 """
 
 _PREPROCESS_HEAD = """# The preprocessing file
@@ -42,17 +42,17 @@ _PREPROCESS_HEAD = """# The preprocessing file
 Every field of the file for `sequifier-hpo preprocess`, which turns a table of events into windows
 and metadata. Unknown fields are errors.
 
-This page is generated from the model that reads the file: do not edit it, run `make docs`.
+This page is generated from the model that reads the file: do not edit it; run `make docs`.
 """
 
 
 _COMMANDS_HEAD = """# The command line
 
-What each command says to `--help`. Results go to the standard output, progress and messages to the
+What each command prints for `--help`. Results go to standard output, progress and messages to
 standard error. Exit codes: 0 done, 1 a bug, 2 your input, 3 the environment, 4 no successful run;
 130, 143 and 129 after Ctrl-C, SIGTERM and a closed terminal.
 
-This page is generated from the commands: do not edit it, run `make docs`.
+This page is generated from the commands: do not edit it; run `make docs`.
 """
 
 
@@ -66,7 +66,7 @@ def search_file_reference(model: type[SearchFile] = SearchConfig) -> str:
             "Ours",
             model,
             only=_OURS,
-            intro="Root fields that Sequifier does not know; all of them can be left out.",
+            intro="Root fields that Sequifier does not know; all are optional.",
         ),
         *(_table(f"`{section}`", _model_at(model, section)) for section in sections),
         _linked_groups(model.run_file),
@@ -86,8 +86,8 @@ def train_file_reference(model: type[TrainConfig] = TrainConfig) -> str:
             model,
             only=from_metadata,
             default="the metadata's",
-            intro="Root fields that can be left out: they are read from the file at "
-            "`metadata_config_path`. With `--skip-metadata` they must be there.",
+            intro="Optional root fields: by default they are read from the file at "
+            "`metadata_config_path`. With `--skip-metadata` they are required.",
         ),
         *(_table(f"`{section}`", _model_at(model, section)) for section in sections),
     ]

@@ -8,6 +8,7 @@ import typer
 
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.words import counted
 
 
 def report(
@@ -42,4 +43,4 @@ def report(
         print(json.dumps({"study": source.name, "report": str(target), "bytes": size}))
     else:
         num_complete = data.progress.num_complete
-        print(f"wrote {target}: {num_complete:,} complete run{'' if num_complete == 1 else 's'}")
+        print(f"wrote {target}: {counted(num_complete, 'complete run')}")

@@ -43,8 +43,10 @@ from sequifier_hpo.search import retrainings_of
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted
 
-_RESULTS_SECONDS = 1.0  # at most one rewrite of the leaderboard in this time
-_RESULTS_SHARE = 0.02  # and at most this share of the time is spent on it, however long it gets
+_RESULTS_SECONDS = 1.0  # seconds: at most one rewrite of the leaderboard per interval
+_RESULTS_SHARE = (
+    0.02  # at most this share of the time goes into rewrites, however long the leaderboard
+)
 
 
 def run_search(
@@ -55,7 +57,7 @@ def run_search(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Run what is left of a search and show its result; returns the exit code."""
+    """Run the rest of a search and show its result; returns the exit code."""
     report = SearchReport(
         prepared.source,
         strategy=prepared.loaded.config.search_strategy,
@@ -69,7 +71,7 @@ def run_search(
         num_retried = ledger.retry_failed() if retry_failed else 0
         before = progress(ledger.runs(), prepared.num_runs)
         if retry_failed:
-            say(f"{counted(num_retried, 'failed run')} will run again")
+            say(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
         announce(prepared, before, is_complete=not ledger.is_anything_left())
         end = _run_search(search, report, before)
@@ -107,16 +109,16 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> Se
 
 
 def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baseline]:
-    """Write the report; its absence is no reason to lose sight of the result."""
+    """Write the report; a failure must not hide the result."""
     try:
         return report.write(runs).baselines
     except EnvironmentFaultError as error:
-        say(f"warning: there is no report: {error}")
+        say(f"warning: the report was not written: {error}")
         return ()
 
 
 def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
-    """Train what is left of a winner check and show its result; returns the exit code."""
+    """Run the rest of a winner check and show its result; returns the exit code."""
     snapshot = read_search(prepared)
     runs = top_runs(snapshot.runs, wanted.num_runs)
     if not runs:
@@ -141,7 +143,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
             return checked_runs(runs, seeds, trained)
 
         if wanted.retry_failed:
-            say(f"{counted(check.ledger.retry_failed(), 'failed training')} will be repeated")
+            say(f"retrying {counted(check.ledger.retry_failed(), 'failed training run')}")
         before = results()
         announce_check(prepared, snapshot, runs, before, seeds, wanted.num_runs)
         shown = SearchProgress(

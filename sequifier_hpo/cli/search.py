@@ -1,4 +1,4 @@
-"""`sequifier-hpo hyperparameter-search`: run a search, or go on with it."""
+"""`sequifier-hpo hyperparameter-search`: run or resume a search."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,19 +31,19 @@ def hyperparameter_search(
     storage: StorageUrl = None,
     workers: Workers = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--retry-failed", help="Run failed runs again.")
+        bool, typer.Option("--retry-failed", help="Retry failed runs.")
     ] = False,
     accept_new_data: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option(
             "--accept-new-data",
-            help="Go on although the data have changed: earlier runs stay, marked and not ranked.",
+            help="Continue with changed data: earlier runs stay, marked and unranked.",
         ),
     ] = False,
     same_data: Annotated[  # noqa: FBT002 - a flag
         bool,
         typer.Option(
-            "--same-data", help="Confirm that the data are those of a study begun by 0.1.0."
+            "--same-data", help="Confirm that the data of a study started by 0.1.0 are unchanged."
         ),
     ] = False,
     input_columns: OneInputSet = None,
@@ -52,7 +52,7 @@ def hyperparameter_search(
     as_json: AsJson = False,  # noqa: FBT002 - a flag
     verbose: _Verbose = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Run a hyperparameter search. The same command again resumes it.
+    """Run a hyperparameter search. Running the same command again resumes it.
 
     Example: sequifier-hpo hyperparameter-search --config-path configs/hyperparameter_search.yaml
     """

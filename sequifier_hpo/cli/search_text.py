@@ -1,4 +1,4 @@
-"""What is said of a search before and after it runs."""
+"""What is printed before and after a search."""
 
 import re
 import shlex
@@ -32,7 +32,10 @@ def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -
         f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
     )
     if config.search_strategy == "sample" and prepared.num_requested > distinct:
-        say(f"n_samples is {prepared.num_requested:,}, but there are {distinct:,}: all are run")
+        say(
+            f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
+            "all of them will run"
+        )
     if is_complete:
         say(f"the study is complete: {_counts(before)}; nothing is left to run")
         return
@@ -79,22 +82,22 @@ def next_commands(options: str, run_file: Path, after: Progress, num_distinct: i
     Args:
         options: The options that lead to its study.
         run_file: The `train.yaml` of its best run.
-        after: How far it has come.
+        after: Its progress.
         num_distinct: Distinct runs that its space has.
     """
     lines = [
-        f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # train the best run again",
-        f"sequifier-hpo dashboard {options}    # look at the study",
+        f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # retrain the best run",
+        f"sequifier-hpo dashboard {options}    # explore the study in a browser",
     ]
     again = f"sequifier-hpo hyperparameter-search {options}"
     if after.num_failed:
         lines.append(f"sequifier-hpo status {options}    # why did runs fail?")
-        lines.append(f"{again} --retry-failed    # run the failed runs again")
+        lines.append(f"{again} --retry-failed    # retry the failed runs")
     if after.num_complete > 1:
         lines.append(f"sequifier-hpo verify {options}    # does the winner still win?")
-    # A search that was stopped says itself how to go on.
+    # A search that was stopped says how to resume it.
     if after.is_over and after.num_runs < num_distinct:
-        lines.append(f"{again}    # go on, with a larger n_samples for example")
+        lines.append(f"{again}    # continue, for example with a larger n_samples")
     return lines
 
 
@@ -104,12 +107,12 @@ def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
     Args:
         options: The options that lead to its study.
         end: How this command's part of it ended.
-        after: How far the study has come.
+        after: Progress of the study.
     """
-    # A stop that came when the last result was stored has stopped nothing.
+    # A stop that arrived after the last result was stored stopped nothing.
     if end.stopped_by is not None and not after.is_over:
         say(
-            f"stopped by {end.stopped_by.name}; go on with\n"
+            f"stopped by {end.stopped_by.name}; resume with\n"
             f"  sequifier-hpo hyperparameter-search {options}"
         )
         return 128 + end.stopped_by
@@ -159,14 +162,12 @@ def summary(prepared: PreparedSearch, after: Progress) -> dict[str, Any]:
 
 
 def _counts(of: Progress) -> str:
-    parts = [f"{of.num_complete:,} of {of.num_runs:,} runs complete"]
-    for number, what in (
-        (of.num_failed, "failed"),
-        (of.num_interrupted, "interrupted"),
-        (of.num_duplicates, "duplicate cells with the result of another run"),
-    ):
+    parts = [f"{of.num_complete:,} of {counted(of.num_runs, 'run')} complete"]
+    for number, what in ((of.num_failed, "failed"), (of.num_interrupted, "interrupted")):
         if number:
             parts.append(f"{number:,} {what}")
+    if of.num_duplicates:
+        parts.append(f"{counted(of.num_duplicates, 'duplicate cell')} sharing another run's result")
     return ", ".join(parts)
 
 

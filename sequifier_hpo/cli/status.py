@@ -1,4 +1,4 @@
-"""`sequifier-hpo status`: how far a study has come, from any terminal, also while it runs."""
+"""`sequifier-hpo status`: progress of a study, from any terminal, also while it runs."""
 
 import json
 import sys
@@ -10,31 +10,31 @@ import typer
 
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import StudySource, find_study
-from sequifier_hpo.words import duration
+from sequifier_hpo.words import counted, duration
 
 if TYPE_CHECKING:
     from sequifier_hpo.report.status import StatusReader, StudyStatus
 
 _DEFAULT_SECONDS = 2.0
-_IDLE_SECONDS = 30.0  # without a running run the search is taken for stopped
+_IDLE_SECONDS = 30.0  # without a running run the search counts as stopped
 
 
 def status(
     config_path: StudyFile = None,
     storage: StorageUrl = None,
     study_name: StudyName = None,
-    top: Annotated[int, typer.Option(min=0, metavar="N", help="Lines of the leaderboard.")] = 10,
+    top: Annotated[int, typer.Option(min=0, metavar="N", help="Leaderboard rows to show.")] = 10,
     watch: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--watch", "-w", help="Show it again until nothing is left to run.")
+        bool, typer.Option("--watch", "-w", help="Keep refreshing until nothing is left to run.")
     ] = False,
     interval: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between two looks with --watch.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between refreshes with --watch.")
     ] = _DEFAULT_SECONDS,
     as_json: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--json", help="Print JSON; with --watch one line per change.")
     ] = False,
 ) -> None:
-    """Show how far a study has come, and its best runs. Changes nothing.
+    """Show the progress of a study and its best runs. Changes nothing.
 
     Example: sequifier-hpo status --config-path configs/hyperparameter_search.yaml --watch
     """
@@ -68,7 +68,7 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
                     live.update(Text.from_ansi(status_text(found, top)), refresh=True)
             print(status_text(found, top))
     except KeyboardInterrupt:
-        print("the search goes on by itself; this was only a look", file=sys.stderr)
+        print("stopped watching; the search itself is not affected", file=sys.stderr)
 
 
 def _looks(reader: "StatusReader", interval: float) -> Iterator["StudyStatus"]:
@@ -103,15 +103,18 @@ def _changing(found: "StudyStatus", top: int) -> dict[str, Any]:
 def headline(found: "StudyStatus") -> str:
     """The state of a study in one line."""
     done = found.progress
-    parts = [f"{done.num_complete:,} of {done.num_runs:,} runs complete"]
+    parts = [f"{done.num_complete:,} of {counted(done.num_runs, 'run')} complete"]
     for number, what in (
         (done.num_failed, "failed"),
         (done.num_running, "running"),
         (done.num_interrupted, "interrupted"),
-        (done.num_duplicates, "duplicate cells with the result of another run"),
     ):
         if number:
             parts.append(f"{number:,} {what}")
+    if done.num_duplicates:
+        parts.append(
+            f"{counted(done.num_duplicates, 'duplicate cell')} sharing another run's result"
+        )
     text = f"{found.source.name}: {', '.join(parts)}"
     if done.best is not None:
         text += f"; best {done.best.validation_loss:.6g} (run {done.best.number})"
@@ -148,10 +151,10 @@ def _next_commands(found: "StudyStatus") -> list[str]:
     options = found.source.options
     lines = []
     if not found.progress.num_running and found.progress.num_interrupted:
-        lines.append(f"sequifier-hpo hyperparameter-search {options}    # go on")
+        lines.append(f"sequifier-hpo hyperparameter-search {options}    # resume")
     if found.failed and not found.progress.num_running:
         again = f"sequifier-hpo hyperparameter-search {options} --retry-failed"
-        lines.append(f"{again}    # run the failed ones again")
+        lines.append(f"{again}    # retry the failed runs")
     if found.progress.best is not None:
         lines.append(f"sequifier-hpo best {options}")
         lines.append(f"sequifier-hpo report {options}")

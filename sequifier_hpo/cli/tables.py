@@ -44,7 +44,7 @@ def baseline_lines(loss: float, baselines: Sequence[Baseline]) -> list[str]:
     better = unbeaten(loss, baselines)
     if better is not None:
         lines.append(
-            f"no run is better than the trivial predictor ({better.name}): more data, "
+            f"no run beats the trivial predictor ({better.name}): more data, "
             "other columns or longer training may help"
         )
     return lines
@@ -53,7 +53,7 @@ def baseline_lines(loss: float, baselines: Sequence[Baseline]) -> list[str]:
 def verification_table(ranked: Sequence[CheckedRun]) -> str:
     """The configurations of a winner check as a table of text."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    headings = ("", "run", "seeds", "mean loss", "± spread", "smallest", "largest", "in the search")
+    headings = ("", "run", "seeds", "mean loss", "± std", "smallest", "largest", "in the search")
     for heading in headings:
         table.add_column(heading, justify="right")
     for position, checked in enumerate(ranked, start=1):
@@ -63,7 +63,7 @@ def verification_table(ranked: Sequence[CheckedRun]) -> str:
             str(checked.run_number),
             f"{len(losses)} of {checked.num_seeds}",
             _loss(checked.mean),
-            _loss(checked.spread),
+            _loss(checked.standard_deviation),
             _loss(min(losses, default=None)),
             _loss(max(losses, default=None)),
             _loss(checked.search_loss),

@@ -23,7 +23,7 @@ _EXIT_CODES = {
 }
 
 _NOTHING_TRAINED = (
-    "nothing was trained: the run had come to its end before. This is its result; "
+    "nothing was trained: the run was already finished. This is its result; "
     "--restart trains it again"
 )
 _ModelName = Annotated[
@@ -33,20 +33,21 @@ _Seed = Annotated[int | None, typer.Option("--seed", "-s", metavar="N", help="Re
 _InputColumns = Annotated[
     list[str] | None,
     typer.Option(
-        "--input-columns", "-ic", metavar="COLUMN", help="Replaces input_columns; repeatable."
+        "--input-columns",
+        "-ic",
+        metavar="COLUMN",
+        help="Replaces input_columns; repeat for each column.",
     ),
 ]
 _Restart = Annotated[
     bool,
-    typer.Option(
-        "--restart", help="Remove the checkpoints under the model's name, and start afresh."
-    ),
+    typer.Option("--restart", help="Remove the checkpoints of this model name and start afresh."),
 ]
 _TrustCheckpoint = Annotated[
     bool,
     typer.Option(
         "--trust-checkpoint",
-        help="Go on from a checkpoint of version 0.1.0, which does not say of which data it is.",
+        help="Continue a checkpoint of version 0.1.0, which does not record its data.",
     ),
 ]
 
@@ -64,7 +65,7 @@ def train(
     """Train one model from a `train.yaml`.
 
     The same code, and the same result, as a trial of a search. With `continue_training: true` in
-    the file it goes on from the newest checkpoint, if that is of the same data and configuration.
+    the file it continues from the newest checkpoint, if that has the same data and configuration.
 
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
@@ -78,7 +79,7 @@ def train(
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     if restart:
         for checkpoint in config.paths.checkpoints_of(config.model_name):
-            _show_progress(f"starting afresh: {checkpoint} is removed")
+            _show_progress(f"starting afresh: removing {checkpoint}")
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -116,13 +117,13 @@ def _end_early(result: TrainingResult) -> NoReturn:
     reason = f": {result.reason}" if result.reason else ""
     print(f"{result.kind.value}{reason}", file=sys.stderr)
     if result.kind == OutcomeKind.INTERRUPTED:
-        print("go on with `continue_training: true` in the file", file=sys.stderr)
+        print("to resume, set `continue_training: true` in the file", file=sys.stderr)
     raise typer.Exit(_EXIT_CODES[result.kind])
 
 
 def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
     if restart and trust:
-        raise InputError("--restart removes the checkpoint that --trust-checkpoint goes on from")
+        raise InputError("--restart removes the checkpoint that --trust-checkpoint continues")
     if restart:
         return Checkpoints.REMOVED
     return Checkpoints.TRUSTED if trust else Checkpoints.OWN

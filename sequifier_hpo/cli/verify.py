@@ -33,12 +33,14 @@ def verify(
     storage: StorageUrl = None,
     study_name: StudyName = None,
     runs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many of the best runs are checked.")
+        int, typer.Option(min=1, metavar="N", help="Number of best runs to check.")
     ] = DEFAULT_RUNS,
-    seeds: Annotated[int, typer.Option(min=2, metavar="N", help="New seeds each.")] = DEFAULT_SEEDS,
+    seeds: Annotated[
+        int, typer.Option(min=2, metavar="N", help="New seeds per run.")
+    ] = DEFAULT_SEEDS,
     workers: Workers = None,
     retry_failed: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--retry-failed", help="Repeat the trainings that failed.")
+        bool, typer.Option("--retry-failed", help="Retry failed training runs.")
     ] = False,
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
@@ -48,9 +50,9 @@ def verify(
 ) -> None:
     """Check the winner of a search with other seeds.
 
-    Trains the best runs again with new seeds, and compares. These trainings are not runs of the
-    search: they are kept in a study of their own. The same command again goes on with them, and
-    trains none twice. Give it the options that the search was started with.
+    Retrains the best runs with new seeds and compares them. These training runs are not part of
+    the search: they are stored in a study of their own. Running the same command again resumes
+    them, and trains none twice. Use the same options as for the search.
 
     Example: sequifier-hpo verify --runs 3 --seeds 5
     """

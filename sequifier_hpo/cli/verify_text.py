@@ -1,4 +1,4 @@
-"""What is said of a winner check before and after it trains."""
+"""What is printed before and after a winner check."""
 
 from collections.abc import Sequence
 
@@ -35,25 +35,26 @@ def announce_check(
     done = progress(snapshot.runs, snapshot.num_runs)
     if len(runs) < num_wanted:
         say(
-            f"{num_wanted:,} runs are to be checked, but only {len(runs):,} are complete: all of them are taken"
+            f"--runs {num_wanted:,} asks for more than there are: "
+            f"checking {counted(len(runs), 'complete run')}"
         )
     if done.num_complete + done.num_failed < done.num_runs:
         say(
-            f"the search is not over, {done.num_complete:,} of {done.num_runs:,} runs are complete: "
-            "its winner may change"
+            f"the search is unfinished, {done.num_complete:,} of {counted(done.num_runs, 'run')} "
+            "complete: its winner may change"
         )
     numbers = ", ".join(str(run.number) for run in runs)
     say(
         f"winner check of the study {prepared.name}: run{'s' if len(runs) > 1 else ''} {numbers}, "
-        f"each with {len(seeds)} new seeds, {seeds[0]} to {seeds[-1]}; kept as the study "
+        f"each with {len(seeds)} new seeds, {seeds[0]} to {seeds[-1]}; stored as the study "
         f"`{verification_name(prepared.name)}` in {prepared.shown_storage}"
     )
     num_done = num_ended(checked)
     num_all = len(runs) * len(seeds)
     say(
-        f"{num_all - num_done:,} of {counted(num_all, 'training')} left, on {prepared.device}"
+        f"{num_all - num_done:,} of {counted(num_all, 'training run')} left, on {prepared.device}"
         if num_done < num_all
-        else f"all of its {num_all:,} trainings are done; nothing is left to train"
+        else f"all {num_all:,} training runs are done; nothing is left to train"
     )
 
 
@@ -71,7 +72,9 @@ def check_text(prepared: PreparedSearch, checked: Sequence[CheckedRun]) -> str:
         lines.append(_next(prepared, found))
     elif not all(each.is_done for each in checked):
         left = sum(each.num_seeds for each in checked) - num_ended(checked)
-        lines.append(f"{left:,} trainings are left: the same command goes on, and then compares")
+        lines.append(
+            f"{counted(left, 'training run')} left: run the same command again to finish and compare"
+        )
     elif len(checked) == 1:
         lines.append("there is no other configuration to compare with: raise --runs")
     return "\n".join(lines)
@@ -82,19 +85,22 @@ def verdict_text(found: Verdict) -> str:
     winner, rival = f"run {found.winner.run_number}", f"run {found.rival.run_number}"
     if found.margin is None:
         loser = rival if found.still_wins else winner
-        head = f"{winner} {'still wins' if found.still_wins else 'does not win any more'}: "
+        head = f"{winner} {'still wins' if found.still_wins else 'no longer wins'}: "
         return f"{head}{loser} failed with every new seed"
     side = "below" if found.still_wins else "above"
     text = (
-        f"{winner} {'still wins' if found.still_wins else 'does not win any more'}: its mean is "
+        f"{winner} {'still wins' if found.still_wins else 'no longer wins'}: its mean is "
         f"{abs(found.margin):.6f} {side} that of {rival}"
     )
-    ratio = found.margin_in_spreads
+    ratio = found.margin_in_standard_deviations
     if ratio is not None:
         text += f", {abs(ratio):.1f} times the standard deviation between seeds"
     if found.is_clear:
-        return f"{text}.\nChance alone would seldom (1 in 20) put them so far apart."
-    return f"{text}.\nChance alone may do that much; with more --seeds the check can tell."
+        return f"{text}.\nThe difference is significant (Welch's t-test, 95 %)."
+    return (
+        f"{text}.\nThe difference is not significant (Welch's t-test, 95 %); "
+        "more --seeds may settle it."
+    )
 
 
 def _next(prepared: PreparedSearch, found: Verdict) -> str:
@@ -106,17 +112,17 @@ def _next(prepared: PreparedSearch, found: Verdict) -> str:
 def exit_code_of_check(end: SearchEnd, checked: Sequence[CheckedRun]) -> int:
     """The exit code of a winner check, which is explained on standard error if it is not 0."""
     if end.stopped_by is not None:
-        say(f"stopped by {end.stopped_by.name}; the same command goes on")
+        say(f"stopped by {end.stopped_by.name}; the same command resumes")
         return 128 + end.stopped_by
     if end.gave_up_after:
         say(why_it_gave_up(end.gave_up_after))
         return NO_SUCCESS
     if not any(each.losses for each in checked):
-        say("no training succeeded; see logs/ for the reasons")
+        say("no training run succeeded; see logs/ for the reasons")
         return NO_SUCCESS
     return 0
 
 
 def num_ended(checked: Sequence[CheckedRun]) -> int:
-    """Trainings that have come to their end, well or not."""
+    """Training runs that have ended, successfully or not."""
     return sum(len(each.losses) + len(each.failures) for each in checked)

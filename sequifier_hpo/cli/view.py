@@ -16,7 +16,7 @@ from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
 from sequifier_hpo.words import duration
 
-_LINE_SECONDS = 30.0  # between two lines about progress when nothing else happens
+_LINE_SECONDS = 30.0  # between progress lines when nothing else happens
 
 
 @dataclass
@@ -126,7 +126,7 @@ class LineView:
         self._progress.epoch(run, report)
 
     def trial_completed(self, run: ActiveRun, result: TrainingResult) -> None:
-        """Say what a run has come to."""
+        """Print the result of a run."""
         is_best = self._progress.finish(run, result.best_validation_loss, counts=True)
         self._say(
             f"{run.claim.title}: validation loss {result.best_validation_loss:.6g}"
@@ -145,29 +145,31 @@ class LineView:
         self._write_results()
 
     def trial_lost(self, run: ActiveRun) -> None:
-        """Say that the run goes on elsewhere."""
+        """Say that another coordinator continues the run."""
         self._progress.finish(run, None, counts=False)
-        self._say(f"{run.claim.title}: another search process has taken it over")
+        self._say(f"{run.claim.title}: taken over by another search process")
 
     def trial_retried(self, run: ActiveRun, why: str) -> None:
-        """Say why an attempt is repeated."""
+        """Say why an attempt is retried."""
         self._say(f"{run.claim.title}: {why}")
 
     def stopping(self) -> None:
         """Say that the search is about to stop."""
         self._progress.is_stopping = True
-        self._say("stopping: running trials write their checkpoints; once more to stop at once")
+        self._say(
+            "stopping: running trials are writing checkpoints; signal again to stop immediately"
+        )
 
     def storage_lost(self, reason: str) -> None:
         """Say that nothing is lost yet."""
-        self._say(f"{reason}; training goes on, and results are kept until it is back")
+        self._say(f"{reason}; training continues, and results are kept until it is back")
 
     def storage_returned(self, seconds: float) -> None:
-        """Say that all is well."""
+        """Say that the storage is back."""
         self._say(f"the storage is back after {duration(seconds)}")
 
     def ticked(self) -> None:
-        """Say something now and then."""
+        """Print progress from time to time."""
         if time.monotonic() - self._last_line < _LINE_SECONDS:
             return
         for _, row in sorted(self._progress.rows.items()):

@@ -1,4 +1,4 @@
-"""What is said once of every trained field, beside its type, its default and its docstring.
+"""What is declared once for every trained field, next to its type, default and docstring.
 
 The fields stand in `TrainConfig` and its sections. Their `Annotated` types say what a field
 influences, and how it stands in the search file. All else is read off them: the search file's
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Influence(Enum):
-    """What a field has a part in."""
+    """What a field influences."""
 
     WEIGHTS = "the weights after any step"
     SELECTION = "when training ends, and so which epoch is the best"
@@ -31,7 +31,7 @@ NOTHING: Final = Influence.NOTHING
 
 
 class Mark(Enum):
-    """What else can be said of a field."""
+    """Further markers of a field."""
 
     FROM_METADATA = "the metadata supply it where it is left out"
     OF_ONE_RUN = "a search gives it to each of its runs"
@@ -92,7 +92,7 @@ class TrainedField:
     section: str
     """Field of the run file that holds it; "" = its root."""
     type: Any
-    """Its annotation, without what is said of it here."""
+    """Its annotation, without our own markers."""
     default: Any
     """`REQUIRED` if there is none."""
     words: str

@@ -19,7 +19,7 @@ DEFAULT_SEARCH_FILE = Path("configs/hyperparameter_search.yaml")
 
 
 class _SearchFile(FrozenModel):
-    """What looking at a study needs of its search file: a file in mid-edit will do."""
+    """The part of a search file needed to look at its study: even a half-edited file will do."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -75,7 +75,7 @@ class StudySource:
 def find_study(
     config_path: Path | None, storage: str | None, study_name: str | None
 ) -> StudySource:
-    """Find a study by its search file, or by storage and name; what is given wins.
+    """Find a study by its search file, or by storage and name; explicit options win.
 
     Raises:
         ConfigError: If the search file is needed and missing, or does not name a study.
@@ -88,7 +88,7 @@ def find_study(
     path = config_path or DEFAULT_SEARCH_FILE
     if config_path is None and storage is not None and not path.exists():
         raise InputError(
-            f"--storage alone does not say which study, and there is no {path} that would",
+            f"--storage alone does not identify a study, and there is no {path} to name it",
             "add --study-name, or the search file with --config-path",
         )
     config = load(_SearchFile, read_yaml(path))

@@ -68,7 +68,7 @@ class ModelSpec(FrozenModel):
         PositiveInt,
         WEIGHTS,
         Candidates(
-            "List of numbers of attention heads, one per `dim_model`, each dividing it.",
+            "List of attention head counts, one per `dim_model`, each dividing it.",
             group=_BACKBONE,
             position=1,
         ),
@@ -78,7 +78,7 @@ class ModelSpec(FrozenModel):
         PositiveInt, WEIGHTS, Candidates("List of inner widths of the feed-forward layers.")
     ]
     """Inner width of the feed-forward layers."""
-    num_layers: Annotated[PositiveInt, WEIGHTS, Candidates("List of numbers of blocks.")]
+    num_layers: Annotated[PositiveInt, WEIGHTS, Candidates("List of transformer block counts.")]
     """Number of transformer blocks."""
     activation_fn: Annotated[
         ActivationFn, WEIGHTS, Candidates("List of activations: swiglu, gelu, relu.")
@@ -105,7 +105,7 @@ class ModelSpec(FrozenModel):
     n_kv_heads: Annotated[
         PositiveInt | None,
         WEIGHTS,
-        Candidates("List of numbers of key/value heads (for mqa and gqa); null for mha."),
+        Candidates("List of key/value head counts (for mqa and gqa); null for mha."),
     ] = None
     """Number of key/value heads; null = as many as `n_head`."""
     rope_theta: Annotated[

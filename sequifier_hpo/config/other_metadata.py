@@ -1,4 +1,4 @@
-"""A train file that is read with another metadata file than its own, and still names old data."""
+"""A train file that is read with a different metadata file, and still names old data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +15,10 @@ _SPLITS = ("training_data_path", "validation_data_path")
 def leftovers_of_own_metadata(
     document: YamlDocument, project_root: str, path: str, metadata: DataMetadata
 ) -> list[ConfigIssue]:
-    """What in a train file belongs to the metadata that it names, not to those it is read with.
+    """Issues for values of a train file that belong to its own metadata, not to the ones in use.
 
-    A split of the old data would be trained on in silence beside new metadata. Paths of the user's
-    own, which are no split of the metadata that the file names, may stand beside any.
+    A split of the old data would silently be trained on with the new metadata. The user's own paths,
+    which are not splits of the file's metadata, may be combined with any metadata.
 
     Args:
         document: The file as it is.
@@ -32,7 +32,7 @@ def leftovers_of_own_metadata(
     try:
         own = read_metadata(Path(project_path(named, project_root)))
     except ConfigError:
-        return []  # then nobody knows whose the splits are
+        return []  # then the owner of the splits is unknown
     own_splits, splits = (
         {_place(split, project_root) for split in source.split_paths} for source in (own, metadata)
     )
@@ -41,7 +41,7 @@ def leftovers_of_own_metadata(
         value = document.data.get(key)
         if isinstance(value, str) and _place(value, project_root) in own_splits - splits:
             problem = f"{value} is a split of {named}, but the file is read with {path}"
-            fix = f"remove the line, for {path} names its splits; or name other data in it"
+            fix = f"remove the line ({path} names its own splits), or point it at other data"
             issues.append(document.issue((key,), problem, fix=fix))
     if issues:
         issues += _other_descriptions(document, own, metadata, named)

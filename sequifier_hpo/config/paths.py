@@ -1,6 +1,6 @@
 """Project paths: how paths in YAML files relate to `project_root`, and where results are kept.
 
-Every name of a result file is spelled here, once.
+Every name of a result file is defined here, once.
 """
 
 import re

@@ -118,7 +118,8 @@ def _completed(data: dict[str, Any]) -> dict[str, Any]:
     return completed
 
 
-# Rules between fields, and those that look around. Each yields findings where to change something.
+# Rules between fields, and rules that look at the file system. Each yields findings at the field
+# to change.
 
 
 @check("data_path")

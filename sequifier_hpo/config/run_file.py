@@ -2,7 +2,7 @@
 
 Sequifier 1.0.0.6 trains every run file, and refuses keys that it does not know: so what the study
 decides about its runs (which positions their validation loss counts, and whose file this is) stands
-in comments. Without them, or if they are damaged, all positions count, and the file is nobody's.
+in comments. Without them, or if they are damaged, all positions count, and the file has no owner.
 """
 
 import re

@@ -73,7 +73,7 @@ def _unusual(config: SearchFile) -> Iterator[Finding]:
         if kind == "real" and column in (config.n_classes or {}):
             yield Finding(
                 ("target_column_types", column),
-                f"`{column}` is categorical in the data: a real target of it is the number that "
+                f"`{column}` is categorical in the data: as a real target it is the number that "
                 "its category happens to have",
                 fix="categorical; or give the table decimal numbers (3.0) if it is a quantity",
             )
@@ -88,11 +88,11 @@ def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
     ):
         period = recipe.get("T_max")
         if isinstance(period, int) and period != epochs:
-            turns = "rises again" if period < epochs else "does not reach its end"
+            turns = "rises again" if period < epochs else "stops before its minimum"
             yield Finding(
                 (TRAINING_SECTION, "scheduler", i, "T_max"),
                 f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
-                fix=f"T_max: {epochs} if that is not meant",
+                fix=f"T_max: {epochs}, unless this is intended",
             )
 
 

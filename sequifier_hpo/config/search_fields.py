@@ -46,18 +46,18 @@ class _InsteadOfAName(FrozenModel):
     search_strategy: Literal["sample", "grid"] = "sample"
     """sample (random search) or grid (every combination)."""
     n_samples: PositiveInt | None = None
-    """Number of distinct runs in all; required for `sample`."""
+    """Total number of distinct runs; required for `sample`."""
 
 
 class _Own(FrozenModel):
     """The search's own fields behind those of its runs: how it is carried out."""
 
     override_input: bool = False
-    """Accepted for Sequifier's sake: nothing here ever asks a question."""
+    """Accepted for compatibility with Sequifier; nothing here ever prompts."""
     storage: str | None = None
     """Storage URL; omitted = SQLite below studies/, or $SEQUIFIER_HPO_STORAGE."""
     workers: PositiveInt | Literal["auto"] = "auto"
-    """Trials at the same time; auto = one per core, or one per GPU."""
+    """Concurrent trials; auto = one per core, or one per GPU."""
     on_out_of_memory: Literal["halve", "halve_and_accumulate"] = "halve"
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5

@@ -64,7 +64,7 @@ def _write_path_stays_inside(config: SearchFile) -> Iterator[Finding]:
     if ".." in PurePosixPath(config.model_config_write_path).parts:
         yield Finding(
             ("model_config_write_path",),
-            f"{config.model_config_write_path} leaves the project through `..`",
+            f"{config.model_config_write_path} points outside the project through `..`",
             "a folder below project_root, such as configs/hp_search, or an absolute path",
         )
 

@@ -76,9 +76,7 @@ class TrainingSpec(FrozenModel):
     epochs: Annotated[
         PositiveInt,
         SELECTION,
-        Candidates(
-            "List of numbers of epochs, one per `learning_rate`.", group=_SCHEDULE, position=1
-        ),
+        Candidates("List of epoch counts, one per `learning_rate`.", group=_SCHEDULE, position=1),
     ]
     """Number of passes over the training split."""
     log_interval: Annotated[
@@ -86,7 +84,7 @@ class TrainingSpec(FrozenModel):
     ] = 10
     """Number of batches between two lines of the log."""
     class_share_log_columns: Annotated[list[str], NOTHING] = Field(default=[])
-    """Categorical targets whose predicted class shares are logged."""
+    """Categorical targets whose shares of predicted classes are logged."""
     early_stopping_epochs: Annotated[
         PositiveInt | None,
         SELECTION,
@@ -119,7 +117,7 @@ class TrainingSpec(FrozenModel):
     accumulation_steps: Annotated[
         PositiveInt | None,
         WEIGHTS,
-        Candidates("List of numbers of batches per optimizer step.", takes_null=False),
+        Candidates("List of batch counts per optimizer step.", takes_null=False),
     ] = None
     """Batches whose gradients are averaged into one optimizer step; null = 1."""
     dropout: Annotated[
@@ -156,7 +154,7 @@ class TrainingSpec(FrozenModel):
         bool,
         NOTHING,
         Setting(
-            "Written to the run files; the search itself always resumes what was interrupted.",
+            "Written to the run files; the search itself always resumes interrupted runs.",
             default=False,
         ),
     ] = True
@@ -169,7 +167,7 @@ class TrainingSpec(FrozenModel):
         bool,
         NOTHING,
         Setting(
-            "Whether tensor shards are loaded at once; false = as much of them as `max_ram_gb` "
+            "Whether tensor shards are loaded into memory whole; false = only as much as `max_ram_gb` "
             "allows."
         ),
     ] = True
@@ -182,13 +180,13 @@ class TrainingSpec(FrozenModel):
         NonNegativeInt,
         NOTHING,
         Setting(
-            "Threads per run that read windows ahead from the disk or for a GPU; no effect on "
+            "Threads per run that prefetch windows from the disk or for a GPU; no effect on "
             "results."
         ),
     ] = 0
-    """Threads that read ahead what is not in the device's memory; 0 = none."""
+    """Threads that prefetch what is not in the device's memory; 0 = none."""
     backend: Annotated[str, NOTHING] = "nccl"
-    """How GPUs communicate in a distributed run: nccl or gloo; on the CPU always gloo."""
+    """How the processes of a distributed run communicate: nccl or gloo; on the CPU always gloo."""
     layer_type_dtypes: Annotated[dict[LayerType, DtypeName] | None, WEIGHTS] = None
     """Number type per kind of layer; null = float32."""
     layer_autocast: Annotated[bool | None, WEIGHTS, Setting(takes_null=False)] = True
@@ -196,9 +194,9 @@ class TrainingSpec(FrozenModel):
     torch_compile: Annotated[
         TorchCompile,
         NOTHING,
-        Setting("auto = compile the training step of runs whose steps repay it; none = of no run."),
+        Setting("auto = compile the training step of runs long enough to repay it; none = never."),
     ] = "none"
-    """auto = the training step is compiled where the run's steps repay it; none = never."""
+    """auto = compile the training step if the run is long enough to repay it; none = never."""
 
     @property
     def num_processes(self) -> int:
@@ -207,7 +205,7 @@ class TrainingSpec(FrozenModel):
 
 
 class TrainConfig(FrozenModel):
-    """A complete `train.yaml`: nothing is left to be filled in from the metadata."""
+    """A complete `train.yaml`, with everything from the metadata filled in."""
 
     project_root: Annotated[PathText, NOTHING]
     """Root folder of the project."""
@@ -292,7 +290,9 @@ class TrainConfig(FrozenModel):
     ]
     """Per categorical column: raw value as text -> id."""
     seq_length: Annotated[
-        PositiveInt, WEIGHTS, Candidates("List of numbers of past items the model sees.")
+        PositiveInt,
+        WEIGHTS,
+        Candidates("List of window lengths, in past items that the model sees."),
     ]
     """Number of past items the model sees."""
     n_classes: Annotated[
@@ -315,7 +315,7 @@ class TrainConfig(FrozenModel):
     )
     """Seed of initial weights, data order and dropout."""
     export_generative_model: Annotated[bool, NOTHING, Setting(default=True)]
-    """Whether the predicting model is exported."""
+    """Whether the generative (predicting) model is exported."""
     export_embedding_model: Annotated[bool, NOTHING, Setting(default=False)]
     """Whether the embedding model is exported."""
     export_onnx: Annotated[bool, NOTHING] = True

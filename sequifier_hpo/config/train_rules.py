@@ -238,7 +238,7 @@ def _feature_embedding_dims_fit(config: TrainConfig) -> Iterator[Finding]:
     elif num_categorical and width % num_categorical:
         yield Finding(
             ("model_spec", "initial_embedding_dim"),
-            f"{width} cannot be shared equally by {num_categorical} categorical inputs",
+            f"{width} cannot be divided equally among {num_categorical} categorical inputs",
             f"a multiple of {num_categorical}, or explicit feature_embedding_dims",
         )
     elif num_real > width:
@@ -298,7 +298,7 @@ def _process_findings(spec: Any, section: str) -> Iterator[Finding]:
     if spec.backend not in _BACKENDS:
         yield Finding(
             (section, "backend"),
-            f"processes cannot communicate through {spec.backend} here",
+            f"processes cannot communicate through {spec.backend} on this machine",
             ", ".join(_BACKENDS),
         )
 

@@ -1,4 +1,4 @@
-"""How the embedding width is shared out among input columns when the file leaves it open."""
+"""How the embedding width is divided among the input columns when the file leaves it open."""
 
 
 def allocate_widths(

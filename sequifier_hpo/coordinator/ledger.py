@@ -1,4 +1,4 @@
-"""What a coordinator asks of a study: runs to train, and a place for what comes of them."""
+"""What a coordinator needs from a study: runs to train, and a place for their results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from sequifier_hpo.study import Artifact, Claim
 
 
 class Ledger(Protocol):
-    """Who holds which run, and what came of it.
+    """Who holds which run, and its outcome.
 
     Every method that touches the storage may raise `StorageFaultError`. It can then be called
     again with the same arguments, whether or not the storage had carried it out. What changes a

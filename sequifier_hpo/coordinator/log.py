@@ -2,7 +2,7 @@
 
 The rooms write to loggers of the standard library, `sequifier_hpo.coordinator` and
 `sequifier_hpo.study`: a constant message, with ids as fields. Whoever runs a search says where the
-records go. None of them ever stops it.
+records go. No record ever stops the search.
 """
 
 import json
@@ -19,7 +19,7 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.log_lines import LogLines
 
 _OURS = logging.getLogger("sequifier_hpo")
-_OURS.addHandler(logging.NullHandler())  # else what nobody wants to have goes to stderr
+_OURS.addHandler(logging.NullHandler())  # otherwise unclaimed records would go to stderr
 _NO_FIELDS = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"])
 """What every record has."""
 _IS_WORD = re.compile(r'[^\s"=]+')
@@ -39,7 +39,7 @@ def log_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def logging_by(write: Callable[[str], object]) -> Iterator[None]:
-    """Hand every record of the block, as a line, to a function; what it cannot write is missing."""
+    """Pass every record of the block to a function, as a line; what it cannot write is dropped."""
     handler, level = _Handler(write), _OURS.level
     _OURS.addHandler(handler)
     _OURS.setLevel(logging.INFO)

@@ -35,7 +35,7 @@ from sequifier_hpo.study import (
 )
 
 POLL_SECONDS = 1.0
-STOP_SECONDS = 20.0  # then trials that do not end by themselves are killed
+STOP_SECONDS = 20.0  # after that, trials that have not ended are killed
 _IDLE_CLAIM_SECONDS = 10.0
 _ALL_POSITIONS = Counted()
 _log = logging.getLogger("sequifier_hpo.coordinator")
@@ -48,7 +48,7 @@ Keep = Callable[[ActiveRun, Mapping[int, float]], Sequence[Artifact]]
 
 
 def clock_of_the_world() -> float:
-    """Seconds that also count while the machine sleeps, where the system can tell."""
+    """Seconds, including the time the machine sleeps where the system can tell."""
     boot_time = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
@@ -86,7 +86,7 @@ class Coordinator:
             counted: Which positions the validation loss counts.
             has_baselines: Whether the ledger has them; else attempts look for them until one has.
             stops: What may ask to stop; None = the signals of this process.
-            clock: Seconds that only grow.
+            clock: Monotonic seconds.
         """
         self._ledger, self._pool, self._observer = ledger, pool, observer
         self._decode = decode
@@ -149,7 +149,7 @@ class Coordinator:
                 assert_never(event)
 
     def _notice_standstill(self) -> None:
-        """After standing still, with the whole machine perhaps, judge nobody who did as well."""
+        """After a pause, perhaps of the whole machine, do not judge others who paused as well."""
         before, self._last_turn = self._last_turn, self._clock()
         if self._last_turn - before > HEARTBEAT_SECONDS:
             self._ledger.judge_later()
@@ -174,7 +174,7 @@ class Coordinator:
         return is_late or len(self._stops.received) > 1
 
     def _visit_storage(self) -> None:
-        """Beat, and look for work that another coordinator has lost, when it is time to."""
+        """Send heartbeats and look for runs that another coordinator lost, when it is time to."""
         if self._outbox.outage is not None:
             return
         now = self._clock()
@@ -192,9 +192,9 @@ class Coordinator:
         self._observer.storage_lost(error.problem)
 
     def _return_to_storage(self, seconds: float) -> None:
-        """Beat before anything else: the others may have waited for us longer than they should."""
+        """Send heartbeats before anything else: the others may have waited for us too long."""
         self._ledger.beat([run.claim for run in self._runs.values()])
-        self._ledger.is_anything_left()  # there may have been nothing to beat for
+        self._ledger.is_anything_left()  # there may have been no trial to send heartbeats for
         if seconds > HEARTBEAT_SECONDS:
             self._ledger.judge_later()
         _log.info("storage returned", extra={"seconds": round(seconds, 3)})
@@ -219,7 +219,7 @@ class Coordinator:
 
     @contextmanager
     def _releasing(self) -> Iterator[None]:
-        """When the search ends by an error, leave its runs ready to be continued."""
+        """When the search ends with an error, leave its runs resumable."""
         try:
             yield
         except BaseException:
@@ -315,7 +315,7 @@ class Coordinator:
         plan = first_plan(config, claim.batch_plan, self._state.policy)
         if plan.oom_retries:
             size, retries = plan.batch_size, plan.oom_retries
-            notes = [*notes, f"batch size {size} as of out-of-memory retry {retries}"]
+            notes = [*notes, f"batch size {size}, from out-of-memory retry {retries}"]
         self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
         trial = ActiveTrial(trial_number=claim.trial_number, slot=slot, plan=plan)
         self._feed(reducer.Claimed(trial, claim.is_continuation))
@@ -375,7 +375,7 @@ def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) ->
 
     Args:
         config: The run as it was asked.
-        stored: What an earlier trial of it came down to, if any did.
+        stored: The batch plan that out-of-memory retries of an earlier trial left, if any.
         policy: For a plan of 0.1.0, which did not store the accumulation steps.
     """
     spec = config.training_spec

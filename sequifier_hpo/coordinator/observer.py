@@ -12,7 +12,7 @@ from sequifier_hpo.study import Claim
 
 @dataclass
 class ActiveRun:
-    """A run in work, as an observer sees it."""
+    """A run in progress, as an observer sees it."""
 
     claim: Claim
     config: TrainConfig

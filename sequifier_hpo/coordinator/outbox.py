@@ -1,4 +1,4 @@
-"""What the storage is still to be told, in order, also while it cannot be reached."""
+"""Pending writes to the storage, in order, kept while it cannot be reached."""
 
 import time
 from collections import deque
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass
 class Outage:
-    """A time in which the storage cannot be used."""
+    """A period in which the storage cannot be used."""
 
     error: StorageFaultError
     since: float
@@ -26,7 +26,7 @@ class Outage:
 
 
 class Outbox(Generic[T]):
-    """A queue whose entries are carried out at once while all is well, else when all is again."""
+    """A queue whose entries are carried out at once, or after an outage once the storage is back."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Outbox(Generic[T]):
             on_outage: Called once when the storage cannot be used any more.
             on_return: Called with the outage's seconds before the first entry is tried again; may
                 raise `StorageFaultError`, then the outage goes on.
-            clock: Seconds that only grow.
+            clock: Monotonic seconds.
         """
         self._carry_out = carry_out
         self._on_outage = on_outage

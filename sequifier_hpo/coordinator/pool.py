@@ -34,7 +34,7 @@ _CHUNK_BYTES = 65536
 _CLOSE_SECONDS = 5.0
 _log = logging.getLogger("sequifier_hpo.coordinator")
 _REQUESTS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-"""Signals by which someone ends a process; it did nothing wrong."""
+"""Signals by which someone else ends a process; not its own fault."""
 
 
 _FORKING_ENVIRONMENT = {
@@ -71,7 +71,7 @@ PoolEvent = FromWorker | WorkerGone
 
 
 class Pool(Protocol):
-    """Runs trials in slots, one at a time in each, and says what becomes of them."""
+    """Runs trials in slots, one at a time in each, and reports their outcomes."""
 
     @property
     def slots(self) -> Sequence[int]:
@@ -97,10 +97,10 @@ class Pool(Protocol):
         """End one trial at once; its slot is free."""
 
     def close(self) -> None:
-        """End everything, and let go of it."""
+        """End everything, and release it."""
 
     def kill(self) -> None:
-        """End everything at once; `close` still tidies up."""
+        """End everything at once; `close` still cleans up."""
 
 
 class WorkerPool(Pool):
@@ -192,7 +192,7 @@ class WorkerPool(Pool):
         self._stderr.close()
 
     def kill(self) -> None:
-        """End all processes at once; `close` still tidies up."""
+        """End all processes at once; `close` still cleans up."""
         for worker in self._workers:
             for trial in worker.trials.values():
                 if trial.pid is not None:
@@ -235,7 +235,7 @@ class WorkerPool(Pool):
             self._flush(worker)
 
     def _flush(self, worker: "_Worker") -> None:
-        """Write what the pipe takes; the rest goes when the selector says so."""
+        """Write as much as the pipe takes; the rest follows when the selector says so."""
         was_waiting = worker.is_waiting_to_write
         try:
             worker.unsent = worker.unsent[os.write(worker.input, worker.unsent) :]
@@ -283,7 +283,7 @@ class WorkerPool(Pool):
         return events
 
     def _ended(self, worker: "_Worker") -> list[PoolEvent]:
-        """A worker has ended by itself; the next order starts another one in its place."""
+        """A worker has exited; the next order starts a replacement."""
         assert worker.process is not None
         pid, exit_code = worker.process.pid, self._discard(worker)
         trials, worker.trials = worker.trials, {}
@@ -293,12 +293,12 @@ class WorkerPool(Pool):
             raise EnvironmentFaultError(
                 f"a worker process could not start (exit code {exit_code}):\n"
                 f"{_tail(self._stderr_path)}",
-                f"see {self._stderr_path}; `python -c 'import torch'` must work here",
+                f"see {self._stderr_path}; `python -c 'import torch'` must work in this environment",
             )
         return [_end_of(worker.spec, number, trial, exit_code) for number, trial in trials.items()]
 
     def _replace_after_failure(self, worker: "_Worker", message: TrialEnded) -> None:
-        """A process that ran out of device memory or crashed may be poisoned; start anew."""
+        """A process that ran out of device memory or crashed may be in a bad state; replace it."""
         kind = message.result.kind
         if worker.spec.is_resident and kind in {OutcomeKind.OUT_OF_MEMORY, OutcomeKind.CRASHED}:
             assert worker.process is not None
@@ -353,7 +353,7 @@ class _Worker:
     unsent: bytes = b""
     output_lines: Lines = field(default_factory=Lines)
     is_ready: bool = False
-    """Whether the process has come up."""
+    """Whether the process is up."""
     is_waiting_to_write: bool = False
     trials: dict[int, _Trial] = field(default_factory=dict)
     """By trial number."""

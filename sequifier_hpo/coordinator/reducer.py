@@ -51,7 +51,7 @@ class State:
     """Whether the last claim found nothing; other coordinators may still lose a run."""
     is_stopping: bool = False
     recent_failures: tuple[str, ...] = ()
-    """Reasons of the failures since the last success; those that made it give up are kept."""
+    """Reasons of the failures since the last success; once it gave up, they are kept."""
     gave_up: bool = False
     has_baselines: bool = True
     """Whether the losses of the trivial predictors are known; else every attempt is to find them."""
@@ -160,7 +160,7 @@ class StoreFailure:
 
 @dataclass(frozen=True)
 class AnnounceRetry:
-    """Let the study and the user know that an attempt is repeated, and with which batches."""
+    """Let the study and the user know that an attempt is retried, and with which batches."""
 
     trial: ActiveTrial
     why: str
@@ -175,7 +175,7 @@ class Abandon:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Say that the search ends for failing again and again."""
+    """Say that the search ends because of repeated failures."""
 
     reasons: tuple[str, ...]
 
@@ -230,7 +230,7 @@ def reduce(state: State, event: Event) -> Step:
 def _happened(state: State, trial: ActiveTrial, event: OfTrial) -> Step:
     match event:
         case EpochDone():
-            # A trial that gets on is not what takes its worker down.
+            # A trial that makes progress is not what takes its worker down.
             trial = replace(trial, num_lost_workers=0)
             return _with(state, trial), [StoreEpoch(trial, event.report)]
         case TrialEnded():
@@ -270,7 +270,7 @@ def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
 
 
 def _worker_gone(state: State, trial: ActiveTrial) -> Step:
-    """Go on in a new worker, unless it is the trial that takes its workers down."""
+    """Continue in a new worker, unless it is the trial that takes its workers down."""
     if state.is_ending:
         return _released(state, trial, _interrupted(trial))
     if trial.num_lost_workers >= MAX_LOST_WORKERS:
@@ -295,7 +295,7 @@ def _out_of_memory(state: State, trial: ActiveTrial, result: TrainingResult) -> 
         accumulation_steps=plan.accumulation_steps * (2 if state.policy.accumulates else 1),
         oom_retries=plan.oom_retries + 1,
     )
-    why = f"out of memory at batch size {plan.batch_size}; again with {smaller.batch_size}"
+    why = f"out of memory at batch size {plan.batch_size}; retrying with {smaller.batch_size}"
     return _again(state, replace(trial, plan=smaller), why, resume=False)
 
 
@@ -316,7 +316,7 @@ def _failed(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
 
 
 def _released(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
-    """Hand a trial back, to be continued by the next start."""
+    """Hand a trial back, so that the next start continues it."""
     state = _without(state, trial)
     return _then_claim(state, [StoreFailure(trial, OutcomeKind.INTERRUPTED.value, result)])
 

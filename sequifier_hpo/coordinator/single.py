@@ -35,7 +35,7 @@ def run_single(
         attempt=1,
         config=config,
         config_path=None,
-        # Who trusts a checkpoint wants it to be continued.
+        # Trusting a checkpoint means wanting to continue it.
         resume=config.training_spec.continue_training or checkpoints is Checkpoints.TRUSTED,
         identity=identity,
         counted=counted,

@@ -26,7 +26,7 @@ def data_digest(
 ) -> DataDigest:
     """Digest both splits: all columns that have a type and that a split holds.
 
-    What was found is kept beside each split, so that it is read again only after a change.
+    The result is cached next to each split, so that it is read again only after a change.
 
     Args:
         training_path: Long table, or folder of shards.
@@ -84,8 +84,8 @@ def _values(
         stamp is None or after is None or stamp.files != after.files
     ) or values.num_windows != described.num_windows:
         raise InputError(
-            f"{path} was written to while it was read",
-            "wait until that is done, then run the same command again",
+            f"{path} changed while it was being read",
+            "wait until it is complete, then run the same command again",
         )
     if kept is not None:
         values = values.model_copy(update={"columns": kept.columns | values.columns})

@@ -1,4 +1,4 @@
-"""Digests of values, kept beside the split until its files change.
+"""Digests of values, cached next to the split until its files change.
 
 A split of tens of gigabytes is read once, not before every search. The file may be deleted.
 """
@@ -23,7 +23,7 @@ _TICK_NS = 2 * 10**9
 
 
 class FileStamp(FrozenModel):
-    """What cannot stay the same if a file is replaced or written to, but for the clock's ticks."""
+    """What changes whenever a file is replaced or written to, within the clock's resolution."""
 
     name: str
     size: int
@@ -38,7 +38,7 @@ class SplitStamp(FrozenModel):
 
     files: tuple[FileStamp, ...]
     taken_ns: int
-    """The moment, by the clock of the file system; 0 = it would not tell."""
+    """The moment, by the clock of the file system; 0 = unknown."""
 
     def is_settled(self) -> bool:
         """Whether the files were old enough: any later change gives them another stamp."""
@@ -55,10 +55,10 @@ class SplitStamp(FrozenModel):
 
 
 def stamp_split(path: Path) -> SplitStamp | None:
-    """Look at a long table, or at a shard folder's listing and the files that it names.
+    """Stat a long table, or a shard folder's listing and the files that it names.
 
     Returns:
-        None if one of them is missing, or the listing is none.
+        None if one of them is missing, or the listing is invalid.
     """
     # The moment comes first: what changes after it must not seem older.
     taken_ns = _clock_ns(path)
@@ -82,7 +82,7 @@ def cache_path(split: Path) -> Path:
 
 
 def kept_values(split: Path, read_format: str, present: SplitStamp | None) -> SplitValues | None:
-    """The kept digests of a split, if they are certain to be those of its present files."""
+    """The cached digests of a split, if they certainly belong to its present files."""
     try:
         cache = _CacheFile.model_validate_json(cache_path(split).read_bytes())
     except (OSError, ValidationError):
@@ -97,7 +97,7 @@ def kept_values(split: Path, read_format: str, present: SplitStamp | None) -> Sp
 
 
 def keep_values(split: Path, read_format: str, values: SplitValues, stamp: SplitStamp) -> None:
-    """Keep the digests of a split, if its folder can be written to.
+    """Cache the digests of a split, if its folder is writable.
 
     Args:
         split: Long table, or folder of shards.

@@ -96,7 +96,7 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
             _numbers_of_text(series) for series in frame if _is_text(series.dtype)
         )
     if not frame.height:
-        raise InputError(f"{config.data_path} holds no rows", "give a table with data")
+        raise InputError(f"{config.data_path} holds no rows", "provide a table with data")
     return RawTable(frame, features, read, is_csv)
 
 
@@ -175,7 +175,7 @@ def _choose_features(path: Path, names: list[str], selected: list[str] | None) -
             faults.append(f"the column `{column}` is missing{f' ({hint})' if hint else ''}")
             fix = fix if hint else _how_to_get_ids(names)
     if faults:
-        faults.append("the columns that are there: " + ", ".join(f"`{name}`" for name in names))
+        faults.append("the columns found are: " + ", ".join(f"`{name}`" for name in names))
     available = [name for name in names if name not in ID_COLUMNS]
     features = available if selected is None else selected
     for column in features:
@@ -185,7 +185,7 @@ def _choose_features(path: Path, names: list[str], selected: list[str] | None) -
         elif problem := _name_problem(column, names):
             faults.append(problem)
     if not features and not faults:
-        faults.append("there is no feature column beside sequenceId and itemPosition")
+        faults.append("there is no feature column besides sequenceId and itemPosition")
     if faults:
         raise InputError(_listed(f"the columns of {path} cannot be used", faults), fix)
     return list(features)
@@ -194,11 +194,11 @@ def _choose_features(path: Path, names: list[str], selected: list[str] | None) -
 def _how_to_get_ids(names: list[str]) -> str:
     separators = [mark for mark in ";\t|" if names and mark in names[0]]
     if len(names) == 1 and separators:
-        return f"write the table with commas between the columns, not with {separators[0]!r}"
+        return f"separate the columns with commas, not with {separators[0]!r}"
     return (
-        "add the two whole numbers that say to which sequence an event belongs (sequenceId) and in "
-        "which order events came (itemPosition); docs/tutorial.md shows how to make them from "
-        "names and times"
+        "add two columns of whole numbers: the sequence that an event belongs to (sequenceId), and "
+        "its place in the order of events (itemPosition); docs/tutorial.md shows how to derive "
+        "them from names and times"
     )
 
 
@@ -209,7 +209,7 @@ def _name_problem(column: str, names: list[str]) -> str | None:
         return f"the name `{column}` is reserved for the table of windows; rename the column"
     original, mark, number = column.rpartition("_duplicated_")
     if mark and number.isdecimal() and original in names:
-        return f"the column name `{original}` stands twice in the header"
+        return f"the column name `{original}` occurs twice in the header"
     return None
 
 
@@ -224,10 +224,10 @@ def _check_same_columns(
         if missing:
             faults.append(f"{path} lacks " + ", ".join(f"`{column}`" for column in missing))
         if added:
-            faults.append(f"{path} has also " + ", ".join(f"`{column}`" for column in added))
+            faults.append(f"{path} also has " + ", ".join(f"`{column}`" for column in added))
     if faults:
         raise InputError(
-            _listed(f"the files do not have the columns of the first one, {files[0]}", faults),
+            _listed(f"the files do not have the same columns as the first one, {files[0]}", faults),
             "make the columns equal, or name those all files have in `selected_columns`",
         )
 
@@ -259,7 +259,7 @@ def _cast(path: Path, frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"the columns of {path} do not fit those of the other files: {reason}",
+            f"the columns of {path} do not match those of the other files: {reason}",
             "store the columns with the same types in all files",
         ) from error
 

@@ -30,8 +30,9 @@ from sequifier_hpo.preprocessing.windows import (
     lay_windows,
     split_bounds,
 )
+from sequifier_hpo.words import counted
 
-# A category that nearly every row has to itself teaches nothing.
+# A category that is nearly unique to each row carries no information.
 _SUSPICIOUS_SHARE_OF_CLASSES = 0.5
 _SUSPICIOUS_NUM_CLASSES = 1000
 
@@ -51,7 +52,7 @@ class PreprocessSummary:
     """Feature column -> categorical or real, in the order of the metadata."""
     seconds: float
     notes: tuple[str, ...]
-    """Sentences about the data that the user should know."""
+    """Remarks about the data for the user."""
 
 
 def preprocess(
@@ -79,7 +80,7 @@ def preprocess(
     metadata_path = _metadata_path(config)
     with StagedOutputs() as outputs:
         staged = _write_splits(config, data, split_paths, outputs, on_progress)
-        on_progress("taking digests of the data")
+        on_progress("computing digests of the data")
         digests = [_digest(data, windows) for windows in data.splits]
         with disk_faults(metadata_path):
             text = _metadata(data.columns, split_paths)
@@ -102,7 +103,7 @@ def preprocess(
 
 @dataclass(frozen=True)
 class _WindowedData:
-    """Everything that is to be written, still as columns and places in them."""
+    """Everything to be written, still as columns and positions in them."""
 
     sequences: Sequences
     columns: list[EncodedColumn]
@@ -113,7 +114,10 @@ def _window(
     config: PreprocessConfig, table: RawTable, on_progress: Callable[[str], None]
 ) -> _WindowedData:
     ordered = sort_items(table)
-    on_progress(f"encoding {ordered.height:,} rows, {len(table.features)} feature columns")
+    on_progress(
+        f"encoding {counted(ordered.height, 'row')}, "
+        f"{counted(len(table.features), 'feature column')}"
+    )
     sequences = find_sequences(ordered["sequenceId"].cast(pl.Int64).to_numpy())
     splits = _lay_all_windows(config, sequences)
     return _WindowedData(sequences, [encode_column(ordered[c]) for c in table.features], splits)
@@ -140,7 +144,7 @@ def _split_paths(config: PreprocessConfig) -> list[str]:
 
 
 def _check_outputs(config: PreprocessConfig, files: Sequence[Path], split_paths: list[str]) -> None:
-    """Refuse before any work what would destroy files that are not ours."""
+    """Refuse, before doing any work, what would destroy files that are not ours."""
     outputs = {Path(path).resolve() for path in split_paths}
     eaten = [file for file in files if file.resolve() in outputs]
     if eaten:
@@ -200,7 +204,7 @@ def _write_splits(
         )
         return staged
     for i, (path, windows) in enumerate(zip(staged, data.splits, strict=True)):
-        on_progress(f"writing split {i}: {len(windows):,} windows to {split_paths[i]}")
+        on_progress(f"writing split {i}: {counted(len(windows), 'window')} to {split_paths[i]}")
         write_long_table(path, config.write_format, windows, data.columns)
     return staged
 
@@ -214,7 +218,7 @@ def _digest(data: _WindowedData, windows: Windows) -> SplitValues:
 def _keep_digest(
     path: Path, write_format: str, values: SplitValues, staged: SplitStamp | None
 ) -> None:
-    """Keep what is known of a split, unless another job has replaced it already."""
+    """Cache the digests of a split, unless another job has already replaced it."""
     published = stamp_split(path)
     if staged is None or published is None or not published.is_of_same_files(staged):
         return
@@ -252,17 +256,14 @@ def _split_notes(config: PreprocessConfig, data: _WindowedData) -> list[str]:
                 "short to have an item in it"
             )
         if windows.num_padded:
-            subject, verb = (
-                ("sequence", "was") if windows.num_padded == 1 else ("sequences", "were")
-            )
             notes.append(
-                f"split {i}: {windows.num_padded:,} {subject} shorter than the window of "
-                f"{config.seq_length + 1} items {verb} padded in front"
+                f"split {i}: padded {counted(windows.num_padded, 'sequence')} shorter than the "
+                f"window of {config.seq_length + 1} items in front"
             )
         if stride > config.seq_length:
             notes.append(
                 f"split {i}: the stride {stride} is larger than seq_length {config.seq_length}, "
-                "so that some items may never be predicted"
+                "so some items may never be predicted"
             )
     return notes
 
@@ -275,14 +276,14 @@ def _column_notes(data: _WindowedData) -> list[str]:
         if problem := column_name_problem(column.name):
             notes.append(f"{problem}: it can be stored, but not trained on")
         if column.statistics is not None and column.statistics.std == 0:
-            notes.append(f"column `{column.name}` is constant, and becomes zeros")
+            notes.append(f"column `{column.name}` is constant and becomes all zeros")
         if column.id_map is not None and len(column.id_map) > suspicious:
             is_text = not all(value.lstrip("-").isdecimal() for value in column.id_map)
             notes.append(
                 f"column `{column.name}` has {len(column.id_map):,} categories in {num_rows:,} "
                 + (
-                    "rows; leave it out with `selected_columns`, or make it a number, if it is "
-                    "no category (a time, for example)"
+                    "rows; leave it out with `selected_columns`, or store it as a number, if "
+                    "it is not a category (a time, for example)"
                     if is_text
                     else "rows; store numbers that are not categories with a decimal point"
                 )

@@ -36,15 +36,15 @@ _NAME_LENGTH, _EXTRA_LENGTH = slice(26, 28), slice(28, 30)
 
 SHARD_FAULTS = (
     *(OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError),
-    # What a pickle of another make-up runs into.
+    # What unpickling a file of another structure raises.
     *(KeyError, ValueError, TypeError, AttributeError, IndexError),
 )
-"""What reading a file that is no shard ends in."""
+"""The errors that reading a non-shard file can raise."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a shard, whose rows are read when they are asked for."""
+    """A tensor of a shard whose rows are read on demand."""
 
     storage: "_Storage"
     offset: int
@@ -89,7 +89,7 @@ class _Storage:
             file.seek(name + extra + first * np.dtype(self.dtype).itemsize, io.SEEK_CUR)
             values: NDArray[Any] = np.fromfile(file, self.dtype, count)
         if len(values) < count:
-            raise ValueError("it ends in the middle of its numbers")
+            raise ValueError("it is truncated")
         return values
 
 
@@ -98,12 +98,12 @@ def read_shard(path: Path) -> Any:
 
     Raises:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
-        pickle.UnpicklingError: If it names what has no place in a shard.
+        pickle.UnpicklingError: If it names what a shard cannot contain.
     """
     with zipfile.ZipFile(path) as archive:
         entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
         if entry is None:
-            raise zipfile.BadZipFile("there is no data.pkl in it")
+            raise zipfile.BadZipFile("it contains no data.pkl")
         if entry.file_size > _MAX_PICKLE_BYTES:
             raise zipfile.BadZipFile("its data.pkl is too large")
         folder = entry.filename.removesuffix("data.pkl")
@@ -111,7 +111,7 @@ def read_shard(path: Path) -> Any:
         def storage(pid: Any) -> _Storage:
             _, kind, key, *_ = pid
             if kind not in _DTYPES:
-                raise pickle.UnpicklingError(f"a {kind} has no place in a shard")
+                raise pickle.UnpicklingError(f"a shard cannot contain a {kind}")
             numbers = archive.getinfo(f"{folder}data/{key}")
             if numbers.compress_type != zipfile.ZIP_STORED:
                 raise zipfile.BadZipFile("its numbers are compressed")
@@ -140,7 +140,9 @@ def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDA
                 for column in columns
             }
         except SHARD_FAULTS as error:
-            raise InputError(f"{path} is no tensor shard: {error}", "preprocess again") from error
+            raise InputError(
+                f"{path} is not a tensor shard: {error}", "preprocess again"
+            ) from error
 
 
 def window_rows(inputs: StoredTensor, targets: StoredTensor, begin: int, end: int) -> NDArray[Any]:
@@ -164,7 +166,7 @@ class _ShardUnpickler(pickle.Unpickler):
             return collections.OrderedDict
         if module == "torch" and name.endswith("Storage"):
             return name
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a shard")
+        raise pickle.UnpicklingError(f"a shard cannot contain {module}.{name}")
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Where the numbers of one tensor lie."""
@@ -174,9 +176,9 @@ class _ShardUnpickler(pickle.Unpickler):
 def _tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
 ) -> StoredTensor:
-    """In place of torch's function; no tensor can reach beyond its numbers."""
+    """In place of torch's function; no tensor can reach beyond its storage."""
     steps = list(zip(shape, strides, strict=True))
     reach = offset + sum((size - 1) * step for size, step in steps)
     if min(offset, *shape, *strides) < 0 or (0 not in shape and reach >= storage.size):
-        raise pickle.UnpicklingError("a tensor reaches beyond its numbers")
+        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
     return StoredTensor(storage, offset, tuple(shape), tuple(strides))

@@ -1,4 +1,4 @@
-"""Tensor shards, as seen from the process that must not load torch: plan, hand over, wait.
+"""Tensor shards, for the process that must not load torch: plan, delegate, wait.
 
 The arrays go to `tensor_shards` as .npy files in a scratch folder, mapped there without a copy.
 """
@@ -115,7 +115,7 @@ def _run_writer(scratch: Path) -> None:
         check=False,
     )
     if finished.returncode:
-        reason = finished.stderr.strip() or "it left no message"
+        reason = finished.stderr.strip() or "it printed no message"
         raise EnvironmentFaultError(
             f"the process that writes tensor shards ended with {finished.returncode}: "
             + reason.splitlines()[-1],

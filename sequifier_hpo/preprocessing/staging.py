@@ -50,7 +50,7 @@ class StagedOutputs:
     def publish(self) -> None:
         """Give everything its final name, in the order of staging.
 
-        The file staged last is taken away first. It is the one that names the others, so that a
+        The file staged last is removed first. It is the one that names the others, so that a
         crash between two renames leaves a project that says "preprocess first", never old metadata
         beside new data.
 

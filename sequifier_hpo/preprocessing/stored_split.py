@@ -1,4 +1,4 @@
-"""What a stored split holds, asked without loading it and without torch."""
+"""What a stored split holds, found without loading it and without torch."""
 
 import json
 import zipfile
@@ -28,7 +28,7 @@ class StoredSplit:
 
 
 def describe_split(path: Path, read_format: str) -> StoredSplit:
-    """Look at the outside of a split.
+    """Inspect a split without reading its values.
 
     Args:
         path: Long table, or folder of shards.
@@ -122,7 +122,7 @@ def _describe_shards(folder: Path) -> StoredSplit:
     except FileNotFoundError as error:
         raise InputError(f"the shard folder {folder} has no metadata.json", _REWRITE) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise not_a_split(index, f"it is no index of shards: {error}") from error
+        raise not_a_split(index, f"it is not an index of shards: {error}") from error
     missing = [shard for shard, _ in shards if not shard.is_file()]
     if missing:
         raise InputError(f"the shard {missing[0]} is listed in {index}, but missing", _REWRITE)
@@ -150,7 +150,7 @@ def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
             and all(len(shape) == 2 and shape[0] == num_samples for shape in shapes)
         )
     except (OSError, zipfile.BadZipFile) as error:
-        raise not_a_split(path, f"it is not a file of torch: {error}") from error
+        raise not_a_split(path, f"it is not a torch file: {error}") from error
     except Exception as error:
         raise not_a_split(path, f"its content is not that of a shard: {error}") from error
     if not is_sound:
@@ -161,5 +161,5 @@ def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
 
 
 def not_a_split(path: Path, problem: str) -> InputError:
-    """The error about a file that is something else, or damaged."""
+    """The error for a file that is something else, or damaged."""
     return InputError(f"{path} is not a split as preprocess writes it: {problem}", _REWRITE)

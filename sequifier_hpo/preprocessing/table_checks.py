@@ -1,4 +1,4 @@
-"""What a raw table must be before it can be windowed; every fault names a column and a row."""
+"""Requirements on a raw table before it can be windowed; every fault names a column and a row."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import polars as pl
 from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.raw_files import RawTable
+from sequifier_hpo.words import counted
 
 INTEGER_TYPES = frozenset(
     {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
@@ -64,8 +65,8 @@ def _repetition(table: RawTable) -> str:
     row = later[0]
     sequence_id, position = table.frame.select(ID_COLUMNS).row(row)
     return (
-        f"two items have the same place: {_rows(len(later))} repeat a sequenceId and itemPosition, "
-        f"the first is {table.place(row)} (sequenceId {sequence_id}, itemPosition {position})"
+        f"two items have the same place: {counted(len(later), 'row')} repeat a sequenceId and "
+        f"itemPosition, the first is {table.place(row)} (sequenceId {sequence_id}, itemPosition {position})"
     )
 
 
@@ -123,8 +124,4 @@ def _fault(
     if not len(rows):
         return
     value = f" ({table.frame[column][rows[0]]})" if show else ""
-    yield f"`{column}` {what} in {_rows(len(rows))}, first in {table.place(rows[0])}{value}"
-
-
-def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
+    yield f"`{column}` {what} in {counted(len(rows), 'row')}, first in {table.place(rows[0])}{value}"

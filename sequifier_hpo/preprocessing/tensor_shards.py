@@ -1,4 +1,4 @@
-"""The process that writes tensor shards: the only file of this room that knows torch.
+"""The process that writes tensor shards: the only file of this package that imports torch.
 
 Started as `python -m sequifier_hpo.preprocessing.tensor_shards SCRATCH` by `shard_job`, and never
 imported: the control process stays without torch.

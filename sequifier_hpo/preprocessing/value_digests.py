@@ -21,14 +21,14 @@ _NUM_THREADS = 4
 
 
 class ColumnValues(FrozenModel):
-    """A column without what its values mean."""
+    """A column's values, without their meaning."""
 
     kind: ColumnKind
     sha256: str
 
 
 class SplitValues(FrozenModel):
-    """What a split holds, without what it means."""
+    """The contents of a split, without their meaning."""
 
     num_windows: int
     window_length: int

@@ -1,4 +1,4 @@
-"""Where windows lie: split bounds, window starts, and the items of a window. Plain arithmetic.
+"""Where windows lie: split bounds, window starts, and the items of a window. Pure arithmetic.
 
 A window of `seq_length` L has L + 1 consecutive items of one sequence within one split. Rows are
 rows of the table sorted by sequence and item; nothing here knows what the columns hold.
@@ -158,7 +158,7 @@ def _check_exact(
         return
     first = wrong[0]
     raise InputError(
-        f"`subsequence_start_mode: exact` does not work out in split {split}, where items - 1 - "
+        f"`subsequence_start_mode: exact` is not possible in split {split}, where items - 1 - "
         f"{seq_length} must be a multiple of the stride {stride}: this fails for {len(wrong)} of "
         f"{len(ids)} sequences, first for sequenceId {ids[first]} with {num_items[first]} items",
         "use `subsequence_start_mode: distribute`, or a stride that fits (1 always does)",

@@ -1,1 +1,1 @@
-"""From a snapshot of a study to what a reader wants to see: plain values, then files."""
+"""From a snapshot of a study to what readers want to see: plain values, then files."""

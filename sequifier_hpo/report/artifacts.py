@@ -10,7 +10,7 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact
 
-# Python's own list of types knows neither on every machine.
+# Python's own table of MIME types lacks these on some machines.
 _YAML, _SVG = "text/yaml", "image/svg+xml"
 
 
@@ -28,9 +28,9 @@ def keep_artifacts(
     losses: Mapping[int, float],
     train_losses: Mapping[int, float],
 ) -> list[Artifact]:
-    """Write the artifacts of a trial that has ended; what cannot be written is left out.
+    """Write the artifacts of a finished trial; what cannot be written is skipped.
 
-    The same trial gives the same artifacts again: its end may have to be told twice.
+    Idempotent: the end of a trial may have to be reported twice.
 
     Args:
         folder: Where to; it is made when it is needed.

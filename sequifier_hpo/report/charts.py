@@ -22,7 +22,7 @@ from sequifier_hpo.report.figure_parts import (
 _FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
 _POINT = 6
 MIN_CURVES_TO_CUT = 4
-"""From so many curves on, the first epochs may lie above the picture."""
+"""With this many curves or more, the first epochs may lie above the picture."""
 
 
 def history_chart(data: ReportData) -> Figure | None:
@@ -60,7 +60,7 @@ def history_chart(data: ReportData) -> Figure | None:
     layout["xaxis"] |= {"range": [0.5, len(places) + 0.5], **whole_numbers(len(places))}
     near = [b for b in data.baselines if shown and b.loss <= shown[1] + (shown[1] - shown[0])]
     if near and shown:
-        # A baseline close by belongs into the picture; a distant one would flatten it.
+        # A baseline close by belongs in the picture; a distant one would flatten it.
         top = max(shown[1], *(b.loss + (shown[1] - shown[0]) * 0.05 for b in near))
         layout["yaxis"]["range"] = [rounded_value(shown[0]), rounded_value(top)]
     traces += [_baseline(baseline, len(places)) for baseline in near]
@@ -81,7 +81,7 @@ def _baseline(baseline: Baseline, num_runs: int) -> dict[str, Any]:
 
 
 def curves_chart(data: ReportData) -> Figure | None:
-    """Validation loss per epoch; the best run stands out, the others answer to the pointer."""
+    """Validation loss per epoch; the best run stands out, the others respond to the pointer."""
     found = [curve for curve in series.curves(data) if curve.epochs]
     if not found:
         return None

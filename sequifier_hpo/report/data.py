@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, gathered by whoever can reach them."""
+"""The contents of a report: plain values, gathered by whoever can reach them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ def unbeaten(loss: float, baselines: Sequence[Baseline]) -> Baseline | None:
 
 @dataclass(frozen=True)
 class ReportData:
-    """A study, and what was found out about it."""
+    """A study, and what is known about it."""
 
     study_name: str
     storage: str
     """Without secrets."""
     strategy: str
     num_runs: int
-    """Distinct runs that the study is to have."""
+    """Distinct runs planned for the study."""
     runs: Sequence[Run]
     read_at: datetime
     baselines: Sequence[Baseline] = ()
@@ -32,7 +32,7 @@ class ReportData:
     importances: Mapping[str, float] = field(default_factory=dict)
     """Parameter -> its share of the importance of all; empty with too few runs."""
     is_rewritten: bool = False
-    """Whether the search that writes the report goes on, and will write it again."""
+    """Whether the search that writes the report is still running, and will write it again."""
     best_file: str | None = None
     """Path of the best run's `train.yaml`."""
     best_yaml: str | None = None
@@ -50,5 +50,5 @@ class ReportData:
 
     @property
     def is_running(self) -> bool:
-        """Whether more is to come at this moment."""
+        """Whether the study is still running."""
         return self.is_rewritten or any(run.state == RunState.RUNNING for run in self.runs)

@@ -8,22 +8,22 @@ from sequifier_hpo.records import Run, RunState
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a study has come."""
+    """Progress of a study."""
 
     num_runs: int
-    """Runs that the study is to have, or has: `n_samples` may have been lowered since."""
+    """Runs planned for the study, or that it has: `n_samples` may have been lowered since."""
     num_complete: int
     num_failed: int
     num_running: int
     num_interrupted: int
     num_duplicates: int
     num_of_other_data: int
-    """Trained on other data than the present ones; in none of the other numbers."""
+    """Trained on other data than the present; not part of the other numbers."""
     best: Run | None
 
     @property
     def is_over(self) -> bool:
-        """Whether every run has ended, well or not."""
+        """Whether every run has ended, successfully or not."""
         return self.num_complete + self.num_failed >= self.num_runs
 
 
@@ -52,19 +52,19 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
 def leaderboard(runs: Iterable[Run]) -> list[Run]:
     """Complete runs, the smallest validation loss first; the earlier run wins a tie.
 
-    Runs on other data than the present ones are not ranked: their losses mean something else.
+    Runs on other data than the present are not ranked: their losses are not comparable.
     """
     complete = [run for run in runs if run.validation_loss is not None and not run.is_of_other_data]
     return sorted(complete, key=lambda run: (run.validation_loss, run.number))
 
 
 def top_runs(runs: Sequence[Run], count: int) -> list[Run]:
-    """The best runs; grid cells that took the result of another one do not count."""
+    """The best runs, without grid cells that share another run's result."""
     return leaderboard(run for run in runs if run.duplicate_of is None)[:count]
 
 
 def count_a_part(runs: Iterable[Run]) -> bool:
-    """Whether there are losses that count a part of their run's positions."""
+    """Whether some losses count only part of their run's positions."""
     return any(run.figures.validation_loss_all_positions is not None for run in runs)
 
 

@@ -1,4 +1,4 @@
-"""The loss curve of one run as a small picture that needs nothing around it."""
+"""The loss curve of one run as a small self-contained picture."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ def loss_curve(
 ) -> str:
     """Losses per epoch as SVG, the best validation loss marked.
 
-    White behind it and no style from outside: it is legible on light and on dark pages.
+    White background, no external style: legible on light and on dark pages.
 
     Args:
         title: The run's name.

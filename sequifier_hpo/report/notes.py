@@ -1,4 +1,4 @@
-"""What a study and its runs are, in Markdown, as optuna-dashboard shows it beside them.
+"""Descriptions of a study and its runs in Markdown, as optuna-dashboard shows them.
 
 Names and values are the user's text: they stand in code spans, where nothing is markup.
 """
@@ -55,7 +55,7 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
 
     Args:
         space: The compiled search file.
-        num_runs: Distinct runs that the study is to have.
+        num_runs: Distinct runs planned for the study.
         num_distinct: Distinct runs that the space has.
         places: Where things are.
     """
@@ -125,11 +125,11 @@ def verification_note(search_name: str, places: Places) -> str:
         [
             f"# Winner check of {_code(search_name)}",
             "",
-            f"The best runs of the study {_code(search_name)}, trained again with new seeds: does "
-            "the winner still win? These trials are no runs of the search. `verified_run` is the "
+            f"The best runs of the study {_code(search_name)}, retrained with new seeds: does "
+            "the winner still win? These trials are not runs of the search. `verified_run` is the "
             "run that was trained again, `seed` its new seed.",
             "",
-            "The same command goes on with it, and compares:",
+            "The same command resumes the check and compares the runs:",
             "",
             f"    sequifier-hpo verify --config-path {places.search_file}",
             "",

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no folder beside it."""
+"""The report as one self-contained HTML page: no network, no other files."""
 
 import html
 import json
@@ -73,7 +73,7 @@ def _head(data: ReportData) -> str:
     state = (
         "still running; the page reloads itself until you click in it"
         if data.is_running
-        else "as it stands"
+        else "snapshot"
     )
     when = data.read_at.strftime("%Y-%m-%d %H:%M")
     cards = []
@@ -90,7 +90,7 @@ def _head(data: ReportData) -> str:
             seconds for run in data.own_runs if (seconds := run.figures.seconds) is not None
         )
         span = max(bar.end for bar in bars)
-        cards.append(("time", duration(span), f"{duration(spent)} of training in all"))
+        cards.append(("time", duration(span), f"{duration(spent)} of training in total"))
     shown = "".join(
         f'<div class="card"><span class="label">{html.escape(label)}</span>'
         f'<span class="value">{html.escape(value)}</span>'
@@ -116,13 +116,13 @@ def _head(data: ReportData) -> str:
 
 
 def _warning(data: ReportData) -> str:
-    """A paragraph if the best run is no better than a trivial predictor."""
+    """A paragraph if the best run does not beat a trivial predictor."""
     best = data.progress.best
     better = None if best is None else unbeaten(series.loss_of(best), data.baselines)
     if better is None:
         return ""
     return (
-        '\n<p class="warning">No run is better than the trivial predictor '
+        '\n<p class="warning">No run beats the trivial predictor '
         f"({html.escape(better.name)}): more data, other columns or longer training may help.</p>"
     )
 
@@ -232,7 +232,7 @@ def _slice_section(data: ReportData, figures: dict[str, Figure], num_complete: i
         )
     note = _note(
         "Boxes: the middle half of all runs with this value, and their median; "
-        "in brackets how many they are; the star is the best run.",
+        "in brackets their number; the star is the best run.",
         num_complete > series.MAX_POINTS
         and f"Points: {series.MAX_POINTS} of {num_complete:,} runs.",
     )
@@ -336,7 +336,7 @@ def _remark(run: Run) -> str:
 
 
 def _embedded(payload: Mapping[str, Any]) -> str:
-    """JSON that no text of the user can break out of."""
+    """JSON that no user text can break out of."""
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -370,7 +370,7 @@ def _reasons(data: ReportData) -> str:
     """Why runs failed, the most frequent reason first, with numbers if there are several."""
     counts = Counter(run.reason for run in data.own_runs if run.state == RunState.FAILED)
     words = [
-        (reason.replace("_", " ") or "no reason known", n) for reason, n in counts.most_common()
+        (reason.replace("_", " ") or "reason unknown", n) for reason, n in counts.most_common()
     ]
     return ", ".join(word if len(words) == 1 else f"{word}: {n:,}" for word, n in words)
 

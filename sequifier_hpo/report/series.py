@@ -15,7 +15,7 @@ MAX_EPOCHS = 120  # of a curve
 MAX_CURVE_POINTS = 60_000  # of all curves: a browser draws so many at once
 MAX_LINES = 300
 MAX_POINTS = 400
-_ALWAYS_SHOWN = 50  # the best runs are never sampled away
+_ALWAYS_SHOWN = 50  # the best runs are always drawn
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def parallel(data: ReportData) -> Parallel:
 
 
 def timeline(data: ReportData) -> list[Bar]:
-    """Every run on a lane of its own time: as few lanes as there were runs at once."""
+    """Every run on a free lane: as few lanes as there were concurrent runs."""
     timed = [run for run in data.own_runs if run.started is not None]
     timed.sort(key=lambda run: (_naive(run.started), run.number))
     if not timed:
@@ -177,7 +177,7 @@ def varying_parameters(data: ReportData) -> list[str]:
 
 
 def sample(ranked: Sequence[Run], limit: int) -> list[Run]:
-    """At most `limit` of some runs, best first: the best ones, and an even choice of the rest."""
+    """At most `limit` of some runs, best first: the best ones, and an even sample of the rest."""
     if len(ranked) <= limit:
         return list(ranked)
     rest = ranked[_ALWAYS_SHOWN:]
@@ -186,11 +186,11 @@ def sample(ranked: Sequence[Run], limit: int) -> list[Run]:
 
 
 def loss_range(values: Sequence[float], usual: float = 0.9) -> tuple[float, float] | None:
-    """A range of losses that a few hopeless ones do not stretch; None without values.
+    """A range of losses that a few outliers do not stretch; None without values.
 
     Args:
         values: Losses; those that are not finite do not count.
-        usual: Share of the values that is surely inside.
+        usual: Share of the values guaranteed to be inside.
     """
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:
@@ -214,7 +214,7 @@ def five_numbers(values: Sequence[float]) -> tuple[float, float, float, float, f
 
 
 def spread(run_number: int, salt: int = 0) -> float:
-    """A number in [0, 1) that scatters neighbouring runs: the same in every report."""
+    """Jitter in [0, 1) for neighbouring runs: the same in every report."""
     return (run_number * 0.6180339887 + salt * 0.7548776662) % 1.0
 
 
@@ -231,7 +231,7 @@ def loss_of(run: Run) -> float:
 
 
 def is_open(run: Run) -> bool:
-    """Whether more of this run is to come."""
+    """Whether this run is unfinished."""
     return run.state in {RunState.RUNNING, RunState.INTERRUPTED}
 
 

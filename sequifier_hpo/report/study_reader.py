@@ -81,7 +81,7 @@ class StudyReader:
 
 
 def _never_started(source: StudySource, file: Path, how_to_start: str) -> InputError:
-    """What to say of a study without a file: that it is new, or that it is somewhere else."""
+    """The error for a study without a file: it is new, or it is somewhere else."""
     if source.search_file is not None and not file.is_absolute():
         for folder in source.search_file.resolve().parents:
             if (folder / file).exists():
@@ -102,7 +102,7 @@ def read_source(source: StudySource) -> StudySnapshot:
 
 
 def _as_it_stands(run: Run) -> Run:
-    """The run, with its state corrected if nobody works on it any more."""
+    """The run, with its state corrected if nobody is working on it any more."""
     owner = run.attributes.get("owner")
     if run.state != RunState.RUNNING or not isinstance(owner, str):
         return run

@@ -1,4 +1,4 @@
-"""Runs as records for programs: everything, in full precision, the same in CSV and in JSON."""
+"""Runs as records for programs: complete, in full precision, the same in CSV and in JSON."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ FIGURES = (
     "oom_retries",
     "peak_memory_mib",
 )
-"""What was measured, as far as it has a place among the first columns."""
+"""The measurements that have a place among the first columns."""
 _MORE_FIGURES = ("effective_accumulation_steps", "validation_loss_all_positions")
 _NO_FIGURES = RunFigures()
 _NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run"})
@@ -60,7 +60,7 @@ def run_records(
 def detailed_records(
     study_name: str, runs: Sequence[Run], only: Sequence[Run] | None = None
 ) -> list[dict[str, Any]]:
-    """The same with loss curves, and all else that was stored of the runs."""
+    """The same with loss curves, and everything else stored about the runs."""
     by_number = {run.number: run for run in runs}
     return [
         _detailed(record, by_number[record["run"]])
@@ -69,7 +69,7 @@ def detailed_records(
 
 
 def results_csv(study_name: str, runs: Sequence[Run], only: Sequence[Run] | None = None) -> str:
-    """The study as a table: best first, then what is not ranked; numbers in full precision."""
+    """The study as a table: best first, then unranked runs; numbers in full precision."""
     records = run_records(study_name, runs, only)
     columns = _record(study_name, None, None, [], []) if not records else records[0]
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""What a winner check has found: mean and spread per configuration, and whether the winner wins."""
+"""Results of a winner check: mean and standard deviation of each configuration, and the verdict."""
 
 import csv
 import io
@@ -25,19 +25,19 @@ class CheckedRun:
 
     run_number: int
     search_loss: float
-    """Validation loss in the search; not part of the mean, for it was chosen for being small."""
+    """Validation loss in the search; not part of the mean, since it was selected for being small."""
     losses: Mapping[int, float]
-    """Seed -> validation loss of the trainings that are complete."""
+    """Seed -> validation loss of the complete training runs."""
     num_seeds: int
-    """New seeds that were asked for."""
+    """New seeds that were requested."""
     failures: Mapping[int, str]
-    """Seed -> reason of the trainings that failed."""
+    """Seed -> reason of the failed training runs."""
     parameters: Mapping[str, str]
     """The values that vary in the search."""
 
     @property
     def is_done(self) -> bool:
-        """Whether every seed has come to its end."""
+        """Whether the training run of every seed has ended."""
         return len(self.losses) + len(self.failures) == self.num_seeds
 
     @property
@@ -46,7 +46,7 @@ class CheckedRun:
         return mean(self.losses.values()) if self.losses else None
 
     @property
-    def spread(self) -> float | None:
+    def standard_deviation(self) -> float | None:
         """Sample standard deviation between the seeds; None with fewer than two."""
         return stdev(self.losses.values()) if len(self.losses) > 1 else None
 
@@ -60,18 +60,18 @@ class Verdict:
     """The other configuration with the smallest mean."""
     margin: float | None
     """Mean of the rival less that of the winner; None if one of them has no result at all."""
-    spread: float | None
-    """Between seeds, of the two together; None if one of them has no spread."""
+    standard_deviation: float | None
+    """Between seeds, pooled over the two; None if one of them has none."""
     still_wins: bool
     is_clear: bool
-    """Whether chance alone would seldom (1 in 20) put the means so far apart (Welch's t-test)."""
+    """Whether the means differ significantly (Welch's t-test at 95 %)."""
 
     @property
-    def margin_in_spreads(self) -> float | None:
-        """The margin as a multiple of the spread; None where there is none."""
-        if self.margin is None or not self.spread:
+    def margin_in_standard_deviations(self) -> float | None:
+        """The margin as a multiple of the standard deviation; None where there is none."""
+        if self.margin is None or not self.standard_deviation:
             return None
-        return self.margin / self.spread
+        return self.margin / self.standard_deviation
 
 
 def checked_runs(
@@ -82,7 +82,7 @@ def checked_runs(
     Args:
         runs: The runs that are checked, all of them complete.
         seeds: The new seeds of each.
-        trained: (run number, seed) -> what has come of it, as far as it was begun.
+        trained: (run number, seed) -> its training run, if it was started.
     """
     checked = []
     for run in runs:
@@ -116,7 +116,7 @@ def verdict(checked: Sequence[CheckedRun]) -> Verdict | None:
         checked: In the order of the search: its winner first.
 
     Returns:
-        None while trainings are left, if there is only one configuration, or none has a result.
+        None while training runs are left, if there is only one configuration, or none has a result.
     """
     winner, others = checked[0], [other for other in checked[1:] if other.mean is not None]
     if not all(each.is_done for each in checked) or len(checked) < 2:
@@ -129,19 +129,19 @@ def verdict(checked: Sequence[CheckedRun]) -> Verdict | None:
             winner,
             rival,
             margin=None,
-            spread=None,
+            standard_deviation=None,
             still_wins=winner.mean is not None,
             is_clear=False,
         )
     margin = rival.mean - winner.mean
-    spreads = (winner.spread, rival.spread)
+    deviations = (winner.standard_deviation, rival.standard_deviation)
     return Verdict(
         winner,
         rival,
         margin=margin,
-        spread=None
-        if spreads[0] is None or spreads[1] is None
-        else sqrt((spreads[0] ** 2 + spreads[1] ** 2) / 2),
+        standard_deviation=None
+        if deviations[0] is None or deviations[1] is None
+        else sqrt((deviations[0] ** 2 + deviations[1] ** 2) / 2),
         still_wins=margin >= 0,
         is_clear=_are_apart(list(winner.losses.values()), list(rival.losses.values())),
     )
@@ -190,14 +190,14 @@ def verification_record(study_name: str, checked: Sequence[CheckedRun]) -> dict[
         "is_clear": found and found.is_clear,
         "rival": found and found.rival.run_number,
         "margin": found and found.margin,
-        "spread": found and found.spread,
-        "margin_in_spreads": found and found.margin_in_spreads,
+        "standard_deviation": found and found.standard_deviation,
+        "margin_in_standard_deviations": found and found.margin_in_standard_deviations,
         "configurations": [
             {
                 "run": each.run_number,
                 "validation_loss_in_search": each.search_loss,
                 "mean": each.mean,
-                "spread": each.spread,
+                "standard_deviation": each.standard_deviation,
                 "num_seeds": len(each.losses),
                 "num_seeds_wanted": each.num_seeds,
                 "validation_loss_by_seed": {str(s): loss for s, loss in each.losses.items()},
@@ -218,7 +218,7 @@ def verification_csv(checked: Sequence[CheckedRun]) -> str:
         [
             "run",
             "mean",
-            "spread",
+            "standard_deviation",
             "num_seeds",
             "num_seeds_wanted",
             "num_failed",
@@ -232,7 +232,7 @@ def verification_csv(checked: Sequence[CheckedRun]) -> str:
             [
                 each.run_number,
                 _text(each.mean),
-                _text(each.spread),
+                _text(each.standard_deviation),
                 len(each.losses),
                 each.num_seeds,
                 len(each.failures),

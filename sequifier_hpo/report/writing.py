@@ -74,7 +74,7 @@ def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
 
 
 def read_assets() -> PageAssets:
-    """Style, behaviour and the chart library, as they are built into the page."""
+    """Style, behaviour and chart library to be embedded in the page."""
     own = resources.files("sequifier_hpo.report")
     plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
     return PageAssets(
@@ -113,7 +113,7 @@ class SearchReport:
         """Losses of the trivial predictors, once they are known."""
 
     def refresh(self, runs: Sequence[Run]) -> None:
-        """Rewrite the report if that is due, and what cannot be written now is left for later."""
+        """Rewrite the report if it is due; what cannot be written now is left for later."""
         began = self._clock()
         if began < self._not_before:
             return

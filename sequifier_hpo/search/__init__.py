@@ -1,4 +1,4 @@
-"""Which run comes next. Optuna's samplers do the sampling; the ledger of `study` hands out."""
+"""Which run comes next. Optuna's samplers do the sampling; the ledger of `study` hands runs out."""
 
 from sequifier_hpo.search.chosen import ChosenRuns
 from sequifier_hpo.search.grid import GridRuns

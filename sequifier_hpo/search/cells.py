@@ -24,7 +24,7 @@ class Cells:
 
     def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
         """The first run of the seeded order that was not handed out, and its place there."""
-        # What was handed out once stays so: the next search begins where this one ends.
+        # Runs once handed out stay so: the next scan starts where this one ends.
         while self._next_rank < self.effective.num_distinct:
             proposal = self.at(self._next_rank)
             if not history.is_taken(proposal.key):

@@ -1,4 +1,4 @@
-"""Runs that someone has chosen, as for a winner check."""
+"""Runs chosen in advance, as for a winner check."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ from sequifier_hpo.study.proposing import History, NoProposal, Proposal
 
 
 class ChosenRuns:
-    """Proposes given runs in their order, and wants no others."""
+    """Proposes the given runs in their order, and no others."""
 
     def __init__(self, runs: Sequence[Proposal]) -> None:
         self._runs = {run.key: run for run in runs}

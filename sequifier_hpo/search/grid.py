@@ -36,7 +36,7 @@ class GridRuns:
         return proposal
 
     def is_wanted(self, key: str) -> bool:  # noqa: ARG002 - whichever it is
-        """Whatever was begun is brought to its end."""
+        """Whatever was started is finished."""
         return True
 
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:

@@ -56,7 +56,7 @@ class SampledRuns:
         return found if isinstance(found, NoProposal) else found[1]
 
     def is_wanted(self, key: str) -> bool:  # noqa: ARG002 - whichever it is
-        """Whatever was begun is brought to its end."""
+        """Whatever was started is finished."""
         return True
 
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:  # noqa: ARG002 - none has any

@@ -1,4 +1,4 @@
-"""What makes two search files the same study, and how two that differ do so."""
+"""What makes two search files the same study, and how two files differ."""
 
 import hashlib
 from collections.abc import Mapping
@@ -94,7 +94,7 @@ def _changes(name: str, before: Any, after: Any) -> list[str]:
 
 
 def _comparable(described: Mapping[str, Any], description: Description) -> dict[str, Any]:
-    """What counts of a described space, whichever version described it."""
+    """The significant part of a described space, whichever version described it."""
     counts = description.influencing(WEIGHTS, SELECTION)
     kept = {
         name: value

@@ -93,7 +93,7 @@ def weights_values(config: TrainConfig) -> dict[str, Any]:
     """What decides the weights of a run after any step, as plain JSON values.
 
     Neither when it ends, nor how fast and where it is trained, nor what is logged and exported: a
-    run that is continued with more epochs goes on exactly as if it had been given them at first.
+    run continued with more epochs proceeds exactly as if it had had them from the start.
     """
     description, values = _resolved(config)
     return meaning(values, weights_fields(description))

@@ -1,7 +1,7 @@
 """What values mean for a training: equal meaning, equal weights and an equal result.
 
-Nearly every field means what it says. The others stand here: a field that says nothing in the
-company of others, or two spellings of the same.
+Nearly every field means what it says. The exceptions are here: fields without effect in
+combination with others, and two spellings of the same value.
 """
 
 from collections.abc import Callable, Iterable, Mapping

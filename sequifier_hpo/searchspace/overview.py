@@ -1,4 +1,4 @@
-"""What a search space holds, for people who are about to spend hours on it."""
+"""An overview of a search space, for people about to spend hours on it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

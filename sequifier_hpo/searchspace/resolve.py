@@ -1,7 +1,7 @@
-"""Dependent values: what a chosen value becomes beside the others, and why.
+"""Dependent values: what a chosen value becomes in combination with the others, and why.
 
-Each rule says which fields it reads. Nothing here can fail: what no rule can save is refused when
-the search file is loaded.
+Each rule declares the fields it reads. Nothing here can fail: what no rule can repair is refused
+when the search file is loaded.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

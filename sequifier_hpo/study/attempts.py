@@ -1,4 +1,4 @@
-"""What a coordinator reads: the trials of a study, and only those that it does not know yet.
+"""Incremental reads of a study's trials: only those that the coordinator does not know yet.
 
 Optuna's own reading costs a second per 2,000 trials, for it parses the distribution of every
 parameter of every trial; within one study these are all the same.
@@ -46,7 +46,7 @@ class Attempt:
 
 
 class TrialReader:
-    """Reads the trials of one study, bit by bit."""
+    """Reads the trials of one study incrementally."""
 
     def __init__(self, study_id: int) -> None:
         self._study_id = study_id

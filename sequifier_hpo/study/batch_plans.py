@@ -1,4 +1,4 @@
-"""What an out-of-memory retry came down to, as trials keep it among their attributes."""
+"""The batch plan left by out-of-memory retries, as trials store it in their attributes."""
 
 from collections.abc import Mapping
 from typing import Any

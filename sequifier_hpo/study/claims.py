@@ -1,4 +1,4 @@
-"""What a coordinator gets from the ledger, and tells it, of the run that it holds."""
+"""What a coordinator and the ledger exchange about a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from sequifier_hpo.searchspace import Point
 
 
 class LeaseLostError(Exception):
-    """The trial was finished by someone else: this coordinator was taken for dead."""
+    """The trial was finished by another coordinator, which took this one for dead."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sequifier_hpo.records import Run
 
 
 def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
-    """Share of every varying parameter in what sets the best runs apart; the shares sum to 1.
+    """Importance of every varying parameter for being among the best runs; the shares sum to 1.
 
     Runs that are not complete, and parameters that some run lacks, do not count. Empty if
     fewer than two runs, or no parameter, are left.

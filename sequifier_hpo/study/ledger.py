@@ -1,4 +1,4 @@
-"""The ledger of a study: who holds which run, and what came of it.
+"""The ledger of a study: who holds which run, and its outcome.
 
 Every change that decides who runs what is one transaction that holds the lock of the study's row
 (on SQLite: of the database). So each run is handed out once across crashes, processes and
@@ -75,12 +75,12 @@ class Ledger:
         Args:
             storage: Where it is.
             owner: Who we are.
-            plan: What it is to be.
-            proposer: Which runs it is to have, and in which order.
+            plan: What the study should be.
+            proposer: Which runs it has, and in which order.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of our runs are.
-            consent: What the user has said about data that have changed.
-            clock: Seconds that only grow.
+            consent: What the user agreed to about changed data.
+            clock: Monotonic seconds.
 
         Raises:
             SpaceChangedError, DataChangedError, UnknownDataError: If it exists, and is not the
@@ -169,7 +169,7 @@ class Ledger:
                 if key is not None:
                     attempt = self._writer.next(connection, self._index.attempts(key)[-1])
                 elif attempt is None and self._index.next_ordinal == ordinal:
-                    # Nobody was faster while the proposal was made, which needs no lock.
+                    # Nobody else was faster while the proposal was made without a lock.
                     if isinstance(proposal, NoProposal):
                         return None
                     attempt = self._writer.first(connection, proposal, ordinal)
@@ -215,7 +215,7 @@ class Ledger:
                 transactions.beat(connection, [claim.trial_id for claim in claims])
 
     def judge_later(self) -> None:
-        """After an outage: let everyone beat again before anyone is taken for dead."""
+        """After an outage: give everyone time for a heartbeat before anyone is taken for dead."""
         self._liveness.judge_later()
 
     def complete(
@@ -275,7 +275,7 @@ class Ledger:
                 self._index.put(attempt)
 
     def _bury_orphans(self) -> None:
-        """Fail the trials whose coordinator is gone, so that their runs can be continued."""
+        """Fail the trials whose coordinator is gone, so that their runs can be resumed."""
         foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
         orphans = [attempt for attempt in foreign if self._liveness.is_gone(attempt)]
         gone = {orphan.trial_id for orphan in orphans}
@@ -286,7 +286,7 @@ class Ledger:
             orphans += [self._index.unfinished[trial_id] for trial_id in stale]
         for orphan in orphans:
             with suppress(FinishedError):
-                self._bury(orphan, "is dead" if orphan.trial_id in gone else "does not beat")
+                self._bury(orphan, "is dead" if orphan.trial_id in gone else "sends no heartbeats")
 
     def _bury(self, orphan: Attempt, why: str) -> None:
         with self._storage.writing() as connection:
@@ -400,7 +400,7 @@ class Ledger:
         value: float | None,
         attributes: Mapping[str, Any],
     ) -> Attempt:
-        """The trial, if it was we who finished it and only the answer got lost.
+        """The trial, if this coordinator finished it and only the answer was lost.
 
         Raises:
             LeaseLostError: If it was someone else.

@@ -1,4 +1,4 @@
-"""Who of the other coordinators still lives."""
+"""Which of the other coordinators are alive."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,14 +9,14 @@ from sequifier_hpo.study.storages import GRACE_SECONDS
 
 
 class Liveness:
-    """Tells trials that someone works on from those whose coordinator is gone."""
+    """Tells trials that are being worked on from those whose coordinator is gone."""
 
     def __init__(self, owner: Owner, clock: Callable[[], float]) -> None:
         """Begin to watch.
 
         Args:
             owner: Who we are.
-            clock: Seconds that only grow.
+            clock: Monotonic seconds.
         """
         self._owner = owner
         self._clock = clock
@@ -25,7 +25,7 @@ class Liveness:
         self._judges_living_from = clock() + GRACE_SECONDS
 
     def judge_later(self) -> None:
-        """Let everyone beat again before anyone is taken for dead."""
+        """Give everyone time for a heartbeat before anyone is taken for dead."""
         self._judges_from = self._judges_living_from = self._clock() + GRACE_SECONDS
 
     def is_gone(self, attempt: Attempt) -> bool:

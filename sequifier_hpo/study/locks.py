@@ -1,4 +1,4 @@
-"""Locks that the kernel or the server frees by itself when their holder dies."""
+"""Locks that the kernel or the server releases by itself when their holder dies."""
 
 import fcntl
 import os

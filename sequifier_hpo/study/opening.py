@@ -1,4 +1,4 @@
-"""Create a study, or open one that exists, and make sure that it is the study that is meant.
+"""Create a study or open an existing one, and make sure that it is the intended study.
 
 What a study is: a unique id, the space it was given, the data its runs are trained and judged on,
 and which positions its losses count. Its name alone is none of these.
@@ -54,7 +54,7 @@ class DataRevision(FrozenModel):
 
 
 class StudyIdentity(FrozenModel):
-    """What makes a study this one, as it is stored with it."""
+    """The identity of a study, as stored with it."""
 
     study_id: str
     """Unique, whatever the storage and the name."""
@@ -79,7 +79,7 @@ class StudyIdentity(FrozenModel):
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study is to be."""
+    """What a study should be."""
 
     name: str
     space: SearchSpace
@@ -90,18 +90,18 @@ class StudyPlan:
     key_of: Callable[[Point, int | None], str]
     """(point, seed) -> key on the present data; None = the search's own seed."""
     permit: Callable[[StudyIdentity, bool], None] = lambda _identity, _is_adopted: None
-    """(what the study is, whether 0.1.0 has begun it) -> raises if something stands in the way;
-    nothing is stored then."""
+    """(the study's identity, whether 0.1.0 started it) -> raises if something stands in the way;
+    then nothing is stored."""
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What the user has said about data that are not, or may not be, those of the earlier runs."""
+    """What the user agreed to about data that are not, or may not be, those of the earlier runs."""
 
     new_data: bool = False
     """Go on with other data: runs on the earlier ones stay, and are not ranked."""
     same_data: bool = False
-    """The data are still those of a study whose runs do not say."""
+    """The data of a study that did not record them are unchanged."""
 
 
 class SpaceChangedError(InputError):
@@ -112,8 +112,7 @@ class SpaceChangedError(InputError):
         super().__init__(
             f"the study `{name}` was started with another search space:\n{_indented(lines)}\n"
             "      (- stored, + in the file now, ~ changed)",
-            "undo the change to go on with this study, or give the new search another "
-            "hp_search_name",
+            "undo the change to continue this study, or give the new search another hp_search_name",
         )
 
 
@@ -127,9 +126,9 @@ class DataChangedError(InputError):
         number = f"{len(runs)} runs were" if len(runs) != 1 else "1 run was"
         which = f" ({_ranges(runs)})" if runs else ""
         super().__init__(
-            f"the data are not those of the study `{name}`, of which {number} trained{which} "
+            f"the data are not those of the study `{name}`: {number} trained{which} "
             f"on the data of {since.astimezone():%Y-%m-%d %H:%M}:\n{_indented(lines)}",
-            "bring the earlier data back, give the new search another hp_search_name, or go on "
+            "restore the earlier data, give the new search another hp_search_name, or continue "
             "with --accept-new-data: the earlier runs then stay in the study, marked, and are "
             "not ranked with the new ones",
         )
@@ -146,15 +145,15 @@ class StudyMovedOnError(InputError):
 
 
 class UnknownDataError(InputError):
-    """The study was begun by 0.1.0, which did not store what its data were."""
+    """The study was started by 0.1.0, which did not record its data."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the study `{name}` was begun by sequifier-hpo 0.1.0, which did not store what data "
-            "its runs were trained on",
+            f"the study `{name}` was started by sequifier-hpo 0.1.0, which did not record what "
+            "data its runs were trained on",
             "if the data are unchanged since then, start the search once with --same-data; if they "
-            "are not, with --accept-new-data (the earlier runs then stay, marked, and are not ranked with the "
-            "new ones), or give the new search another hp_search_name",
+            "are not, with --accept-new-data (the earlier runs then stay, marked, and are not "
+            "ranked with the new ones), or give the new search another hp_search_name",
         )
 
 
@@ -167,7 +166,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
     Raises:
         SpaceChangedError: If it exists with another search space.
         DataChangedError: If its runs were trained on other data, and the user has not agreed.
-        UnknownDataError: If it does not say what they were trained on.
+        UnknownDataError: If it does not record what they were trained on.
         InputError: If its losses cannot be compared with those of new runs, or what
             `plan.permit` raises.
     """
@@ -262,11 +261,11 @@ def _first_identity(plan: StudyPlan, index: RunIndex, consent: Consent) -> Study
             raise UnknownDataError(plan.name)
         if counted.last_positions is not None and not consent.new_data:
             raise InputError(
-                f"the study `{plan.name}` searches seq_length, and was begun by sequifier-hpo "
+                f"the study `{plan.name}` searches seq_length, and was started by sequifier-hpo "
                 "0.1.0, whose losses counted all positions of each run's own window: they cannot "
                 "be compared with each other, nor with new ones",
                 "give the search another hp_search_name; `status`, `best`, `report` and `export` "
-                "go on reading the old study",
+                "can still read the old study",
             )
     revision = DataRevision(since=datetime.now(UTC), digest=plan.data)
     return StudyIdentity(study_id=uuid.uuid4().hex, counted=counted, data=[revision])
@@ -328,7 +327,7 @@ def _is_check(attempt: Attempt) -> bool:
 
 
 def _ordinals(attempts: Sequence[Attempt]) -> dict[int, int]:
-    """Trial id -> ordinal of its run: the order in which the runs were begun."""
+    """Trial id -> ordinal of its run: the order in which the runs were started."""
     numbers = sorted({run_number(attempt) for attempt in attempts})
     ordinals = {number: ordinal for ordinal, number in enumerate(numbers)}
     return {attempt.trial_id: ordinals[run_number(attempt)] for attempt in attempts}

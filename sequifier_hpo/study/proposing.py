@@ -1,4 +1,4 @@
-"""How a study asks which run comes next; the answers are the room `search`'s."""
+"""How a study asks which run comes next; the package `search` answers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class NoProposal(Enum):
     """Why there is no run to hand out."""
 
     WAIT = "wait"
-    """Runs that are being trained have to end first."""
+    """Runs in training must end first."""
     EXHAUSTED = "exhausted"
     """There is none left."""
 

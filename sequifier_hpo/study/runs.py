@@ -24,15 +24,15 @@ OWNER = "sequifier_hpo:owner"
 _OWNER_BEFORE = "owner"
 """The user attribute that it was once, and its name among the attributes of a run."""
 MAX_LOST_ATTEMPTS = 5
-"""A run whose coordinator died this often before an epoch of it ended is not tried again: it may be
-what takes the machine down."""
+"""A run whose coordinator died this often before completing an epoch is not retried: it may be what
+takes the machine down."""
 
 
 RESUMABLE_REASONS = frozenset({"interrupted", "lost"})
 
 
 class RunIndex:
-    """Trials sorted by run. Everything asked while a search runs costs the same at any size."""
+    """Trials grouped by run. Every query made during a search takes constant time."""
 
     def __init__(self) -> None:
         self._attempts: dict[str, list[Attempt]] = {}

@@ -28,9 +28,9 @@ from sequifier_hpo.redaction import redacted_url
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
 _OPENING_SECONDS = 60
-"""Someone who holds the database locked for less than this does not keep a search from starting."""
+"""A lock held by someone else for less than this does not keep a search from starting."""
 _LOCK_SECONDS = 10
-"""How long a running search stands still for a lock; then it goes on with its other work."""
+"""How long a running search waits for a lock before it continues with its other work."""
 _ADVISORY_LOCK = 0x5E9F_1F1E  # an arbitrary number of ours; every study of a database shares it
 _READ_ONLY = "sequifier_hpo_read_only"
 
@@ -114,11 +114,11 @@ class Storage:
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Turn what a database says when it is gone, locked or full into one error.
+        """Turn the errors of a database that is gone, locked or full into one exception.
 
         Raises:
             StorageFaultError: In these cases; mistakes of ours stay what they are.
-            EnvironmentFaultError: If it is damaged: to wait would not help.
+            EnvironmentFaultError: If it is damaged: waiting would not help.
         """
         try:
             yield
@@ -149,22 +149,22 @@ class Storage:
                 time.sleep(1.0)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.rdb.remove_session()
         self.rdb.engine.dispose()
         if self._lock_engine is not None:
             self._lock_engine.dispose()
 
     def _require_the_file(self) -> None:
-        """An open file can be written for ever after it was deleted, and nobody would see it again.
+        """A deleted file that is still open can be written to forever, and the data would be lost.
 
         Raises:
             EnvironmentFaultError: If the file is gone, or another one has taken its place.
         """
         if self._inode is not None and _inode_of(self._url) != self._inode:
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} was deleted or replaced while it was used",
-                "bring the file back, or start again to begin a new study",
+                f"the storage {self.shown_url} was deleted or replaced while in use",
+                "restore the file, or start again to create a new study",
             )
 
     def _give_up_if_damaged(self, error: BaseException | None) -> None:
@@ -176,21 +176,21 @@ class Storage:
 
     def _advice(self, error: BaseException) -> str:
         if self._url.drivername != "sqlite":
-            return "check that the database runs and that the URL is right"
+            return "check that the database is running and that the URL is correct"
         path = Path(self._url.database or "")
         if _is_damaged(error):
             return (
-                f"bring {path} back from a copy, or move it away to begin a new study; "
+                f"restore {path} from a backup, or move it away to start a new study; "
                 "models, run files and results.csv of the runs so far are still there"
             )
         return (
-            f"check that {path.parent} can be written to and has room, and that the path is right"
+            f"check that {path.parent} is writable and has free space, and that the path is correct"
         )
 
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
             f"the storage {self.shown_url} cannot be used: {_first_line(error)}",
-            "check the database; the same command goes on with the search",
+            "check the database; the same command resumes the search",
         )
 
     def _connect(self) -> RDBStorage:

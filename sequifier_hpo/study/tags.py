@@ -12,7 +12,7 @@ _RANK, _RUN = "sequifier_hpo:rank", "sequifier_hpo:run"
 
 
 class RunTag(FrozenModel):
-    """What a trial is a trial of."""
+    """The run that a trial belongs to."""
 
     key: str
     """The run's identity: digest of what it trains and of the data it reads."""

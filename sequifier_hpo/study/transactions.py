@@ -1,4 +1,4 @@
-"""What a coordinator writes: each change of a trial in one transaction, in as few statements as it takes.
+"""A coordinator's writes: each change of a trial in one transaction, with few statements.
 
 Optuna's public calls commit after every attribute, which costs a disk write each and lets a crash
 leave half of them. These write the same rows into the same tables (optuna is pinned to 5.0).
@@ -39,7 +39,7 @@ class FinishedError(Exception):
 
 
 class StudyDeletedError(EnvironmentFaultError):
-    """Someone has deleted the study while it was searched."""
+    """Someone deleted the study during the search."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def lock_study(connection: Connection, study_id: int) -> None:
     query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update()
     if connection.execute(query).scalar() is None:
         raise StudyDeletedError(
-            "the study was deleted from the storage while it ran",
-            "start the search again: it begins a new study",
+            "the study was deleted from the storage while it was running",
+            "start the search again to create a new study",
         )
 
 

@@ -1,1 +1,1 @@
-"""All that others see of torch: one training run, its data, and what it leaves behind."""
+"""Everything others see of torch: one training run, its data, and its output."""

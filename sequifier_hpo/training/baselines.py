@@ -47,7 +47,7 @@ def compute_baselines(
     counted: Counted,
     should_stop: Callable[[], bool],
 ) -> list[Baseline]:
-    """The losses of the trivial predictors of a run; takes less than an epoch of it does.
+    """The losses of the trivial predictors of a run; takes less time than one of its epochs.
 
     One predicts the same always: the class frequencies, or the mean. One knows the last value: the
     class frequencies after it, or for numbers the value itself. For classes that are likelier to
@@ -62,8 +62,8 @@ def compute_baselines(
         should_stop: Asked at every batch.
 
     Returns:
-        An empty list if a criterion is one that no such predictor serves, if there are so many
-        classes and positions that it would take minutes, or after a stop.
+        An empty list if no such predictor suits a criterion, if there are so many classes and
+        positions that it would take minutes, or after a stop.
 
     Raises:
         InputError: If the data do not fit the configuration.

@@ -5,7 +5,7 @@ continuation needs besides. Only the newest two epochs are kept while a run trai
 damaged file leaves one to fall back to, and only the last when it has finished. (Sequifier keeps
 every one.) A run that was stopped in the middle of an epoch leaves one more, hidden file.
 
-What lies under a run's name need not be its own: see `origin`.
+A checkpoint under a run's name need not be its own: see `origin`.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.training.memory import is_out_of_memory
 from sequifier_hpo.training.origin import Origin, Verdict, judge
+from sequifier_hpo.words import counted
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
@@ -110,7 +111,7 @@ class CheckpointStore:
         for path, content in self._sound():
             verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
             if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
-                reason = f"it is beyond epoch {last_epoch}, with which this run is to end"
+                reason = f"it is past epoch {last_epoch}, the last one of this run"
                 verdict = verdict.hindered(reason)
             if verdict.is_continued:
                 return FoundCheckpoint(path, content, verdict)
@@ -129,21 +130,23 @@ class CheckpointStore:
                 raise _refusal(f"a fresh start would remove {path}", verdict)
 
     def pass_over(self, path: Path, verdict: Verdict, run: Origin) -> None:
-        """Leave a checkpoint aside, and with it what the run was to continue.
+        """Skip a checkpoint, and with it the progress that the run would have continued.
 
         Raises:
             InputError: If the run must not start afresh in its place.
         """
-        # A search goes on by itself; who trains a run alone is told what is not continued.
+        # A search goes on by itself; `train` tells its user what cannot be continued.
         if run.is_alone or not verdict.is_replaceable:
             raise _refusal(f"{path} cannot be continued", verdict)
-        self._tell(f"the checkpoint {path} is passed over: {'; '.join(verdict.reasons)}")
+        self._tell(f"skipping the checkpoint {path}: {'; '.join(verdict.reasons)}")
 
     def remove_all(self) -> None:
-        """Remove every checkpoint of exactly this model name, whatever it is of."""
+        """Remove every checkpoint of exactly this model name, whatever run wrote it."""
         stale = [self._paths.checkpoint(self._model_name, epoch) for epoch in self._epochs()]
         if stale:
-            self._tell(f"starting afresh: removing {len(stale)} older checkpoints of this run")
+            self._tell(
+                f"starting afresh: removing {counted(len(stale), 'older checkpoint')} of this run"
+            )
         for path in [*stale, self._paths.interrupted_checkpoint(self._model_name)]:
             _remove(path)
         self._remove_unfinished()
@@ -200,7 +203,7 @@ class CheckpointStore:
         try:
             return read_checkpoint(path)
         except DamagedCheckpointError as error:
-            self._tell(f"the checkpoint {path} is damaged and is passed over: {error}")
+            self._tell(f"skipping the damaged checkpoint {path}: {error}")
             return None
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
@@ -209,7 +212,7 @@ class CheckpointStore:
         except EnvironmentFaultError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
-            # An attempt that was taken for dead came to its end after all, and tidied up.
+            # An attempt that was taken for dead ended after all, and cleaned up.
             self._write_once(path, content)
 
     def _write_once(self, path: Path, content: dict[str, Any]) -> None:
@@ -267,8 +270,8 @@ def _check_sums(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to run its code
-        return "it holds something else than numbers and tensors"
+    if isinstance(error, pickle.UnpicklingError):  # torch's own message advises running its code
+        return "it holds something other than numbers and tensors"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

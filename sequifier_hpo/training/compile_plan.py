@@ -34,7 +34,7 @@ class CompilePlan:
 def plan_compilation(
     config: TrainConfig, num_windows: int, *, has_cpp_compiler: bool
 ) -> CompilePlan:
-    """Decide for a run; without `torch_compile: auto` there is nothing to say about it.
+    """Decide for a run; without `torch_compile: auto` no reason is given.
 
     Args:
         config: The run.
@@ -48,7 +48,7 @@ def plan_compilation(
     if spec.num_processes > 1:
         return CompilePlan(compiles=False, reason="several processes share the run")
     if device == "mps":
-        return CompilePlan(compiles=False, reason="not on the device mps")
+        return CompilePlan(compiles=False, reason="not supported on the device mps")
     if device == "cpu" and computes_narrow(config):
         return CompilePlan(compiles=False, reason="bfloat16 on the CPU would round differently")
     if device == "cpu" and not has_cpp_compiler:
@@ -63,7 +63,7 @@ def plan_compilation(
             _SAVED_SECONDS_WITH_DROPOUT if spec.dropout else _SAVED_SECONDS_PER_POSITION_AND_LAYER
         )
     build = _BUILD_SECONDS + _BUILD_SECONDS_PER_LAYER * layers
-    reason = f"{steps} full batches save about {steps * saved:.0f} s, to build takes {build:.0f} s"
+    reason = f"{steps} full batches save about {steps * saved:.0f} s, building takes {build:.0f} s"
     return CompilePlan(compiles=steps * saved > build, reason=reason)
 
 

@@ -54,7 +54,7 @@ class CompiledPass:
             usual: What is compiled.
             batch_size: Rows of a full batch.
             is_narrow: Whether it computes in types narrower than float32.
-            on_message: Told what a person should know.
+            on_message: Takes messages for people.
         """
         self._usual = usual
         self._parameters = list(usual.model.parameters())

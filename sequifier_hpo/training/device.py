@@ -13,6 +13,7 @@ import torch
 from sequifier_hpo.config.fields import LayerType
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.words import counted
 
 # A matrix product in bfloat16 is off by 1e-3, one in float32 by less than 1e-6.
 _FLOAT32_ERROR = 1e-5
@@ -48,7 +49,9 @@ def find_device(name: str) -> torch.device:
             raise EnvironmentFaultError(f"device {name}: torch finds no CUDA device here", fix)
         num_devices = torch.cuda.device_count()
         if (device.index or 0) >= num_devices:
-            raise EnvironmentFaultError(f"device {name}: this machine has {num_devices} GPUs", fix)
+            raise EnvironmentFaultError(
+                f"device {name}: this machine has {counted(num_devices, 'GPU')}", fix
+            )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise EnvironmentFaultError(f"device {name}: torch finds no MPS device here", fix)
     return device

@@ -1,4 +1,4 @@
-"""The processes that train one run together: what they share out, add up and agree on.
+"""The processes that train one run together: what they divide, sum and agree on.
 
 All of them hold the same weights and go through the same batches in the same loop. Each computes
 its rows of a batch; the gradients are added up before every step, so that the step is the one that
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class PeerLostError(Exception):
-    """Another process of the run is gone: whatever ended it is the reason, not this."""
+    """Another process of the run is gone: whatever ended it is the cause, not this error."""
 
 
 class Team:
@@ -114,7 +114,7 @@ class ConnectedTeam(Team):
 
 
 def join_team(config: TrainConfig, rank: int, listener: socket.socket) -> Team:
-    """Meet the other processes of a run, all children of one that has touched no device.
+    """Connect to the other processes of a run, all children of one that has touched no device.
 
     With device `cuda`, rank n takes the n-th GPU as its current device.
 
@@ -126,7 +126,7 @@ def join_team(config: TrainConfig, rank: int, listener: socket.socket) -> Team:
 
     Raises:
         EnvironmentFaultError: If there is no such device for this rank.
-        PeerLostError: If the others do not come.
+        PeerLostError: If the others do not connect.
     """
     spec = config.training_spec
     backend = "gloo"
@@ -162,4 +162,6 @@ def _naming_lost_peers() -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         reason = str(error).strip().partition("\n")[0]
-        raise PeerLostError(f"the processes of the run lost each other: {reason}") from error
+        raise PeerLostError(
+            f"the processes of the run lost contact with each other: {reason}"
+        ) from error

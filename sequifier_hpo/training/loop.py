@@ -33,7 +33,7 @@ _NORM_EPS = 1e-6
 
 @dataclass(frozen=True)
 class Hooks:
-    """Whom the loop talks to."""
+    """The callbacks of the loop."""
 
     on_epoch: Callable[[EpochReport], None]
     """Told after every epoch; of one epoch twice if the process dies before its checkpoint."""
@@ -71,7 +71,7 @@ class Apparatus:
 
 
 class Training:
-    """One run in training: an apparatus, and how far it has come."""
+    """One run in training: an apparatus, and its progress."""
 
     def __init__(
         self, apparatus: Apparatus, store: CheckpointStore, origin: Origin, hooks: Hooks
@@ -103,7 +103,7 @@ class Training:
         return self.progress.epoch >= self._spec.epochs or has_stalled
 
     def run(self) -> Ending | None:
-        """Train until the end (None), a stop, or a loss that is no number."""
+        """Train until the end (None), a stop, or a loss that is not a number."""
         self._mark = time.perf_counter()
         while not self.is_over:
             ending = self._train_epoch() or self._finish_epoch()
@@ -333,7 +333,7 @@ class Training:
         return self._parts.losses.weighted([value / count for value in sums])
 
     def _lap(self) -> float:
-        """Add the time since the last call to the books, and return it."""
+        """Record the time since the last call, and return it."""
         now = time.perf_counter()
         elapsed, self._mark = now - self._mark, now
         self.progress.seconds += elapsed

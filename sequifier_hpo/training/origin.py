@@ -1,4 +1,4 @@
-"""What a checkpoint is of: said by the run that writes it, asked by the run that finds it.
+"""The origin of a checkpoint: recorded by the run that writes it, checked by the run that finds it.
 
 A checkpoint is continued only by the run that it belongs to, and removed unasked only where it is
 certain that nothing else is lost.
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sequifier_hpo.digests import digest_differences
 from sequifier_hpo.records import DataDigest, RunIdentity
+from sequifier_hpo.words import counted
 
 _MOST_SHOWN = 8  # differences; a checkpoint of something else altogether has dozens
 _LONGEST_VALUE = 60
@@ -21,7 +22,7 @@ _FIX = (
     "choose another `model_name`, which keeps them"
 )
 _FIX_OF_DOUBT = (
-    "if the data have not changed since, go on with `--trust-checkpoint`; if they have, start "
+    "if the data have not changed since, continue with `--trust-checkpoint`; if they have, start "
     "afresh with `--restart`, or choose another `model_name`"
 )
 _FIX_IN_SEARCH = "move it elsewhere, then run the search again with `--retry-failed`"
@@ -29,10 +30,10 @@ _FIX_IN_SEARCH = "move it elsewhere, then run the search again with `--retry-fai
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run is, as its checkpoints say it."""
+    """What a run is, as recorded in its checkpoints."""
 
     identity: RunIdentity | None
-    """None = who ordered the run does not say."""
+    """None = whoever ordered the run did not say."""
     fields: dict[str, Any]
     """The JSON values of all fields that shape the weights."""
     fingerprint: str
@@ -51,7 +52,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run may do with a checkpoint that lies under its name."""
+    """What a run may do with a checkpoint found under its name."""
 
     is_continued: bool
     is_replaceable: bool
@@ -61,7 +62,7 @@ class Verdict:
     fix: str = _FIX
 
     def hindered(self, reason: str) -> "Verdict":
-        """The same about a checkpoint that cannot be continued, whoever's it is."""
+        """The same verdict, but the checkpoint cannot be continued for this reason."""
         return replace(self, is_continued=False, reasons=(reason,))
 
 
@@ -81,13 +82,13 @@ def judge(run: Origin, own: Mapping[str, Any] | None, *, trusts: bool) -> Verdic
 
 
 def _judge_by_fingerprint(run: Origin, own: Mapping[str, Any] | None) -> Verdict:
-    """For a run that does not say what it is."""
+    """For a run without an identity."""
     if own is None or (not _says_identity(own) and own.get("fingerprint") == run.fingerprint):
         return Verdict(is_continued=True, is_replaceable=True)
     if _says_identity(own):
-        reason = "it says of which run it is, and this run does not say what it is"
+        reason = "it records its run, and this run has no identity to compare with"
         return Verdict(is_continued=False, is_replaceable=False, reasons=(reason,))
-    reasons = ("it was made by another configuration", *_field_differences(own, run))
+    reasons = ("it was written by another configuration", *_field_differences(own, run))
     return Verdict(is_continued=False, is_replaceable=True, reasons=reasons)
 
 
@@ -96,16 +97,16 @@ def _judge_alone(
 ) -> Verdict:
     """For a run of the command `train`: the same data and the same fields."""
     if own is None:
-        reason = "Sequifier wrote it, which does not say of which run it is"
+        reason = "it was written by Sequifier, which does not record the run"
         return Verdict(is_continued=True, is_replaceable=False, reasons=(reason,))
     identity = _identity_in(own)
     if identity is not None:
         found = (*digest_differences(identity.data, data), *_field_differences(own, run))
         return Verdict(is_continued=not found, is_replaceable=not found, reasons=found)
     if own.get("fingerprint") != run.fingerprint:
-        found = ("it was made by another configuration", *_field_differences(own, run))
+        found = ("it was written by another configuration", *_field_differences(own, run))
         return Verdict(is_continued=False, is_replaceable=False, reasons=found)
-    reason = "it does not say of which data it is: an earlier version wrote it"
+    reason = "it does not record its data: an earlier version wrote it"
     return Verdict(is_continued=trusts, is_replaceable=True, reasons=(reason,), fix=_FIX_OF_DOUBT)
 
 
@@ -113,19 +114,19 @@ def _judge_in_search(run: Origin, identity: RunIdentity, own: Mapping[str, Any] 
     """For a run of a study: of the same study, and with the same key."""
     found = None if own is None else _identity_in(own)
     if own is None:
-        reason = "Sequifier wrote it"
+        reason = "it was written by Sequifier"
     elif found is None and own.get("fingerprint") == run.fingerprint:
         # An earlier version's attempt at this very run; on which data, nobody knows.
-        reason = "it does not say of which study and which data it is"
+        reason = "it does not record its study or its data"
         return Verdict(is_continued=False, is_replaceable=True, reasons=(reason,))
     elif found is None:
-        reason = "it was made by another configuration"
+        reason = "it was written by another configuration"
     elif found.study_id is None:
-        reason = "it is of a run that was trained alone"
+        reason = "it belongs to a run that was trained alone"
     elif found.study_id != identity.study_id:
-        reason = f"it is of another study, with the id {found.study_id}"
+        reason = f"it belongs to another study, with the id {found.study_id}"
     elif found.key != identity.key:
-        reason = "it is of another run of this study"
+        reason = "it belongs to another run of this study"
     else:
         # Those of an attempt that ran out of memory were made with larger batches.
         differences = _field_differences(own, run)
@@ -138,7 +139,7 @@ def _says_identity(own: Mapping[str, Any]) -> bool:
 
 
 def _identity_in(own: Mapping[str, Any]) -> RunIdentity | None:
-    """Which run a checkpoint is of; None if it does not say so in words that we know."""
+    """The run that a checkpoint belongs to; None if it does not record one that we can read."""
     try:
         return RunIdentity.model_validate(own.get("identity"))
     except ValidationError:
@@ -161,12 +162,12 @@ def _field_differences(own: Mapping[str, Any], run: Origin) -> tuple[str, ...]:
     ]
     if not found:
         found = [
-            f"{name}: in another order now"
+            f"{name}: in a different order now"
             for name, value in run.fields.items()
             if _as_text(value) != _as_text(before[name])
         ]
     more = len(found) - _MOST_SHOWN
-    return (*found[:_MOST_SHOWN], *([f"and {more} more fields"] if more > 0 else []))
+    return (*found[:_MOST_SHOWN], *([f"and {counted(more, 'more field')}"] if more > 0 else []))
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How far a run has come: plain values that go into its checkpoints and out again."""
+"""Progress of a run: plain values that are saved in and restored from its checkpoints."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -70,7 +70,7 @@ def train(
         counted: Which positions the validation loss is over, for which `data` were opened.
         identity: What the run is, so that it touches no checkpoint of another; None = its
             configuration is all there is to know it by.
-        checkpoints: What becomes of those that are not known to be its own.
+        checkpoints: What to do with those that are not known to be its own.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
 
@@ -156,7 +156,7 @@ def _ready(
 
 
 def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | None:
-    """Let the run continue from a checkpoint; what keeps it from it, or None if nothing does."""
+    """Continue the run from a checkpoint; returns what prevents that, or None."""
     try:
         training.restore(found.content)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -60,7 +60,10 @@ class Schedule:
         num_steps = getattr(self._scheduler, "total_steps", None)
         if num_steps is not None and self._scheduler.last_epoch >= num_steps:
             if not self._has_ended:
-                self._tell(f"the schedule ended after its {num_steps} steps: the rate stays")
+                self._tell(
+                    f"the schedule ended after its {num_steps} steps: "
+                    "the learning rate stays constant"
+                )
             self._has_ended = True
             return
         if self._scheduler.last_epoch > 0:

@@ -17,7 +17,9 @@ def main() -> None:
         action="store_true",
         help="run trials in this process instead of forking one per trial (for GPUs)",
     )
-    parser.add_argument("--parent", type=int, help="pid of the coordinator, to end when it does")
+    parser.add_argument(
+        "--parent", type=int, help="pid of the coordinator; the worker ends when it does"
+    )
     arguments = parser.parse_args()
     if arguments.parent is not None:
         die_with_parent(arguments.parent)

@@ -1,4 +1,4 @@
-"""No process outlives those it works for."""
+"""No process outlives the one it works for."""
 
 import ctypes
 import os

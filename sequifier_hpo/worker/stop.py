@@ -1,4 +1,4 @@
-"""Whether a process that trains shall stop."""
+"""Whether a training process should stop."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ class StopRequest:
         signal.signal(signal.SIGTERM, self._note)
 
     def __call__(self) -> bool:
-        """Whether the run shall save its state and end."""
+        """Whether the run should save its state and end."""
         if os.getppid() != self._parent:
             os._exit(1)  # nobody listens any more
         return self._has_come

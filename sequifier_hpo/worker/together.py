@@ -1,4 +1,4 @@
-"""The processes of a distributed trial, under the eyes of one that trains nothing.
+"""The processes of a distributed trial, supervised by one that trains nothing.
 
 The trial's own process forks one process per rank and waits for their answers. A rank whose peer
 has died may be caught in a collective operation for minutes; its watcher never is, so a trial ends
@@ -37,7 +37,7 @@ _AGREED = frozenset({OutcomeKind.COMPLETED, OutcomeKind.DIVERGED, OutcomeKind.IN
 
 
 class _Answer(FrozenModel):
-    """What one rank came to."""
+    """The outcome of one rank."""
 
     result: TrainingResult
     has_lost_peer: bool = False

@@ -130,7 +130,7 @@ def _tell_baselines(
     should_stop: Callable[[], bool],
     log: RunLog,
 ) -> None:
-    """Compute and send the losses of the trivial predictors; whatever fails costs only them."""
+    """Compute and send the losses of the trivial predictors; a failure costs only them."""
     try:
         found = compute_baselines(order.config, data, order.counted, should_stop)
     except Exception as error:  # noqa: BLE001 - a comparison must not cost the run
@@ -144,6 +144,6 @@ def _tell_baselines(
 
 
 def _log_our_own(error: Exception, log: RunLog) -> None:
-    """Say where an error comes from that is no one's mistake but ours."""
+    """Say where an error that is our own bug comes from."""
     if outcome_of_error(error, 1).kind is OutcomeKind.CRASHED:
         log.message("".join(traceback.format_exception(error)), level="ERROR")

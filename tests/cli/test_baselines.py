@@ -37,7 +37,7 @@ def test_a_study_shows_the_baselines_that_it_keeps(run: Run, study: Study, comma
     found = json.loads(run(command, "--config-path", study.file, "--json").stdout)
 
     assert "trivial predictor, last value: 0.75" in shown.stdout
-    assert "no run is better than the trivial predictor (last value)" in shown.stdout
+    assert "no run beats the trivial predictor (last value)" in shown.stdout
     assert found["baselines"] == {"class frequencies": 1.5, "last value": 0.75}
 
 

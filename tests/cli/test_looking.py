@@ -162,7 +162,10 @@ def test_best_as_csv_is_one_row_in_full_precision(run: Run, study: Study) -> Non
     [
         (("--seeds", "3"), "--seeds: only with --verify"),
         (("--workers", "1", "--retry-failed"), "--workers, --retry-failed: only with --verify"),
-        (("--verify", "2", "--write", "configs/train.yaml"), "--write does not go with --verify"),
+        (
+            ("--verify", "2", "--write", "configs/train.yaml"),
+            "--write cannot be combined with --verify",
+        ),
         (("--verify", "0"), "--verify"),
         (("--verify", "2", "--seeds", "1"), "--seeds"),
     ],

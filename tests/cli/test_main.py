@@ -21,7 +21,7 @@ def raising(error: Exception) -> int:
         (OSError(errno.ENOSPC, "No space left on device", "a/b"), "a/b: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "c"), "c: Permission denied"),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
-        (MemoryError(), "the memory is used up"),
+        (MemoryError(), "out of memory"),
     ],
 )
 def test_a_fault_of_the_machine_is_not_called_a_bug(

@@ -53,4 +53,4 @@ def test_a_stop_after_the_last_result_has_stopped_nothing(
     end = SearchEnd(stopped_by=signal.SIGINT, gave_up_after=())
 
     assert exit_code("--config-path s.yaml", end, after) == expected
-    assert ("go on with" in capsys.readouterr().err) == (expected != 0)
+    assert ("resume with" in capsys.readouterr().err) == (expected != 0)

@@ -42,7 +42,7 @@ def test_the_losses_of_trivial_predictors_are_named() -> None:
 @pytest.mark.parametrize("loss", [0.75, 0.8, 2.0])
 def test_a_best_run_that_is_no_better_than_a_trivial_predictor_is_called_so(loss: float) -> None:
     assert (
-        "no run is better than the trivial predictor (the last value)"
+        "no run beats the trivial predictor (the last value)"
         in (baseline_lines(loss, BASELINES)[-1])
     )
 

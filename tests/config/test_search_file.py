@@ -82,7 +82,7 @@ def test_a_wrong_choice_gets_the_choices_and_the_nearest(write_search: WriteSear
         ("hp_search_name", "../evil", "hp_search_name", "separator"),
         ("hp_search_name", "", "hp_search_name", "empty"),
         ("hp_search_name", 2024, "hp_search_name", "not text"),
-        ("model_config_write_path", "../../etc", "model_config_write_path", "leaves the project"),
+        ("model_config_write_path", "../../etc", "model_config_write_path", "points outside the project"),
         ("seq_length", [-1], "seq_length[0]", "out of range"),
         ("target_columns", [], "target_columns", "empty"),
         ("target_columns", ["produkt"], "target_columns[0]", "no column"),

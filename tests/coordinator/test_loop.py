@@ -48,7 +48,7 @@ def test_editing_on_out_of_memory_does_not_change_a_run_that_is_half_trained() -
     (resumed,) = after.pool.records[1].orders
     spec = resumed.config.training_spec
     assert (spec.batch_size, spec.accumulation_steps, resumed.resume) == (4, 1, True)
-    assert resumed.notes == ["batch size 4 as of out-of-memory retry 1"]
+    assert resumed.notes == ["batch size 4, from out-of-memory retry 1"]
 
 
 @pytest.mark.parametrize(

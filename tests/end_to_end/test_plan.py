@@ -33,7 +33,7 @@ def test_the_plan_of_a_finished_search_has_nothing_to_come(
     finished = project.run("plan", "--config-path", "configs/tiny.yaml")
 
     assert "so far: 4 complete" in finished.stdout
-    assert "to come: 0 runs" in finished.stdout
+    assert "remaining: 0 runs" in finished.stdout
 
 
 def test_the_plan_of_another_space_under_an_old_name_is_refused_as_the_search_would_be(

@@ -276,7 +276,7 @@ def test_a_sample_runs_the_number_of_distinct_runs_it_was_asked_for(prepared: Pr
     second = prepared.search(file=file)
 
     assert (first.code, second.code) == (0, 0)
-    assert "n_samples is 99, but there are 4: all are run" in second.stderr
+    assert "n_samples is 99, but only 4 are distinct: all of them will run" in second.stderr
     assert len({row["run"] for row in results(prepared, "sampled")}) == 4
 
 

@@ -150,7 +150,7 @@ def test_it_does_not_go_on_before_its_data_are_confirmed(left: Project, command:
     refused = left.run(command, "--config-path", "configs/shop-grid.yaml")
 
     assert refused.code == 2
-    assert "begun by sequifier-hpo 0.1.0, which did not store what data" in refused.stderr
+    assert "started by sequifier-hpo 0.1.0, which did not record what data" in refused.stderr
     assert "--same-data" in refused.stderr
     assert "--accept-new-data" in refused.stderr
     assert json.loads(ask(left, "export", "shop-grid", "--format", "json")) == before

@@ -68,7 +68,7 @@ def test_the_best_runs_are_trained_with_new_seeds_and_compared(checked: Checked)
         losses = list(each["validation_loss_by_seed"].values())
         assert set(each["validation_loss_by_seed"]) == {"102", "103"}
         assert len({*losses, each["validation_loss_in_search"]}) == 3, "a seed changes the loss"
-        assert (each["mean"], each["spread"]) == (mean(losses), stdev(losses))
+        assert (each["mean"], each["standard_deviation"]) == (mean(losses), stdev(losses))
     smallest = min(record["configurations"], key=lambda each: each["mean"])
     assert record["still_wins"] == (smallest["run"] == record["winner"])
 
@@ -131,7 +131,7 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_what_is_new(
     assert (again.code, again.stdout) == (0, first.stdout)
     assert "nothing is left to train" in again.stderr
     assert after == before
-    assert "2 of 6 trainings left" in more.stderr
+    assert "2 of 6 training runs left" in more.stderr
     assert more.stdout.count("3 of 3") == 2
     assert "win" in more.stdout
     assert len(stored(project, "checked/verify")) == 6

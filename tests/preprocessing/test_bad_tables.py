@@ -70,8 +70,8 @@ def test_values_that_cannot_be_used_are_counted_and_located(
 def test_the_columns_that_are_there_are_named_when_an_id_is_missing(project: Project) -> None:
     error = problem_of(project, project.write_csv("t.csv", "customer,step,x\n0,0,1\n0,1,2\n"))
 
-    assert "the columns that are there: `customer`, `step`, `x`" in error.problem
-    assert "docs/tutorial.md shows how to make them" in error.fix
+    assert "the columns found are: `customer`, `step`, `x`" in error.problem
+    assert "docs/tutorial.md shows how to derive them" in error.fix
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
@@ -80,7 +80,7 @@ def test_a_table_without_commas_is_known_by_its_separator(project: Project, sepa
 
     error = problem_of(project, project.write_csv("t.csv", text))
 
-    assert error.fix == f"write the table with commas between the columns, not with {separator!r}"
+    assert error.fix == f"separate the columns with commas, not with {separator!r}"
 
 
 def test_a_null_in_parquet_is_an_error_like_an_empty_cell(project: Project) -> None:
@@ -173,12 +173,12 @@ def test_an_empty_training_split_is_an_error(project: Project, counting_rows: Ro
     [
         ("sequenceID,itemPosition,x", "`sequenceId` is missing (did you mean `sequenceID`?)"),
         ("sequenceId,position,x", "the column `itemPosition` is missing"),
-        ("sequenceId,itemPosition", "there is no feature column beside"),
+        ("sequenceId,itemPosition", "there is no feature column besides"),
         ("sequenceId,itemPosition,inputCol", "the name `inputCol` is reserved"),
         ("sequenceId,itemPosition,subsequenceId", "the name `subsequenceId` is reserved"),
         ("sequenceId,itemPosition,startItemPosition", "`startItemPosition` is reserved"),
         ("sequenceId,itemPosition,", "a column has no name"),
-        ("sequenceId,itemPosition,x,x", "the column name `x` stands twice"),
+        ("sequenceId,itemPosition,x,x", "the column name `x` occurs twice"),
     ],
 )
 def test_a_header_that_cannot_be_used_is_an_error(
@@ -255,7 +255,7 @@ def test_files_of_a_folder_with_different_columns_are_an_error_naming_them(
     error = problem_of(project, project.root / "parts")
 
     assert f"{project.root}/parts/b.csv lacks `x`" in error.problem
-    assert f"{project.root}/parts/b.csv has also `y`" in error.problem
+    assert f"{project.root}/parts/b.csv also has `y`" in error.problem
 
 
 def test_parquet_files_of_a_folder_with_different_types_are_an_error(

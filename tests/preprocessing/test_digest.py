@@ -335,7 +335,7 @@ def test_a_split_that_is_written_to_while_it_is_read_is_refused(
         copy.write_bytes(file.read_bytes())
         copy.replace(file)
 
-    with pytest.raises(InputError, match="was written to while it was read"):
+    with pytest.raises(InputError, match="changed while it was being read"):
         data_digest(path, path, read_format, METADATA, TYPES, on_progress=replace)
 
 
@@ -356,7 +356,7 @@ STORED = DataDigest(
         (split_of({"a": "1"}), ["the training split no longer holds `b`"]),
         (
             split_of({"a": "5", "b": "6"}),
-            ["in the training split, `a` and `b` changed: the values, or the ids or the scaling that they stand for"],
+            ["in the training split, `a` and `b` changed: values, ids or scaling"],
         ),
         (
             split_of({"a": "5", "b": "6"}, num_windows=1),
@@ -371,11 +371,11 @@ STORED = DataDigest(
         ),
         (
             split_of({"a": "1", "b": "2"}, padding="q"),
-            ["other items of the training split are padding"],
+            ["different items of the training split are padding"],
         ),
         (
             split_of({"a": "1", "b": "2"}, padding=""),
-            ["the training split no longer says which of its items are padding"],
+            ["the training split no longer records which of its items are padding"],
         ),
     ],
 )  # fmt: skip
@@ -390,7 +390,7 @@ def test_differences_of_the_validation_split_and_of_new_columns_are_named() -> N
 
     assert digest_differences(stored, STORED, ["b", "a", "b"]) == [
         "the validation split did not hold `b`",
-        "the validation split now says which of its items are padding",
+        "the validation split now records which of its items are padding",
     ]
 
 

@@ -139,7 +139,7 @@ def test_a_constant_real_column_becomes_zeros(project: Project) -> None:
     summary = project.preprocess(project.write_parquet("t.parquet", table))
 
     assert items_of(summary.split_paths[0]) == {"x": [[0.0, 0.0, 0.0]]}
-    assert summary.notes == ("column `x` is constant, and becomes zeros",)
+    assert summary.notes == ("column `x` is constant and becomes all zeros",)
 
 
 def test_metadata_calls_every_real_column_float64_and_keeps_the_order_of_columns(
@@ -243,7 +243,7 @@ def test_short_sequences_are_padded_with_id_zero_and_noted(project: Project) -> 
 
     assert items_of(summary.split_paths[0])["product"] == [[0, 0, 2, 3], [0, 1, 1, 3]]
     assert summary.notes == (
-        "split 0: 2 sequences shorter than the window of 4 items were padded in front",
+        "split 0: padded 2 sequences shorter than the window of 4 items in front",
     )
 
 
@@ -428,8 +428,7 @@ def test_a_stride_beyond_the_window_is_noted(project: Project, counting_rows: Ro
     summary = project.preprocess(data, stride_by_split=[3])
 
     assert summary.notes == (
-        "split 0: the stride 3 is larger than seq_length 2, so that some items may never be "
-        "predicted",
+        "split 0: the stride 3 is larger than seq_length 2, so some items may never be predicted",
     )
 
 

@@ -165,7 +165,7 @@ def test_a_broken_index_is_refused(tmp_path: Path, content: str) -> None:
     folder = write_shards(tmp_path / "split", 4)
     (folder / "metadata.json").write_text(content)
 
-    assert "it is no index of shards" in refusal(folder, "pt")
+    assert "it is not an index of shards" in refusal(folder, "pt")
 
 
 def test_a_shard_folder_without_index_is_refused(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_file_that_is_not_of_torch_is_refused(tmp_path: Path, content: bytes) 
     folder = write_shards(tmp_path / "split", 4)
     (folder / "s0.pt").write_bytes(content)
 
-    assert "it is not a file of torch" in refusal(folder, "pt")
+    assert "it is not a torch file" in refusal(folder, "pt")
 
 
 class _Malicious:
@@ -236,5 +236,5 @@ def test_a_shard_that_would_run_code_is_refused_without_running_it(
     with zipfile.ZipFile(folder / "s0.pt", "w") as archive:
         archive.writestr("s0/data.pkl", pickle.dumps(_Malicious()))
 
-    assert "has no place in a shard" in refusal(folder, "pt")
+    assert "a shard cannot contain" in refusal(folder, "pt")
     assert not (tmp_path / "proof").exists()

@@ -160,7 +160,7 @@ def test_a_trial_that_crashes_fails_with_its_reason_until_its_repetition_is_aske
     assert process.returncode == 0, stderr
     assert "ended by SIGSEGV" in stderr
     assert (num_failed, num_complete, reasons) == (1, 1, ['"crashed"'])
-    assert "1 failed run will run again" in again.stderr
+    assert "retrying 1 failed run" in again.stderr
     assert "1 of 2 runs left to train" in again.stderr
     assert "[2/2" in again.stderr
     assert trials.num("COMPLETE") == 2
@@ -244,7 +244,7 @@ def test_a_second_signal_ends_even_a_trial_that_does_not_answer(project: Project
     send(trial, signal.SIGSTOP)
 
     process.send_signal(signal.SIGINT)
-    read_until("once more to stop at once", process)
+    read_until("signal again to stop immediately", process)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=15)  # the patience with one signal is 20 s
 
@@ -297,7 +297,7 @@ def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does(project:
     )
 
     assert process.returncode == 0, process.stderr
-    assert "out of memory at batch size 2048; again with 1024" in process.stderr
+    assert "out of memory at batch size 2048; retrying with 1024" in process.stderr
     (size,) = attributes(project, "too-large", "effective_batch_size")
     (retries,) = attributes(project, "too-large", "oom_retries")
     assert int(size) == 2048 >> int(retries)

@@ -43,7 +43,7 @@ def test_a_database_on_a_full_disk_costs_nothing_when_there_is_space_again(
 
     with suppress(OSError):  # more than fits: others write meanwhile
         ballast.write_bytes(b"\0" * _DISK_BYTES)
-    read_until("is full; training goes on", process)
+    read_until("is full; training continues", process)
     ballast.unlink()
     read_until("the storage is back", process)
     _, stderr = process.communicate(timeout=120)

@@ -1,4 +1,4 @@
-"""A winner check as numbers: means, spreads, and who wins by how much."""
+"""A winner check as numbers: means, standard deviations, and who wins by how much."""
 
 import csv
 import io
@@ -35,15 +35,15 @@ def found(*configurations: CheckedRun) -> Verdict:
     return verdict_found
 
 
-def test_mean_and_spread_are_those_of_a_sample_of_seeds() -> None:
+def test_mean_and_standard_deviation_are_those_of_a_sample_of_seeds() -> None:
     each = checked(0, 1.0, 2.0, 3.0, 6.0)
 
     assert each.mean == 3.0
-    assert each.spread == pytest.approx(sqrt((4 + 1 + 0 + 9) / 3))
+    assert each.standard_deviation == pytest.approx(sqrt((4 + 1 + 0 + 9) / 3))
 
 
-def test_one_seed_has_a_mean_but_no_spread() -> None:
-    assert (checked(0, 1.5).mean, checked(0, 1.5).spread) == (1.5, None)
+def test_one_seed_has_a_mean_but_no_standard_deviation() -> None:
+    assert (checked(0, 1.5).mean, checked(0, 1.5).standard_deviation) == (1.5, None)
 
 
 def test_the_winner_is_compared_with_the_best_of_the_others() -> None:
@@ -52,8 +52,8 @@ def test_the_winner_is_compared_with_the_best_of_the_others() -> None:
     assert (result.winner.run_number, result.rival.run_number) == (7, 4)
     assert result.still_wins
     assert result.margin == 3.0
-    assert result.spread == pytest.approx(sqrt((2 + 8) / 2))
-    assert result.margin_in_spreads == pytest.approx(3 / sqrt(5))
+    assert result.standard_deviation == pytest.approx(sqrt((2 + 8) / 2))
+    assert result.margin_in_standard_deviations == pytest.approx(3 / sqrt(5))
 
 
 def test_a_winner_with_a_larger_mean_does_not_win_any_more() -> None:
@@ -77,7 +77,7 @@ def test_a_distance_is_clear_beyond_what_chance_explains(
     assert result.is_clear is is_clear
 
 
-def test_unequal_spreads_leave_fewer_degrees_of_freedom() -> None:
+def test_unequal_standard_deviations_leave_fewer_degrees_of_freedom() -> None:
     # Nearly all of the error is that of one sample of two: 1 degree of freedom, 12.706 * 0.5.
     narrow, wide = (0.0, 0.001), (5.8, 6.8)
 
@@ -85,17 +85,17 @@ def test_unequal_spreads_leave_fewer_degrees_of_freedom() -> None:
     assert found(checked(7, *narrow), checked(1, *(loss + 1 for loss in wide))).is_clear
 
 
-def test_seeds_that_all_agree_need_no_spread_to_be_clear() -> None:
+def test_seeds_that_all_agree_need_no_standard_deviation_to_be_clear() -> None:
     result = found(checked(7, 0.5, 0.5), checked(1, 0.75, 0.75))
 
     assert result.is_clear
-    assert result.margin_in_spreads is None
+    assert result.margin_in_standard_deviations is None
 
 
 def test_one_seed_each_is_never_clear() -> None:
     result = found(checked(7, 0.5, failed=1), checked(1, 0.75, failed=1))
 
-    assert (result.still_wins, result.is_clear, result.spread) == (True, False, None)
+    assert (result.still_wins, result.is_clear, result.standard_deviation) == (True, False, None)
 
 
 def test_a_winner_that_fails_with_every_new_seed_does_not_win() -> None:
@@ -151,4 +151,8 @@ def test_the_table_has_a_row_for_each_configuration_in_full_precision() -> None:
     assert [row["run"] for row in rows] == ["1", "7"]
     assert rows[1]["mean"] == repr((0.5 + 1 / 3) / 2)
     assert rows[1]["validation_loss_by_seed"] == f"102:0.5 103:{1 / 3!r}"
-    assert (rows[0]["spread"], rows[0]["num_failed"], rows[0]["num_layers"]) == ("", "1", "2")
+    assert (rows[0]["standard_deviation"], rows[0]["num_failed"], rows[0]["num_layers"]) == (
+        "",
+        "1",
+        "2",
+    )

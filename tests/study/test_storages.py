@@ -48,7 +48,7 @@ def test_a_database_that_is_damaged_while_it_is_used_is_no_outage_to_wait_for(
         connection.exec_driver_sql("SELECT * FROM trials").all()
 
     assert not isinstance(caught.value, StorageFaultError)
-    assert "bring" in caught.value.fix
+    assert "restore" in caught.value.fix
 
 
 @pytest.mark.parametrize("replacement", [None, b""], ids=["deleted", "replaced"])

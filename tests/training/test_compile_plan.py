@@ -60,12 +60,12 @@ def test_a_step_is_compiled_where_its_full_batches_repay_the_build(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"device": "mps"}, "not on the device mps"),
+        ({"device": "mps"}, "not supported on the device mps"),
         ({"layer_type_dtypes": {"norm": "bfloat16"}}, "bfloat16 on the CPU"),
         ({"layer_type_dtypes": {"norm": "float32"}}, "bfloat16 on the CPU"),
         ({"distributed": True, "world_size": 2}, "several processes"),
         ({}, "there is no C++ compiler"),
-        ({"device": "cuda"}, "200 full batches save about 0 s, to build takes 42 s"),
+        ({"device": "cuda"}, "200 full batches save about 0 s, building takes 42 s"),
         ({"torch_compile": "none"}, ""),
     ],
 )

@@ -69,4 +69,4 @@ def test_a_one_cycle_that_is_too_short_ends_with_its_last_rate_and_one_message()
     schedule.after_batch()
 
     assert sgd.param_groups[0]["lr"] == last
-    assert messages == ["the schedule ended after its 3 steps: the rate stays"]
+    assert messages == ["the schedule ended after its 3 steps: the learning rate stays constant"]

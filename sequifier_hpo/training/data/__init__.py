@@ -1,1 +1,1 @@
-"""Stored windows: read once, kept in memory, dealt out in batches."""
+"""Stored windows: read once, kept in memory, served in batches."""

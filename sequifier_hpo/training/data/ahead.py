@@ -1,4 +1,4 @@
-"""Reads ahead of the one who consumes, in threads."""
+"""Prefetches values for a consumer, in threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +28,6 @@ def read_ahead(
                     waiting.append(threads.submit(read, key))
                 yield value
         finally:
-            # Whoever stops in the middle does not wait for what was not begun.
+            # A consumer that stops early does not wait for work that was not started.
             for future in waiting:
                 future.cancel()

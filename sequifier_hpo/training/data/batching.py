@@ -1,4 +1,4 @@
-"""Deals the windows of a split out in batches, on the device of the run.
+"""Serves the windows of a split in batches, on the device of the run.
 
 Axes: B batch, T = `seq_length`.
 """
@@ -23,7 +23,7 @@ _COPY_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Batch:
-    """Some windows: what the network reads and what it should say."""
+    """Some windows: the network's inputs and targets."""
 
     inputs: dict[str, Tensor]
     """Per input column (B, T): ids as integers, reals as float32."""

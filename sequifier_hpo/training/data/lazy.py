@@ -38,7 +38,10 @@ from sequifier_hpo.training.data.window_file import (
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn
 
 _LEAST_PIECE_BYTES, _MOST_PIECE_BYTES = 2**18, 2**25
-_FIX = "lazily loaded shards need such a file: make room for it, or use load_full_data_to_ram: true"
+_FIX = (
+    "lazily loaded shards need such a file: free disk space for it, or set "
+    "load_full_data_to_ram: true"
+)
 # A piece is held up to four times while it is rewritten, which together is a part of the limit.
 _PIECES_IN_LIMIT = 16
 
@@ -56,7 +59,7 @@ def open_lazily(
 
     Raises:
         InputError: If a folder or a file in it is not what `preprocess` writes.
-        EnvironmentFaultError: If a file cannot be written, as for lack of space.
+        EnvironmentFaultError: If a file cannot be written, for example for lack of space.
     """
     piece_bytes = min(_MOST_PIECE_BYTES, max(_LEAST_PIECE_BYTES, memory_bytes // _PIECES_IN_LIMIT))
     splits = []
@@ -197,5 +200,5 @@ def _check_space(path: Path, header: WindowFileHeader) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise EnvironmentFaultError(
-            f"{path} takes {needed / 1e9:.3g} GB, but only {free / 1e9:.3g} GB are free", _FIX
+            f"{path} needs {needed / 1e9:.3g} GB, but only {free / 1e9:.3g} GB are free", _FIX
         )

@@ -41,8 +41,8 @@ def open_training_data(config: TrainConfig, *, padding_is_stored: bool = False) 
 
     Raises:
         InputError: If a file is missing or not what `preprocess` writes.
-        EnvironmentFaultError: If the reading process is killed, as for lack of memory, or the
-            file for lazy reading cannot be written.
+        EnvironmentFaultError: If the reading process is killed, for example for lack of memory, or
+            the file for lazy reading cannot be written.
     """
     paths = [config.training_data_path, config.validation_data_path]
     for path in paths:

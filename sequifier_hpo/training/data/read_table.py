@@ -90,7 +90,7 @@ def _item_columns(path: Path, names: list[str]) -> list[str]:
         problem = f"lacks the column {missing[0]}" if missing else "lacks item columns L ... 0"
         raise InputError(
             f"{path} is not a table of windows: it {problem}",
-            "name a split that `preprocess` has written",
+            "name a split that `preprocess` wrote",
         )
     return items
 
@@ -118,7 +118,7 @@ def _check_same_windows(path: Path, by_column: dict[str, pl.DataFrame]) -> None:
 def _values(path: Path, name: str, items: pl.DataFrame) -> NDArray[Any]:
     """One column's windows, (windows, L + 1)."""
     if not all(dtype.is_numeric() for dtype in items.dtypes):
-        raise InputError(f"column `{name}` of {path} holds items that are no numbers")
+        raise InputError(f"column `{name}` of {path} holds items that are not numbers")
     if sum(items.null_count().row(0)):
         raise InputError(f"column `{name}` of {path} holds empty items", "preprocess again")
     return items.to_numpy(order="c")
@@ -143,7 +143,8 @@ def _write_padding(path: Path, file: BinaryIO, windows: pl.DataFrame) -> int:
     starts = windows["startItemPosition"]
     if not starts.dtype.is_integer() or starts.null_count():
         raise InputError(
-            f"the startItemPosition of {path} holds what is no whole number", "preprocess again"
+            f"the startItemPosition of {path} holds a value that is not a whole number",
+            "preprocess again",
         )
     offset = file.tell()
     num_padding = np.maximum(-starts.cast(pl.Int64).to_numpy(), 0).astype(np.int32)

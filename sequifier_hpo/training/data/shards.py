@@ -15,7 +15,7 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, leading_zeros
 from sequifier_hpo.training.memory import is_out_of_memory
 
-_FIX = "name a folder that `preprocess` has written with write_format: pt, or preprocess again"
+_FIX = "name a folder that `preprocess` wrote with write_format: pt, or preprocess again"
 _INT32 = torch.iinfo(torch.int32)
 
 
@@ -139,9 +139,9 @@ def read_listing(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", _FIX) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no listing of shards", _FIX) from error
+        raise InputError(f"{path} is not a listing of shards", _FIX) from error
     if not isinstance(total, int) or not all(isinstance(file, str) for file in files):
-        raise InputError(f"{path} is no listing of shards", _FIX)
+        raise InputError(f"{path} is not a listing of shards", _FIX)
     return listing
 
 
@@ -169,14 +169,14 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     ) as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{path} is no tensor shard: {_first_line(error)}", _FIX) from error
+        raise InputError(f"{path} is not a tensor shard: {_first_line(error)}", _FIX) from error
 
 
 def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) -> Tensor:
     """Padding items per window, from the position of its first item or, without it, by value."""
     sizes = {len(values) for values in (*windows.values(), *([] if starts is None else [starts]))}
     if len(sizes) > 1:
-        raise InputError(f"the shard {path} has unequal rows per column", _FIX)
+        raise InputError(f"the shard {path} has different numbers of rows per column", _FIX)
     if starts is not None:
         return (-starts).clamp(min=0).to(torch.int32)
     if not windows:

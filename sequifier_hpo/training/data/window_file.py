@@ -170,12 +170,12 @@ class WindowFile:
             for begin, end, first in runs:
                 part = os.pread(self._descriptor, (end - begin) * size, self._start + first * size)
                 if len(part) < (end - begin) * size:
-                    raise OSError(errno.EIO, "it ends before its last window")
+                    raise OSError(errno.EIO, "it is truncated")
                 content[begin * size : end * size] = part
         except OSError as error:
             raise EnvironmentFaultError(
                 f"{self._path} cannot be read: {error.strerror}",
-                "check the disk; the file is made again from the shards if you delete it",
+                "check the disk; if you delete the file, it is rebuilt from the shards",
             ) from error
 
     def _column(self, records_NCI: Tensor, name: str) -> Tensor:

@@ -107,7 +107,7 @@ def _check_split(split: SplitWindows, config: TrainConfig) -> None:
     if config.seq_length > split.window_length:
         raise InputError(
             f"seq_length = {config.seq_length} is longer than the stored windows of "
-            f"{split.path}, which serve up to {split.window_length}",
+            f"{split.path}, which allow up to {split.window_length}",
             f"use seq_length <= {split.window_length}, or preprocess again with a larger one",
         )
     for column, holds_ids in used_columns(config).items():
@@ -125,7 +125,7 @@ def _check_ids(split: SplitWindows, column: str, num_classes: int) -> None:
     stored = split.columns[column]
     fix = "check that the metadata file belongs to this data, or preprocess again"
     if not stored.is_whole:
-        raise InputError(f"column `{column}` of {split.path} holds values that are no ids", fix)
+        raise InputError(f"column `{column}` of {split.path} holds values that are not ids", fix)
     if stored.smallest < 0 or stored.largest >= num_classes:
         wrong = stored.smallest if stored.smallest < 0 else stored.largest
         raise InputError(

@@ -73,7 +73,7 @@ class DropoutMasks:
 
 
 class Dropout(nn.Module):
-    """Dropout that costs nothing, and draws no random numbers, when there is nothing to drop."""
+    """Dropout that is free, and draws no random numbers, when there is nothing to drop."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

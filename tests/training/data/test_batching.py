@@ -81,7 +81,7 @@ def test_an_id_column_can_be_a_real_target(make_config: Config, make_data: Data)
 
 
 def test_too_long_a_seq_length_is_refused(make_config: Config, make_data: Data) -> None:
-    with pytest.raises(InputError, match=r"seq_length = 6 is longer .* which serve up to 5"):
+    with pytest.raises(InputError, match=r"seq_length = 6 is longer .* which allow up to 5"):
         make_data(window_length=5).check(make_config(seq_length=6))
 
 
@@ -106,7 +106,7 @@ def test_ids_with_fractions_are_refused(make_config: Config, make_data: Data) ->
     def change(values: dict[str, NDArray[Any]]) -> None:
         values["cat1"] = values["cat1"] + 0.5
 
-    with pytest.raises(InputError, match="column `cat1` of split0 holds values that are no ids"):
+    with pytest.raises(InputError, match="column `cat1` of split0 holds values that are not ids"):
         make_data(change=change).check(make_config())
 
 

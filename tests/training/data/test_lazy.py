@@ -225,7 +225,7 @@ def test_a_damaged_shard_is_named_and_nothing_is_written(lazy: Stored, kept_byte
     shard = Path(config.training_data_path) / "part-1.pt"
     shard.write_bytes(shard.read_bytes()[:kept_bytes])
 
-    with pytest.raises(InputError, match=r"part-1\.pt is no tensor shard"):
+    with pytest.raises(InputError, match=r"part-1\.pt is not a tensor shard"):
         open_training_data(config)
 
     assert [path.suffix for path in config.paths.window_cache.iterdir()] == [".lock"]
@@ -247,7 +247,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1))
 
     with pytest.raises(
-        EnvironmentFaultError, match=r"takes 1\.16e-06 GB, but only 1e-09 GB are free"
+        EnvironmentFaultError, match=r"needs 1\.16e-06 GB, but only 1e-09 GB are free"
     ):
         open_training_data(config)
 
@@ -294,7 +294,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(lazy: Stored) -> None:
     data = open_training_data(config)
     os.truncate(window_file(config), window_file(config).stat().st_size - 1)
 
-    with pytest.raises(EnvironmentFaultError, match="ends before its last window"):
+    with pytest.raises(EnvironmentFaultError, match="it is truncated"):
         all_batches(data.training, config)
 
 

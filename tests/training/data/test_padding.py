@@ -191,7 +191,7 @@ def test_shards_without_positions_are_refused_where_they_are_needed(stored: Stor
     torch.save(content[:4], path)
 
     open_training_data(config)
-    with pytest.raises(InputError, match=r"part-0\.pt is no tensor shard"):
+    with pytest.raises(InputError, match=r"part-0\.pt is not a tensor shard"):
         open_training_data(config, padding_is_stored=True)
 
 
@@ -200,5 +200,7 @@ def test_positions_that_are_no_whole_numbers_are_refused(stored: Stored) -> None
     path = Path(config.training_data_path)
     path.write_text(path.read_text().replace(",0,cat1", ",0.5,cat1"))
 
-    with pytest.raises(InputError, match=r"the startItemPosition of .* holds what is no whole"):
+    with pytest.raises(
+        InputError, match=r"the startItemPosition of .* holds a value that is not a whole"
+    ):
         open_training_data(config, padding_is_stored=True)
