@@ -105,7 +105,7 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
             title=lambda _run: what.title,
             attributes={
                 **trial_attributes(space, point),
-                # What an out-of-memory retry came down to is what the search has measured.
+                # The search measured the run with the batches that its retries left.
                 **{a: v for a, v in what.run.attributes.items() if a in _MEASURED},
                 "verified_run": what.run.number,
                 "seed": what.seed,

@@ -76,7 +76,7 @@ def _read_marker(marker: Path) -> tuple[str | None, str]:
 
 
 def _owner_by_run_files(prepared: PreparedSearch, study_id: str) -> str | None:
-    """Whose the run files are: another study's id if there is one, None if there are no files."""
+    """The owner of the run files: another study's id if there is one, None without files."""
     owner: str | None = None
     folder = prepared.run_file("").parent
     for path in sorted(folder.glob(f"{glob.escape(prepared.name)}-run-*.yaml")):

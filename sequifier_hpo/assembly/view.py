@@ -126,7 +126,7 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
 
 
 def read_search(prepared: PreparedSearch) -> StudySnapshot:
-    """The study whose winner is to be checked, as it stands.
+    """The study whose winner will be checked, as it stands.
 
     Raises:
         InputError: If the search was never started.

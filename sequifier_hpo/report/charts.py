@@ -483,7 +483,7 @@ def _timeline_hover(bar: series.Bar) -> str:
         lines.append(f"{run.num_attempts} starts")
     if run.figures.oom_retries:
         size = run.figures.effective_batch_size
-        lines.append(f"{run.figures.oom_retries} out-of-memory retries, batch size {size}")
+        lines.append(f"out-of-memory retries: {run.figures.oom_retries}, batch size {size}")
     explanation = run.figures.explanation or run.reason
     if explanation:
         lines.append(_escaped(shortened(str(explanation), _MAX_TEXT)))
