@@ -36,7 +36,7 @@ class RunTrial(FrozenModel):
     counted: Counted = Counted()
     """Which positions the validation loss counts."""
     wants_baselines: bool = False
-    """Whether the losses of the trivial predictors are to be computed before training."""
+    """Whether to compute the losses of the trivial predictors before training."""
     notes: list[str] = Field(default=[])
     """Lines for the head of the run's log: adjustments, retries."""
 

@@ -134,7 +134,7 @@ def why_it_gave_up(reasons: Sequence[str]) -> str:
     share = "all" if len(set(kinds)) == 1 else str(kinds.count(common))
     example = reasons[kinds.index(common)]
     return (
-        f"stopped: {len(reasons)} runs in a row failed, {share} of them with: {example}\n"
+        f"stopped: {counted(len(reasons), 'run')} in a row failed, {share} of them with: {example}\n"
         "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures"
     )
 

@@ -47,7 +47,7 @@ class SearchProgress:
     run_seconds: list[float] = field(default_factory=list)
     num_failed: int = 0
     names_best: bool = True
-    """Whether it is said which run is the best so far."""
+    """Whether the display says which run is the best so far."""
     num_parallel: int = 1
     """Most trials that ran at the same time."""
     is_stopping: bool = False

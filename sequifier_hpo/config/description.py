@@ -255,7 +255,7 @@ def _part(whole: Any, name: str) -> Any:
 
 
 def _declared(model: type[FrozenModel]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Every field with what its annotation says beside the type."""
+    """Every field with the markers of its annotation."""
     hints = get_type_hints(model, include_extras=True)
     for name in model.model_fields:
         hint = hints[name]

@@ -1,4 +1,4 @@
-"""The file of a run: its `train.yaml`, and above it comments that say what is no part of the run.
+"""A run's file: its `train.yaml`, with leading comments for what is not part of the run.
 
 Sequifier 1.0.0.6 trains every run file, and refuses keys that it does not know: so what the study
 decides about its runs (which positions their validation loss counts, and whose file this is) stands

@@ -16,7 +16,7 @@ class ActiveRun:
 
     claim: Claim
     config: TrainConfig
-    """What is trained now: as it was asked, with what out-of-memory retries came down to."""
+    """What is trained now: as requested, with the batches left by out-of-memory retries."""
     notes: list[str]
     attempt: int = 1
     started: float = field(default_factory=time.monotonic)

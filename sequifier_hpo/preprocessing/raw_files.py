@@ -235,7 +235,7 @@ def _check_same_columns(
 def _with_common_types(
     files: Sequence[Path], frames: list[pl.DataFrame], *, is_csv: bool
 ) -> list[pl.DataFrame]:
-    """The frames with equal types, read again where text was taken for something else."""
+    """The frames with equal types, re-read where text was mistaken for another type."""
     columns = frames[0].columns
     common = {
         column: _common_type(

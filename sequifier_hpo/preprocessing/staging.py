@@ -12,7 +12,7 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 
 
 class StagedOutputs:
-    """The files and folders of one run, hidden beside their final names until `publish`.
+    """The files and folders of one run, hidden next to their final names until `publish`.
 
     Used as a context manager: what was not published is removed.
     """
@@ -52,7 +52,7 @@ class StagedOutputs:
 
         The file staged last is removed first. It is the one that names the others, so that a
         crash between two renames leaves a project that says "preprocess first", never old metadata
-        beside new data.
+        with new data.
 
         Raises:
             EnvironmentFaultError: If a file cannot be renamed.

@@ -84,7 +84,7 @@ def _item_columns(path: Path, schema: pl.Schema) -> list[str]:
     items = [name for name in schema if name not in WINDOW_COLUMNS]
     if items != [str(i) for i in range(len(items) - 1, -1, -1)] or len(items) < 2:
         raise not_a_split(
-            path, "beside the window's ids, its columns must be L, L-1, ... 1, 0 in this order"
+            path, "besides the window's ids, its columns must be L, L-1, ... 1, 0 in this order"
         )
     return items
 

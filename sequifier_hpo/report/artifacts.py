@@ -1,4 +1,4 @@
-"""What is kept of every run beside the study: its `train.yaml` and its loss curve."""
+"""What is kept of every run outside the study: its `train.yaml` and its loss curve."""
 
 import uuid
 from collections.abc import Mapping

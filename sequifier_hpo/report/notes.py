@@ -51,7 +51,7 @@ def places_of(search: LoadedSearch) -> Places:
 
 
 def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: Places) -> str:
-    """What is searched, on which data, in which space, and how to go on.
+    """What is searched, on which data, in which space, and how to resume.
 
     Args:
         space: The compiled search file.
@@ -120,7 +120,7 @@ def trial_note(space: SearchSpace, point: Point, run_number: int, places: Places
 
 
 def verification_note(search_name: str, places: Places) -> str:
-    """What the study of a winner check is, and how to go on."""
+    """What the study of a winner check is, and how to resume it."""
     return "\n".join(
         [
             f"# Winner check of {_code(search_name)}",

@@ -1,4 +1,4 @@
-"""What a search leaves beside its study: the leaderboard, and the models that are kept."""
+"""What a search leaves besides its study: the leaderboard, and the models that are kept."""
 
 import glob
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ def decode(
         device: Torch device the run trains on, when the search file leaves it open.
 
     Raises:
-        ConfigError: If the point's values are no candidates now and do not fit the search file.
+        ConfigError: If the point's values are no longer candidates and do not fit the search file.
     """
     values, adjustments = values_of(space, point)
     of_this_run = {

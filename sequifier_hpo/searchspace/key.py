@@ -1,7 +1,7 @@
 """The key of a run: a digest of what it is asked to train, and of the data that it reads.
 
-Equal key, equal run. Names, paths, the device, formats, what is logged and exported are no part of
-it, nor is what becomes of a run: an out-of-memory retry never changes its key.
+Equal key, equal run. Names, paths, the device, formats, what is logged and exported are not part
+of it, nor is the fate of a run: an out-of-memory retry never changes its key.
 """
 
 import hashlib

@@ -31,7 +31,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Description:
-    """What people are shown of a run beside its parameters."""
+    """What people are shown of a run besides its parameters."""
 
     title: Callable[[int], str] = "run {}".format
     """Run number -> what it is called."""

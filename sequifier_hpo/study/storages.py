@@ -314,7 +314,7 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
 
 
 def _is_damaged(error: BaseException | None) -> TypeGuard[DBAPIError]:
-    """Whether a file is no SQLite database, or not any more."""
+    """Whether a file is not, or no longer, an SQLite database."""
     return isinstance(error, DBAPIError) and type(error.orig) is sqlite3.DatabaseError
 
 

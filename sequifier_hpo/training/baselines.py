@@ -1,8 +1,8 @@
 """The validation losses of trivial predictors, so that a model's loss means something.
 
 They are judged as the model is: by the criteria of `TargetLosses`, with its weights, at the
-positions of the validation split that count. What they know they have from the training split's
-positions that are no padding, counted as often as the training loss counts them.
+positions of the validation split that count. They learn from the positions of the training
+split that are not padding, counted as often as the training loss counts them.
 
 Axes: P positions, n classes of a target.
 """

@@ -166,7 +166,7 @@ class CheckpointStore:
             yield path, interrupted
 
     def _num_epochs_of(self, path: Path, content: dict[str, Any]) -> int:
-        """The number of epochs of the shortest run that can go on from a checkpoint."""
+        """The number of epochs of the shortest run that can continue a checkpoint."""
         is_midway = path == self._paths.interrupted_checkpoint(self._model_name)
         return int(content["epoch"]) + is_midway
 
@@ -243,7 +243,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of ours or of Sequifier's, without running code from it.
 
     Raises:
-        DamagedCheckpointError: If the file is cut off or changed, or is no checkpoint.
+        DamagedCheckpointError: If the file is truncated or changed, or is not a checkpoint.
     """
     try:
         _check_sums(path)
@@ -305,7 +305,7 @@ def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:
     """SHA-256 of everything that shapes the course of a training run.
 
     Without paths and names, and without what only decides when a run ends: a run continued with
-    more epochs goes on exactly as if it had been given them at first. Version 0.1.0 knows its
+    more epochs proceeds exactly as if it had had them from the start. Version 0.1.0 knows its
     checkpoints by it.
     """
     values = _fields_with_influence(config)

@@ -25,7 +25,7 @@ _NARROW = frozenset({"bfloat16", "float16"})
 
 @dataclass(frozen=True)
 class CompilePlan:
-    """Whether the step of a run is to be compiled, and why (not)."""
+    """Whether to compile the step of a run, and why (not)."""
 
     compiles: bool
     reason: str = ""

@@ -4,7 +4,7 @@ What was compiled is kept on disk, so that the next run of this shape need not b
 cannot be taken for another one: torch's key is made of the whole graph, with the shapes, strides
 and types of all inputs, and of the compiler's settings; the folder's name, of the versions, the
 processor and the number of threads. In a process, a batch of any other shape goes the usual way.
-And a compiled pass is used only after it came to the loss and the gradients of the usual one.
+And a compiled pass is used only after it reproduced the loss and the gradients of the usual one.
 """
 
 import hashlib
@@ -36,8 +36,8 @@ _TOLERANCE_NARROW = 5e-2
 class CompiledPass:
     """Computes full batches as compiled, all others as `ForwardPass` does.
 
-    The first full batch is computed both ways. If nothing can be compiled here, or something else
-    comes out, the run says so and goes on as if it had not tried.
+    The first full batch is computed both ways. If nothing can be compiled here, or the results
+    differ, the run says so and continues without.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Evaluation:
     loss: float
     """Weighted sum over targets, over the positions that count; may be NaN or infinite.
 
-    It is so, too, if the criterion is no finite number at a position that does not count.
+    Also if the criterion is not finite at a position that does not count.
     """
     loss_all_positions: float | None
     """The same over all positions of the run; None = those are the ones that count."""

@@ -1,4 +1,4 @@
-"""The training loop of one run, which can stop after any optimizer step and go on from there."""
+"""The training loop of one run, which can stop after any optimizer step and resume from there."""
 
 import math
 import time

@@ -159,7 +159,7 @@ def test_another_configuration_is_refused_until_a_restart_is_asked_for(project: 
     assert "learning_rate: 0.003 in the checkpoint, 0.001 now" in refused.stderr
     assert kept == before
     assert restarted.code == 0, restarted.stderr
-    assert "starting afresh: checkpoints/alone-epoch-2.pt is removed" in restarted.stderr
+    assert "starting afresh: removing checkpoints/alone-epoch-2.pt" in restarted.stderr
     assert "epoch 1: validation loss" in restarted.stderr
     assert list(checkpoints(project)) == ["alone-epoch-1.pt"]
 

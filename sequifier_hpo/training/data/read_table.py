@@ -32,7 +32,7 @@ def read_splits(
         the padding is stored.
 
     Raises:
-        InputError: If a file is no table of windows.
+        InputError: If a file is not a table of windows.
     """
     return [
         _read_split(Path(path), read_format, file, padding_is_stored=padding_is_stored)

@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself: where it comes from and how its numbers are to be read."""
+"""What an ONNX file says about itself: its origin and how to read its numbers."""
 
 import json
 from dataclasses import dataclass
