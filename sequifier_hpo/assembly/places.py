@@ -2,11 +2,13 @@
 
 import glob
 import json
+import shlex
 import socket
 from pathlib import Path
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.report.notes import Places
@@ -66,6 +68,12 @@ def require_own_files(
         write_atomically(marker, json.dumps(content, indent=1) + "\n")
 
 
+def study_of_run_file(path: Path) -> str | None:
+    """Unique id of the study that a run file belongs to; None if it does not say so."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return read_run_file_head(file.read(_HEAD_CHARACTERS)).study_id
+
+
 def _read_marker(marker: Path) -> tuple[str | None, str]:
     """(study id, storage) that a marker names; None and "" if there is none, or it is damaged."""
     try:
@@ -80,26 +88,52 @@ def _owner_by_run_files(prepared: PreparedSearch, study_id: str) -> str | None:
     owner: str | None = None
     folder = prepared.run_file("").parent
     for path in sorted(folder.glob(f"{glob.escape(prepared.name)}-run-*.yaml")):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            owner = read_run_file_head(file.read(_HEAD_CHARACTERS)).study_id or ""
+        owner = study_of_run_file(path) or ""
         if owner != study_id:
             return owner
     return owner
 
 
 def _foreign(prepared: PreparedSearch, storage: str) -> InputError:
-    name, config = prepared.name, prepared.loaded.config
-    paths = config.paths
-    where = f" in {storage}" if storage else ", which is not in this storage"
-    patterns = (
-        prepared.run_file(f"{name}-run-*"),
-        paths.checkpoints / f"{name}-run-*",
-        paths.models / f"sequifier-{name}-run-*",
-        paths.logs / f"sequifier-{name}-run-*",
-        config.study_folder,
-    )
+    """What to say of files of another study.
+
+    Args:
+        prepared: The search file.
+        storage: Where that study is, or was; "" = nobody knows.
+    """
+    folder = prepared.loaded.config.study_folder
+    another_name = "give this search another hp_search_name"
+    if storage in {"", prepared.shown_storage}:
+        whose = "an earlier study of that name, which is not in the storage any more"
+        ways = [another_name, "if nobody needs them any more, remove them"]
+    else:
+        whose = f"another study of that name, in {storage}"
+        ways = [
+            f"go on with that study by --storage {shlex.quote(storage)}",
+            another_name,
+            f"if nobody needs that study and what is in {folder} any more, remove its files",
+        ]
     return InputError(
-        f"the files of `{name}` in this project belong to another study of that name{where}",
-        "give this search another hp_search_name, or, if nobody needs those files any more, "
-        f"remove them: rm -r {' '.join(map(str, patterns))}",
+        f"the files of `{prepared.name}` in this project belong to {whose}",
+        f"{'; or '.join(ways)}:\n        rm -r {' '.join(_files_of(prepared))}",
     )
+
+
+def _files_of(prepared: PreparedSearch) -> list[str]:
+    """What lies under the names of a search's runs, and its folder, as a shell takes them."""
+    config = prepared.loaded.config
+    paths, run = config.paths, run_name(prepared.name, 0).removesuffix("0")
+    beginnings = (
+        prepared.run_file("").parent / run,
+        paths.checkpoints / run,
+        paths.checkpoints / f".{run}",  # what a run leaves that is stopped within an epoch
+        paths.models / f"sequifier-{run}",
+        paths.logs / f"sequifier-{run}",
+    )
+    # A shell may refuse a pattern that fits nothing.
+    patterns = [
+        f"{shlex.quote(str(beginning))}[0-9]*"
+        for beginning in beginnings
+        if any(beginning.parent.glob(f"{glob.escape(beginning.name)}[0-9]*"))
+    ]
+    return [*patterns, shlex.quote(str(config.study_folder))]

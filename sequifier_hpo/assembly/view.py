@@ -2,12 +2,13 @@
 
 import shlex
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from sequifier_hpo.assembly.locate import StudySource, source_of
+from sequifier_hpo.assembly.places import study_of_run_file
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.storage_url import sqlite_path
@@ -111,7 +112,8 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
     """The study of a search as it stands, or None if it was never started.
 
     Raises:
-        SpaceChangedError: If the study was started with another search space.
+        SpaceChangedError, DataChangedError: If it is not the study of this search file and its
+            data.
         EnvironmentFaultError: If the storage cannot be reached.
     """
     with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
@@ -122,6 +124,8 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
     changed = differences(found.space, describe_space(prepared.space))
     if found.space and changed:
         raise SpaceChangedError(prepared.name, changed)
+    if found.identity is not None:
+        found.identity.require_data(prepared.name, prepared.data, found.runs)
     return found
 
 
@@ -144,27 +148,61 @@ def read_search(prepared: PreparedSearch) -> StudySnapshot:
     return snapshot
 
 
-def train_file_of(source: StudySource, run: Run) -> Path:
-    """The `train.yaml` of a run.
+@dataclass(frozen=True)
+class RunFile:
+    """The `train.yaml` of a run, as seen from this project."""
+
+    path: Path
+    """Where it is, or where it would be if it was here."""
+    elsewhere: str
+    """Host and folder of the project that holds it; "" if it is here, or nobody knows."""
+
+    @property
+    def shown(self) -> str:
+        """The path, and where else to look for it."""
+        return f"{self.path}, {self.elsewhere}" if self.elsewhere else str(self.path)
+
+
+def run_file_of(source: StudySource, run: Run, study_id: str | None) -> RunFile | None:
+    """Find the `train.yaml` of a run; None if only the search file knows where it is.
+
+    A file under its name may be that of another study's run: then it is not here.
+
+    Args:
+        source: The study.
+        run: One of its runs.
+        study_id: The study's unique id; None in studies of 0.1.0.
+    """
+    path = source.run_file(model_name_of(source.name, run))
+    if path is None:
+        return None
+    is_here = not run.host or (path.is_file() and study_of_run_file(path) == study_id)
+    return RunFile(path, "" if is_here else f"on {run.host} below {run.folder}")
+
+
+def train_file_of(source: StudySource, run: Run, study_id: str | None) -> Path:
+    """The `train.yaml` of a run that is here; arguments as those of `run_file_of`.
 
     Raises:
-        InputError: If it is not known where it is, or it is not there.
+        InputError: If it is not known where it is, or it is not here.
     """
-    model_name = model_name_of(source.name, run)
-    path = source.run_file(model_name)
-    if path is None:
+    file = run_file_of(source, run, study_id)
+    if file is None:
         raise InputError(
             "the storage does not say where the run files are",
             "name the search file too: add --config-path",
         )
-    if not path.is_file():
+    if file.elsewhere:
         raise InputError(
-            f"the file of run {run.number}, {path}, does not exist",
-            f"it was trained on {run.host}, below {run.folder}: look there"
-            if run.host
-            else "run files are written on the machine that trains the run: look there",
+            f"the file of run {run.number}, {file.path}, is not in this project",
+            f"the run was trained {file.elsewhere}: fetch it from there",
         )
-    return path
+    if not file.path.is_file():
+        raise InputError(
+            f"the file of run {run.number}, {file.path}, does not exist",
+            "run files are written on the machine that trains the run: look there",
+        )
+    return file.path
 
 
 def model_name_of(study_name: str, run: Run) -> str:

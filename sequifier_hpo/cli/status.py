@@ -109,6 +109,7 @@ def headline(found: "StudyStatus") -> str:
         (done.num_running, "running"),
         (done.num_interrupted, "interrupted"),
         (done.num_duplicates, "duplicate cells with the result of another run"),
+        (done.num_of_other_data, "more on earlier data, not ranked"),
     ):
         if number:
             parts.append(f"{number:,} {what}")
