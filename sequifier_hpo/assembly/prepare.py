@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.assembly.data import metadata_of
-from sequifier_hpo.config.metadata import DataMetadata
+from sequifier_hpo.config.metadata import DataMetadata, is_categorical
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.search import LoadedSearch, SearchConfig, load_search
 from sequifier_hpo.config.storage_url import sqlite_url
@@ -96,6 +96,13 @@ class PreparedSearch:
             last_positions=min(lengths) if len(set(lengths)) > 1 else None,
             padding_is_stored=self._metadata is not None and self._metadata.padding is not None,
         )
+
+    @property
+    def guesses_padding_of_numbers(self) -> bool:
+        """Whether padding is known by zeros alone, which numbers may be as well."""
+        types = _all_column_types(self.loaded.config).values()
+        guesses = not self.counted.padding_is_stored
+        return guesses and bool(types) and not any(map(is_categorical, types))
 
     @cached_property
     def _metadata(self) -> DataMetadata | None:
