@@ -64,13 +64,11 @@ class Shop(Project):
 
 
 def write_search(project: Project, **changes: Any) -> None:
-    """Write the search file; a change of a section's fields is given as a dict."""
-    data = {
-        key: {**value, **changes.get(key, {})} if isinstance(value, dict) else value
-        for key, value in _SEARCH.items()
-    }
-    data.update({key: value for key, value in changes.items() if not isinstance(value, dict)})
-    text = yaml.safe_dump({**changes, **data}, sort_keys=False)
+    """Write the search file; changes of a section are merged into it."""
+    data = {**_SEARCH, **changes}
+    for section in ("model_hyperparameter_sampling", "training_hyperparameter_sampling"):
+        data[section] = {**_SEARCH[section], **changes.get(section, {})}
+    text = yaml.safe_dump(data, sort_keys=False)
     (project.root / FILE).write_text(text)
 
 
@@ -83,6 +81,24 @@ def preprocess(project: Project, *, seed: int, has_more: bool = False, **changes
         has_more: Whether the table has one more column.
         changes: Of the preprocessing file.
     """
+    numbers = random.Random(seed)
+    rows = [
+        [sequence, item, numbers.choice(["tea", "cake", "milk"]), round(numbers.gauss(5, 2), 3)]
+        for sequence in range(12)
+        for item in range(20)
+    ]
+    preprocess_table(
+        project,
+        ["product", "amount", *(["weekday"] if has_more else [])],
+        [[*row, row[1] % 7] if has_more else row for row in rows],
+        **changes,
+    )
+
+
+def preprocess_table(
+    project: Project, columns: list[str], rows: list[list[Any]], **changes: Any
+) -> None:
+    """Write a table, whose rows begin with the ids of a sequence and an item, and preprocess it."""
     config = {
         "project_root": ".",
         "data_path": "data/shop.csv",
@@ -93,29 +109,13 @@ def preprocess(project: Project, *, seed: int, has_more: bool = False, **changes
         "stride_by_split": [1, 1, 1],
         **changes,
     }
-    numbers = random.Random(seed)
-    rows = [
-        [sequence, item, numbers.choice(["tea", "cake", "milk"]), round(numbers.gauss(5, 2), 3)]
-        for sequence in range(12)
-        for item in range(20)
-    ]
-    write_table(
-        project,
-        str(config["data_path"]),
-        ["product", "amount", *(["weekday"] if has_more else [])],
-        [[*row, row[1] % 7] if has_more else row for row in rows],
-    )
+    for folder in ("configs", "data"):
+        (project.root / folder).mkdir(exist_ok=True)
+    with (project.root / str(config["data_path"])).open("w", newline="") as file:
+        csv.writer(file).writerows([["sequenceId", "itemPosition", *columns], *rows])
     (project.root / _PREPROCESS).write_text(yaml.safe_dump(config))
     done = project.run("preprocess", "--config-path", _PREPROCESS)
     assert done.code == 0, done.stderr
-
-
-def write_table(project: Project, path: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Write a raw table; rows begin with the ids of a sequence and of an item."""
-    for folder in ("configs", "data"):
-        (project.root / folder).mkdir(exist_ok=True)
-    with (project.root / path).open("w", newline="") as file:
-        csv.writer(file).writerows([["sequenceId", "itemPosition", *columns], *rows])
 
 
 def search(project: Project, *arguments: str) -> Finished:

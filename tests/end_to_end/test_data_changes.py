@@ -198,6 +198,7 @@ def test_checkpoints_of_a_deleted_study_give_no_losses_of_other_data(
         path: content for path, content in contents(changed).items() if "studies" not in path.parts
     }
     advice = refused.stderr.strip().splitlines()[-1].strip()
+    assert advice.startswith("rm -r configs/hp_search/shop-run-[0-9]* ")
     subprocess.run(advice, shell=True, cwd=changed.root, check=True)  # noqa: S602 - as a user does
     done = search(changed)
 

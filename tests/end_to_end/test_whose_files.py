@@ -173,6 +173,7 @@ def test_a_study_begun_again_after_its_database_was_deleted_overwrites_nothing(m
     refused = search(first, *STORAGE)
     untouched = contents(first)
     advice = refused.stderr.strip().splitlines()[-1].strip()
+    assert advice.startswith("rm -r configs/hp_search/shop-run-[0-9]* ")
     subprocess.run(advice, shell=True, cwd=first.root, check=True)  # noqa: S602 - as a user does
     left = contents(first)
     done = search(first, *STORAGE)
@@ -180,7 +181,6 @@ def test_a_study_begun_again_after_its_database_was_deleted_overwrites_nothing(m
     assert refused.code == 2
     assert "an earlier study of that name" in refused.stderr
     assert untouched == before
-    assert advice.startswith("rm -r configs/hp_search/shop-run-[0-9]* ")
     assert [path for path in left if "shop-run-" in path.name] == []
     assert namesake.exists()
     assert done.code == 0, done.stderr
