@@ -82,7 +82,7 @@ def preprocess(project: Project, *, seed: int, has_more: bool = False, **changes
         changes: Of the preprocessing file.
     """
     numbers = random.Random(seed)
-    rows = [
+    rows: list[list[Any]] = [
         [sequence, item, numbers.choice(["tea", "cake", "milk"]), round(numbers.gauss(5, 2), 3)]
         for sequence in range(12)
         for item in range(20)
