@@ -16,7 +16,8 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
     """The study of a search as it stands, or None if it was never started.
 
     Raises:
-        SpaceChangedError: If the study was started with another search space.
+        SpaceChangedError, DataChangedError: If it is not the study of this search file and its
+            data.
         EnvironmentFaultError: If the storage cannot be reached.
     """
     with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
@@ -26,6 +27,8 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
             return None
     if found.space:
         found.require_space(prepared.space)
+    if found.identity is not None:
+        found.require_data(prepared.data)
     return found
 
 

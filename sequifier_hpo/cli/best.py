@@ -27,7 +27,7 @@ from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
-from sequifier_hpo.report.run_files import model_name_of, train_file_of
+from sequifier_hpo.report.run_files import run_file_of, train_file_of
 from sequifier_hpo.report.tables import detailed_records, results_csv
 from sequifier_hpo.words import counted
 
@@ -138,7 +138,7 @@ def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force
         raise typer.Exit(NO_SUCCESS)
     run = ranked[0]
     if write is not None:
-        _copy(train_file_of(source, run), write, force=force)
+        _copy(train_file_of(source, run, snapshot.study_id), write, force=force)
         print(f"wrote {write}: run {run.number} of {source.name}", file=sys.stderr)
     if chosen == Format.JSON:
         print(json.dumps(_as_json(source, run, snapshot), indent=2))
@@ -154,7 +154,7 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     from sequifier_hpo.cli.tables import baseline_lines  # noqa: PLC0415 - loads rich
     from sequifier_hpo.report.series import loss_of  # noqa: PLC0415 - with the tables
 
-    num_complete = sum(other.validation_loss is not None for other in snapshot.runs)
+    num_complete = len(leaderboard(snapshot.runs))
     lines = [
         f"best of {counted(num_complete, 'complete run')}: run {run.number}, "
         f"validation loss {run.validation_loss!r}"
@@ -168,28 +168,25 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     lines += [f"  {name:<{width}}  {value}" for name, value in shown.items()]
     if snapshot.baselines:
         lines += ["", *baseline_lines(loss_of(run), snapshot.baselines)]
-    file = _run_file(source, run)
+    file = run_file_of(source, run, snapshot.study_id)
     if file is not None:
-        lines += ["", f"run file  {file}", "", "next:"]
-        lines.append(f"  sequifier-hpo best {source.options} --write configs/train.yaml")
+        lines += ["", f"run file  {file.shown}", "", "next:"]
+        if not file.elsewhere:
+            lines.append(f"  sequifier-hpo best {source.options} --write configs/train.yaml")
         if len({other.number for other in snapshot.runs if other.duplicate_of is None}) > 1:
             lines.append(f"  sequifier-hpo verify {source.options}    # does it still win?")
     return "\n".join(lines)
 
 
 def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[str, Any]:
-    file = _run_file(source, run)
+    file = run_file_of(source, run, snapshot.study_id)
     (record,) = detailed_records(source.name, snapshot.runs, [run])
     return {
         "study": source.name,
         **record,
         "baselines": {baseline.name: baseline.loss for baseline in snapshot.baselines},
-        "train_config": None if file is None else str(file),
+        "train_config": None if file is None or file.elsewhere else str(file.path),
     }
-
-
-def _run_file(source: StudySource, run: Run) -> Path | None:
-    return source.run_file(model_name_of(source.name, run))
 
 
 def _copy(file: Path, target: Path, *, force: bool) -> None:

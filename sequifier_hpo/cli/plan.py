@@ -17,6 +17,9 @@ from sequifier_hpo.cli.options import (
     search_overrides,
 )
 from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
+from sequifier_hpo.preprocessing.inputs import counted_by_search, guesses_padding_of_numbers
+from sequifier_hpo.preprocessing.stored_split import describe_split
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
 from sequifier_hpo.searchspace import (
@@ -30,6 +33,7 @@ from sequifier_hpo.searchspace import (
 from sequifier_hpo.words import counted
 
 _MAX_SHOWN = 10
+_LOW_SHARE = 0.5  # of the validation events; below, a comparison rests on too little of the data
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class _Plan:
     sizes: SpaceSizes
     done: Progress | None
     """None if the study was never started."""
+    events: CountedEvents | None
+    """Of the validation split; None if the losses of all runs count all positions."""
 
     @property
     def num_to_come(self) -> int:
@@ -76,6 +82,7 @@ def plan(
         duplicates=same_runs(prepared.effective, _MAX_SHOWN + 1),
         sizes=measure(prepared.space, prepared.effective, prepared.num_runs),
         done=None if runs is None else progress(runs, prepared.num_runs),
+        events=_count_events(prepared),
     )
     print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
 
@@ -89,6 +96,21 @@ def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
 
     found = existing_study(prepared)
     return None if found is None else list(found.runs)
+
+
+def _count_events(prepared: PreparedSearch) -> CountedEvents | None:
+    config = prepared.loaded.config
+    last_positions = counted_by_search(config).last_positions
+    if last_positions is None:
+        return None
+    assert config.validation_data_path is not None, "filled in from the metadata"
+    path, read_format = Path(config.validation_data_path), config.read_format
+    described = describe_split(path, read_format)
+    return count_events(
+        *read_places(path, read_format, described),
+        window_length=described.window_length,
+        last_positions=last_positions,
+    )
 
 
 def _as_text(found: _Plan, config_path: Path) -> str:
@@ -127,7 +149,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
             f"so far: {done.num_complete:,} complete, {done.num_failed:,} failed, "
             f"{done.num_running:,} running, {done.num_interrupted:,} interrupted"
         )
-    lines += [f"warning: {warning}" for warning in prepared.loaded.warnings]
+    lines += [*_loss_lines(found), *_warning_lines(prepared)]
     lines += [
         f"remaining: {counted(found.num_to_come, 'run')}, on {prepared.device}",
         "",
@@ -135,6 +157,42 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         f"  sequifier-hpo hyperparameter-search --config-path {config_path}",
     ]
     return "\n".join(lines)
+
+
+def _loss_lines(found: _Plan) -> list[str]:
+    """Which events the validation loss is over, where runs with several lengths are compared."""
+    counted = counted_by_search(found.prepared.loaded.config)
+    events, last_positions = found.events, counted.last_positions
+    if events is None or last_positions is None:
+        return []
+    about = "" if counted.padding_is_stored else "about "
+    which = "position" if last_positions == 1 else f"{last_positions} positions"
+    lines = [
+        f"the validation loss counts the last {which} of every window, which all runs predict: "
+        f"{about}{events.share:.0%} of the events of the validation split "
+        f"({events.num_counted:,} of {events.num_events:,})"
+    ]
+    if events.share >= _LOW_SHARE:
+        return lines
+    if events.widest_step > last_positions:
+        lines.append(
+            "  more would count with a smaller stride: preprocess again with a number of "
+            f"{last_positions} or less for this split in `stride_by_split`"
+        )
+    else:
+        lines.append("  more would count without the smallest value of seq_length")
+    return lines
+
+
+def _warning_lines(prepared: PreparedSearch) -> list[str]:
+    lines = [f"warning: {warning}" for warning in prepared.loaded.warnings]
+    if guesses_padding_of_numbers(prepared.loaded.config):
+        lines.append(
+            "warning: the windows do not say which of their items are padding, and hold no ids: "
+            "leading items at which all columns are 0 count as padding, also where 0 is the mean. "
+            "Windows made by `sequifier-hpo preprocess` say it"
+        )
+    return lines
 
 
 def _adjustment_lines(found: _Plan) -> list[str]:
@@ -199,6 +257,15 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "num_complete": found.done.num_complete if found.done else 0,
         "num_failed": found.done.num_failed if found.done else 0,
         "num_to_come": found.num_to_come,
+        "counted_events": found.events
+        and {
+            "last_positions": counted_by_search(prepared.loaded.config).last_positions,
+            "num_counted": found.events.num_counted,
+            "num_events": found.events.num_events,
+            "share": found.events.share,
+            "is_estimate": not counted_by_search(prepared.loaded.config).padding_is_stored,
+        },
+        "guesses_padding_of_numbers": guesses_padding_of_numbers(prepared.loaded.config),
     }
 
 

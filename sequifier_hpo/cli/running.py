@@ -68,6 +68,8 @@ def run_search(
         open_study(prepared, search_job(prepared), consent) as search,
     ):
         ledger = search.ledger
+        study_id = ledger.identity.study_id
+        report.study_id = study_id
         num_retried = ledger.retry_failed() if retry_failed else 0
         before = progress(ledger.runs(), prepared.num_runs)
         if retry_failed:
@@ -81,9 +83,9 @@ def run_search(
     baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
-        print(json.dumps(summary(prepared, after), indent=2))
+        print(json.dumps(summary(prepared, study_id, after), indent=2))
     else:
-        show_result(prepared, runs, after, baselines)
+        show_result(prepared, study_id, runs, after, baselines)
     return exit_code(prepared.source.options, end, after)
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, value_of
+from sequifier_hpo.report.run_files import RunFile, run_file_of
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.words import counted
 
@@ -46,7 +48,11 @@ def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -
 
 
 def show_result(
-    prepared: PreparedSearch, runs: Sequence[Run], after: Progress, baselines: Sequence[Baseline]
+    prepared: PreparedSearch,
+    study_id: str,
+    runs: Sequence[Run],
+    after: Progress,
+    baselines: Sequence[Baseline],
 ) -> None:
     """Print the leaderboard, the best run and what to do next."""
     best = after.best
@@ -55,40 +61,50 @@ def show_result(
         return
     print(leaderboard_table(leaderboard(runs)))
     name = run_name(prepared.name, best.number)
-    run_file = prepared.run_file(name)
+    file = _run_file(prepared, best, study_id)
     print(f"best run {best.number}, validation loss {best.validation_loss!r}:")
     width = max((len(parameter) for parameter in best.labels), default=0)
     for parameter, label in best.labels.items():
         print(f"  {parameter:<{width}}  {value_of(label)}")
     if baselines:
         print("", *baseline_lines(loss_of(best), baselines), sep="\n")
-    models = prepared.loaded.config.paths.models
+    models = prepared.loaded.config.paths.models / f"sequifier-{name}-*"
     print(
         f"\n{_counts(after)}\n"
-        f"  run file     {run_file}\n"
-        f"  models       {models}/sequifier-{name}-*\n"
+        f"  run file     {file.shown}\n"
+        f"  models       {replace(file, path=models).shown}\n"
         f"  leaderboard  {prepared.results_path}\n"
         f"  report       {prepared.results_path.with_name('report.html')}\n"
         "\nnext:"
     )
     options = prepared.source.options
+    run_file = None if file.elsewhere else file.path
     for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
         print(f"  {line}")
 
 
-def next_commands(options: str, run_file: Path, after: Progress, num_distinct: int) -> list[str]:
+def _run_file(prepared: PreparedSearch, best: Run, study_id: str) -> RunFile:
+    file = run_file_of(prepared.source, best, study_id)
+    assert file is not None, "the search file says where"
+    return file
+
+
+def next_commands(
+    options: str, run_file: Path | None, after: Progress, num_distinct: int
+) -> list[str]:
     """What to type after a search.
 
     Args:
         options: The options that lead to its study.
-        run_file: The `train.yaml` of its best run.
+        run_file: The `train.yaml` of its best run; None = it is elsewhere.
         after: Its progress.
         num_distinct: Distinct runs that its space has.
     """
-    lines = [
-        f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}    # retrain the best run",
-        f"sequifier-hpo dashboard {options}    # explore the study in a browser",
-    ]
+    lines = []
+    if run_file is not None:
+        train = f"sequifier-hpo train --config-path {shlex.quote(str(run_file))}"
+        lines.append(f"{train}    # retrain the best run")
+    lines.append(f"sequifier-hpo dashboard {options}    # explore the study in a browser")
     again = f"sequifier-hpo hyperparameter-search {options}"
     if after.num_failed:
         lines.append(f"sequifier-hpo status {options}    # why did runs fail?")
@@ -139,9 +155,10 @@ def why_it_gave_up(reasons: Sequence[str]) -> str:
     )
 
 
-def summary(prepared: PreparedSearch, after: Progress) -> dict[str, Any]:
+def summary(prepared: PreparedSearch, study_id: str, after: Progress) -> dict[str, Any]:
     """The result of a search as JSON values."""
     best = after.best
+    file = best and _run_file(prepared, best, study_id)
     return {
         "study": prepared.name,
         "storage": prepared.shown_storage,
@@ -150,11 +167,12 @@ def summary(prepared: PreparedSearch, after: Progress) -> dict[str, Any]:
         "failed": after.num_failed,
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
+        "of_other_data": after.num_of_other_data,
         "best": best
         and {
             "run": best.number,
             "validation_loss": best.validation_loss,
-            "train_config": str(prepared.run_file(run_name(prepared.name, best.number))),
+            "train_config": str(file.path) if file and not file.elsewhere else None,
             "parameters": {name: value_of(label) for name, label in best.labels.items()},
         },
         "results": str(prepared.results_path),
@@ -168,6 +186,8 @@ def _counts(of: Progress) -> str:
             parts.append(f"{number:,} {what}")
     if of.num_duplicates:
         parts.append(f"{counted(of.num_duplicates, 'duplicate cell')} sharing another run's result")
+    if of.num_of_other_data:
+        parts.append(f"{of.num_of_other_data:,} more on earlier data, not ranked")
     return ", ".join(parts)
 
 

@@ -115,6 +115,8 @@ def headline(found: "StudyStatus") -> str:
         parts.append(
             f"{counted(done.num_duplicates, 'duplicate cell')} sharing another run's result"
         )
+    if done.num_of_other_data:
+        parts.append(f"{done.num_of_other_data:,} more on earlier data, not ranked")
     text = f"{found.source.name}: {', '.join(parts)}"
     if done.best is not None:
         text += f"; best {done.best.validation_loss:.6g} (run {done.best.number})"

@@ -106,6 +106,9 @@ def _show_result(result: TrainingResult, root: Path) -> None:
         f"best validation loss {result.best_validation_loss!r} at epoch {result.best_epoch} "
         f"of {result.last_epoch}"
     )
+    everywhere = result.best_validation_loss_all_positions
+    if everywhere is not None:
+        print(f"over all positions {everywhere!r}")
     for path in result.model_files:
         print(f"  {root / path}")
 
@@ -135,8 +138,10 @@ def _show_progress(text: str) -> None:
 
 def _show_epoch(report: EpochReport) -> None:
     best = ", best so far" if report.is_best else ""
+    everywhere = report.validation_loss_all_positions
+    beside = "" if everywhere is None else f" ({everywhere:.6g} over all positions)"
     print(
-        f"epoch {report.epoch}: validation loss {report.validation_loss:.6g}, "
+        f"epoch {report.epoch}: validation loss {report.validation_loss:.6g}{beside}, "
         f"training loss {report.train_loss:.6g}, {report.tokens_per_second:,.0f} tokens/s{best}",
         file=sys.stderr,
         flush=True,

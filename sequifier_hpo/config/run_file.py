@@ -7,6 +7,7 @@ in comments. Without them, or if they are damaged, all positions count, and the 
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from sequifier_hpo.config.train import TrainConfig, train_yaml
@@ -14,6 +15,7 @@ from sequifier_hpo.config.train import TrainConfig, train_yaml
 T = TypeVar("T")
 
 _COUNTED = re.compile(r"# validation loss: .*\(sequifier-hpo: counted=([1-9][0-9]{0,8})\)")
+_HEAD_CHARACTERS = 1000  # more than the comments have
 _STUDY = re.compile(r"# study: (\S+)")
 
 
@@ -62,6 +64,12 @@ def read_run_file_head(text: str) -> RunFileHead:
         elif found := _STUDY.fullmatch(line.rstrip()):
             studies.append(found[1])
     return RunFileHead(_only(counted), _only(studies))
+
+
+def study_of_run_file(path: Path) -> str | None:
+    """Unique id of the study that a run file belongs to; None if it does not say so."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return read_run_file_head(file.read(_HEAD_CHARACTERS)).study_id
 
 
 def _only(values: list[T]) -> T | None:

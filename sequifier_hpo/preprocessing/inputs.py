@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sequifier_hpo.config.metadata import metadata_of
+from sequifier_hpo.config.metadata import is_categorical, metadata_of
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
@@ -69,6 +69,12 @@ def counted_by_search(config: SearchFile) -> Counted:
     lengths = set(config.seq_length)
     last_positions = min(lengths) if len(lengths) > 1 else None
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
+
+
+def guesses_padding_of_numbers(config: SearchFile) -> bool:
+    """Whether padding is known by zeros alone, which numbers may be as well."""
+    types = [kind for of_set in config.column_types or [] for kind in of_set.values()]
+    return not _padding_is_stored(config) and bool(types) and not any(map(is_categorical, types))
 
 
 def check_splits(loaded: LoadedSearch) -> None:

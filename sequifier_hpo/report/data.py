@@ -27,6 +27,8 @@ class ReportData:
     """Distinct runs planned for the study."""
     runs: Sequence[Run]
     read_at: datetime
+    study_id: str | None = None
+    """The study's unique id; None in studies of 0.1.0."""
     baselines: Sequence[Baseline] = ()
     """Losses of trivial predictors, over the events that the runs' losses count."""
     importances: Mapping[str, float] = field(default_factory=dict)
@@ -34,9 +36,9 @@ class ReportData:
     is_rewritten: bool = False
     """Whether the search that writes the report is still running, and will write it again."""
     best_file: str | None = None
-    """Path of the best run's `train.yaml`."""
+    """Path of the best run's `train.yaml`, and host and folder where it is elsewhere."""
     best_yaml: str | None = None
-    """Its content."""
+    """Its content; None if it cannot be read here."""
 
     @cached_property
     def progress(self) -> Progress:

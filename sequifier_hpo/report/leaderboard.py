@@ -44,7 +44,7 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
         num_running=count(RunState.RUNNING),
         num_interrupted=count(RunState.INTERRUPTED),
         num_duplicates=len(present) - len(own),
-        num_of_other_data=len(runs) - len(present),
+        num_of_other_data=sum(run.is_of_other_data and run.duplicate_of is None for run in runs),
         best=ranked[0] if ranked else None,
     )
 

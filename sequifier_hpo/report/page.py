@@ -286,11 +286,14 @@ def _table_section(data: ReportData) -> str:
 
 
 def _best_section(data: ReportData) -> str:
-    if data.best_yaml is None:
+    if data.best_file is None:
         return ""
-    file = f"<code>{html.escape(data.best_file)}</code>" if data.best_file else ""
+    title = "<section><h2>Configuration of the best run</h2>"
+    file = f"<code>{html.escape(data.best_file)}</code>"
+    if data.best_yaml is None:
+        return f'{title}<p class="note">It cannot be read here: {file}</p></section>'
     return (
-        f'<section><h2>Configuration of the best run</h2><p class="note">{file} '
+        f'{title}<p class="note">{file} '
         "Train it again with <code>sequifier-hpo train --config-path</code> and this file. "
         '<button id="copy" type="button">copy</button></p>'
         f'<pre id="best-yaml">{html.escape(data.best_yaml)}</pre></section>'
@@ -331,7 +334,7 @@ def _remark(run: Run) -> str:
     if run.duplicate_of is not None:
         return f"same as run {run.duplicate_of}"
     if run.is_of_other_data:
-        return "trained on other data: not ranked"
+        return "trained on earlier data: not ranked"
     return run.figures.explanation or run.reason
 
 
@@ -359,7 +362,7 @@ def _others(data: ReportData) -> str:
             (done.num_running, "running"),
             (done.num_interrupted, "interrupted"),
             (done.num_duplicates, "duplicate cells"),
-            (done.num_of_other_data, "of other data, not ranked"),
+            (done.num_of_other_data, "more on earlier data, not ranked"),
         )
         if number
     ]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.locate import StudySource
-from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
+from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
-from sequifier_hpo.report.run_files import train_file_of
+from sequifier_hpo.report.run_files import run_file_of
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study.importance import parameter_importances
 
@@ -39,6 +39,7 @@ def write_report(source: StudySource, target: Path) -> ReportData:
         source,
         ReportData(
             study_name=source.name,
+            study_id=snapshot.study_id,
             storage=source.shown_storage,
             strategy=snapshot.strategy,
             num_runs=snapshot.num_runs,
@@ -65,12 +66,16 @@ def _gathered(source: StudySource, data: ReportData) -> ReportData:
 
 
 def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
-    """Add the best run's file, if it can be reached from here."""
-    try:
-        file = train_file_of(source, best)
-        return replace(data, best_file=str(file), best_yaml=file.read_text(encoding="utf-8"))
-    except (SequifierHpoError, OSError):
+    """Add the best run's file, or where it is if it cannot be reached from here."""
+    file = run_file_of(source, best, data.study_id)
+    if file is None:
         return data
+    data = replace(data, best_file=file.shown)
+    if file.elsewhere:
+        return data
+    with suppress(OSError, UnicodeDecodeError):
+        data = replace(data, best_yaml=file.path.read_text(encoding="utf-8"))
+    return data
 
 
 def read_assets() -> PageAssets:
@@ -109,6 +114,8 @@ class SearchReport:
         self._clock = clock
         self._not_before = clock() + _MIN_SECONDS
         self.path = default_report_path(self._source)
+        self.study_id: str | None = None
+        """The study's unique id, once it is open."""
         self.baselines: Sequence[Baseline] = ()
         """Losses of the trivial predictors, once they are known."""
 
@@ -135,6 +142,7 @@ class SearchReport:
             self._source,
             ReportData(
                 study_name=self._source.name,
+                study_id=self.study_id,
                 storage=self._source.shown_storage,
                 strategy=self._strategy,
                 num_runs=self._num_runs,

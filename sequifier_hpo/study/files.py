@@ -2,16 +2,15 @@
 
 import glob
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from sequifier_hpo.atomic import remove_unfinished, write_atomically
-from sequifier_hpo.config.paths import ProjectPaths
-from sequifier_hpo.config.run_file import read_run_file_head
+from sequifier_hpo.config.paths import ProjectPaths, run_name
+from sequifier_hpo.config.run_file import study_of_run_file
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.study.opening import StudyIdentity
-
-_HEAD_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,27 +63,51 @@ class StudyFiles:
         """Whose they are: another study's id if there is one, None if there are no files."""
         owner: str | None = None
         for path in sorted(self.run_folder.glob(f"{glob.escape(self.name)}-run-*.yaml")):
-            with path.open(encoding="utf-8", errors="replace") as file:
-                owner = read_run_file_head(file.read(_HEAD_CHARACTERS)).study_id or ""
+            owner = study_of_run_file(path) or ""
             if owner != study_id:
                 return owner
         return owner
 
     def _foreign(self, storage: str) -> InputError:
-        name, paths = self.name, self.paths
-        where = f" in {storage}" if storage else ", which is not in this storage"
-        patterns = (
-            self.run_folder / f"{name}-run-*.yaml",
-            paths.checkpoints / f"{name}-run-*",
-            paths.models / f"sequifier-{name}-run-*",
-            paths.logs / f"sequifier-{name}-run-*",
-            paths.study_folder(name),
-        )
+        """What to say of files of another study.
+
+        Args:
+            storage: Where that study is, or was; "" = nobody knows.
+        """
+        folder = self.paths.study_folder(self.name)
+        another_name = "give this search another hp_search_name"
+        if storage in {"", self.shown_storage}:
+            whose = "an earlier study of that name, which is no longer in the storage"
+            ways = [another_name, "if nobody needs them any more, remove them"]
+        else:
+            whose = f"another study of that name, in {storage}"
+            ways = [
+                f"continue that study with --storage {shlex.quote(storage)}",
+                another_name,
+                f"if nobody needs that study and the content of {folder} any more, remove its files",
+            ]
         return InputError(
-            f"the files of `{name}` in this project belong to another study of that name{where}",
-            "give this search another hp_search_name, or, if nobody needs those files any more, "
-            f"remove them: rm -r {' '.join(map(str, patterns))}",
+            f"the files of `{self.name}` in this project belong to {whose}",
+            f"{'; or '.join(ways)}:\n        rm -r {' '.join(self._shell_patterns())}",
         )
+
+    def _shell_patterns(self) -> list[str]:
+        """What lies under the names of the study's runs, and its folder, as a shell takes them."""
+        paths, run = self.paths, run_name(self.name, 0).removesuffix("0")
+        beginnings = (
+            self.run_folder / run,
+            paths.checkpoints / run,
+            paths.checkpoints / f".{run}",  # left by a run that was stopped within an epoch
+            paths.models / f"sequifier-{run}",
+            paths.logs / f"sequifier-{run}",
+        )
+        # A shell may refuse a pattern that matches nothing.
+        patterns = [
+            f"{shlex.quote(str(beginning))}[0-9]*"
+            for beginning in beginnings
+            if any(beginning.parent.glob(f"{glob.escape(beginning.name)}[0-9]*"))
+        ]
+        return [*patterns, shlex.quote(str(paths.study_folder(self.name)))]
 
 
 def _read_marker(marker: Path) -> tuple[str | None, str]:

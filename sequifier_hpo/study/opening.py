@@ -123,11 +123,11 @@ class DataChangedError(InputError):
         self, name: str, lines: Sequence[str], since: datetime, runs: Sequence[int]
     ) -> None:
         self.lines = tuple(lines)
-        number = f"{len(runs)} runs were" if len(runs) != 1 else "1 run was"
-        which = f" ({_ranges(runs)})" if runs else ""
+        moment = f"{since.astimezone():%Y-%m-%d %H:%M}"
+        which = f", for {_ranges(runs)}" if runs else ""
         super().__init__(
-            f"the data are not those of the study `{name}`: {number} trained{which} "
-            f"on the data of {since.astimezone():%Y-%m-%d %H:%M}:\n{_indented(lines)}",
+            f"the data of the study `{name}` have changed. It has used the earlier ones since "
+            f"{moment}{which}:\n{_indented(lines)}",
             "restore the earlier data, give the new search another hp_search_name, or continue "
             "with --accept-new-data: the earlier runs then stay in the study, marked, and are "
             "not ranked with the new ones",

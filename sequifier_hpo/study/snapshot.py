@@ -47,6 +47,11 @@ class StudySnapshot:
     """None in studies of 0.1.0, which did not store what their data were."""
     baselines: tuple[Baseline, ...]
 
+    @property
+    def study_id(self) -> str | None:
+        """The study's unique id; None in studies of 0.1.0."""
+        return None if self.identity is None else self.identity.study_id
+
     def require_space(self, space: SearchSpace) -> None:
         """Make sure that the study was started with this search space.
 

@@ -512,7 +512,7 @@ def test_other_data_are_refused_in_words_and_nothing_changes(
     before = read_study(opener.storage, "shop")
 
     with pytest.raises(
-        DataChangedError, match=r"(?s)8 runs were.*runs 0-7.*product.*accept-new-data"
+        DataChangedError, match=r"(?s)have changed.*for runs 0-7.*product.*accept-new-data"
     ):
         opener.study(replace(plan, data=OTHER_DATA))
 
