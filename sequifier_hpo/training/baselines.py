@@ -1,8 +1,8 @@
 """The validation losses of trivial predictors, so that a model's loss means something.
 
 They are judged as the model is: by the criteria of `TargetLosses`, with its weights, at the
-positions of the validation split that count. They learn from the positions of the training
-split that are not padding, counted as often as the training loss counts them.
+positions of the validation split that count. They learn from all positions of the stored training
+windows that are not padding, so that they are the same for all window lengths of a search.
 
 Axes: P positions, n classes of a target.
 """
@@ -107,7 +107,10 @@ class _Task:
             for kind in ("categorical", "real")
         }
         reading = config.model_copy(update={**columns, "training_spec": alone})
-        self._training = WindowBatches(data.training, reading, cpu)
+        # All that is stored, however much of it this run sees: runs of one study share these losses.
+        whole = reading.model_copy(update={"seq_length": data.training.window_length})
+        self._training = WindowBatches(data.training, whole, cpu)
+        self._learned = TargetLosses(whole, cpu)
         self._validation = WindowBatches(data.validation, reading, cpu)
         self._at_once = max(1, _POSITIONS_AT_ONCE // config.seq_length)
         self._sums: dict[str, list[float]] = {}
@@ -129,7 +132,8 @@ class _Task:
         batches = self._training
         step = -(-batches.num_windows * batches.window_length // _LEARNED_POSITIONS)
         num_windows = -(-batches.num_windows // step)
-        at_once = min(self._at_once, -(-num_windows // _HELD_OUT))
+        at_once = max(1, _POSITIONS_AT_ONCE // batches.window_length)
+        at_once = min(at_once, -(-num_windows // _HELD_OUT))
         num_batches = -(-num_windows // at_once)
         num_learned = max(1, num_batches - -(-num_batches // _HELD_OUT))
         for i, batch in enumerate(batches.in_order(at_once, step=step)):
@@ -141,7 +145,7 @@ class _Task:
 
     def learn(self, batch: Batch, *, is_held_out: bool) -> None:
         """Count what is in a batch."""
-        chosen = self._losses.mask(batch.num_padding).bool()
+        chosen = self._learned.mask(batch.num_padding).bool()
         for target, predictor in self._predictors.items():
             last, values = batch.inputs[target][chosen], batch.targets[target][chosen]
             predictor.learn(last, values, is_held_out=is_held_out)

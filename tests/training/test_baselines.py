@@ -63,13 +63,23 @@ def test_class_frequencies_are_those_of_training_at_the_positions_that_count(
     make_config: Config, make_data: Data, last_positions: int | None
 ) -> None:
     config, data = make_config(seq_length=4), make_data(window_length=7, change=pad)
-    _, seen = events(data.training, "cat1", config)
+    _, seen = events(data.training, "cat1", config, data.training.window_length)
     _, asked = events(data.validation, "cat1", config, last_positions)
 
     found = losses(config, data, last_positions)
 
     expected = -np.log(unigram(seen, N_CLASSES["cat1"])[asked]).mean()
     assert found["class frequencies"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_runs_with_other_window_lengths_have_the_same_baselines(
+    make_config: Config, make_data: Data
+) -> None:
+    data = make_data(window_length=7, change=pad)
+
+    short, long = (losses(make_config(seq_length=n), data, last_positions=3) for n in (3, 7))
+
+    assert short == long
 
 
 @pytest.mark.parametrize("criterion", ["CrossEntropyLoss", "NLLLoss"])
