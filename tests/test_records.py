@@ -13,8 +13,8 @@ from sequifier_hpo.records import OutcomeKind, result_of_exit
         (-signal.SIGKILL, OutcomeKind.OUT_OF_MEMORY, "SIGKILL"),
         (-signal.SIGSEGV, OutcomeKind.CRASHED, "SIGSEGV"),
         (-signal.SIGABRT, OutcomeKind.CRASHED, "SIGABRT"),
-        (0, OutcomeKind.CRASHED, "exit code 0 before"),
-        (3, OutcomeKind.CRASHED, "exit code 3 before"),
+        (0, OutcomeKind.CRASHED, "exited with code 0 before"),
+        (3, OutcomeKind.CRASHED, "exited with code 3 before"),
     ],
 )
 def test_a_process_that_ends_without_a_word_has_an_outcome_with_a_reason(

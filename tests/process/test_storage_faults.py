@@ -68,7 +68,7 @@ def test_a_server_that_crashes_and_returns_costs_nothing(
     server.kill()
     before = num_epochs(project, "crashed-server")
     wait_for(lambda: num_epochs(project, "crashed-server") > before, process)
-    read_until("training goes on", process)
+    read_until("training continues", process)
     server.start()
 
     read_until("the storage is back", process)
@@ -114,7 +114,7 @@ def test_a_server_without_a_connection_to_spare_costs_nothing(
 
     admin.execute("ALTER ROLE guest CONNECTION LIMIT 0")
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guest'")
-    read_until("training goes on", process)
+    read_until("training continues", process)
     admin.execute("ALTER ROLE guest CONNECTION LIMIT -1")
     admin.close()
 
@@ -135,7 +135,7 @@ def test_a_database_file_that_someone_else_keeps_locked_costs_nothing(
 
     other = sqlite3.connect(path, isolation_level=None, timeout=30)
     other.execute("BEGIN IMMEDIATE")
-    read_until("training goes on", process)
+    read_until("training continues", process)
     other.execute("ROLLBACK")
     other.close()
 
