@@ -10,7 +10,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +131,16 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def temporary_server() -> Iterator[PostgresServer]:
+    """A server in a folder of its own; both are gone afterwards."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)  # the server may run as another user
+    server = PostgresServer(folder / "server")
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)

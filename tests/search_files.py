@@ -9,6 +9,16 @@ from hypothesis import strategies as st
 MODEL = "model_hyperparameter_sampling"
 TRAINING = "training_hyperparameter_sampling"
 
+NASTY = {
+    f"{MODEL}.attention_type": ["mha", "mqa", "gqa"],
+    f"{MODEL}.n_kv_heads": [None, 1, 2, 3],
+    f"{MODEL}.positional_encoding": ["learned", "rope"],
+    f"{MODEL}.rope_theta": [10000.0, 500.0],
+    f"{MODEL}.num_layers": [1, 1],
+    "input_columns": [["product", "price"], ["price", "product"]],
+}
+"""Changes that give a space many cells that mean the same."""
+
 
 def lists_of(element: st.SearchStrategy[Any], **kwargs: Any) -> st.SearchStrategy[list[Any]]:
     return st.lists(element, min_size=1, max_size=3, **kwargs)

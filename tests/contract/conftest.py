@@ -1,7 +1,6 @@
 """Every kind of storage that a study can lie in."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from sequifier_hpo.study import (
     Storage,
     StudyPlan,
 )
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, temporary_server
 
 
 def data_of(**columns: str) -> DataDigest:
@@ -129,12 +128,8 @@ class Opener:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server that several tests share; none may stop it."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)  # the server may run as another user
-    server = PostgresServer(folder / "server")
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with temporary_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

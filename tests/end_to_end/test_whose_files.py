@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tests.end_to_end.shop import (
     shown,
     write_search,
 )
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, temporary_server
 
 pytestmark = pytest.mark.slow
 
@@ -68,12 +67,8 @@ def make(shared: Path, tmp_path: Path) -> Make:
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
     """A server of our own."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)  # the server may run as another user
-    server = PostgresServer(folder / "server")
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with temporary_server() as server:
+        yield server
 
 
 def test_a_project_with_other_data_does_not_take_the_runs_of_another_for_its_own(

@@ -1,15 +1,13 @@
 """A project in which searches are killed, and what they must come to all the same."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, temporary_server
 from tests.process.chaos import StoredTrials, write_search
 
 
@@ -35,18 +33,8 @@ def undisturbed(project: Project) -> dict[str, float]:
 @pytest.fixture(scope="session")
 def make_server() -> Iterator[Callable[[], PostgresServer]]:
     """Starts servers that a test may stop."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)  # a server may run as another user
-    servers: list[PostgresServer] = []
-
-    def make() -> PostgresServer:
-        servers.append(PostgresServer(folder / str(len(servers))))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.stop()
-    shutil.rmtree(folder)
+    with ExitStack() as servers:
+        yield lambda: servers.enter_context(temporary_server())
 
 
 @pytest.fixture(scope="session")

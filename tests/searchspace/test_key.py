@@ -22,7 +22,7 @@ from sequifier_hpo.searchspace import (
     weights_values,
 )
 from tests.conftest import WriteSearch
-from tests.search_files import MODEL, TRAINING, searches, write
+from tests.search_files import MODEL, NASTY, TRAINING, searches, write
 
 
 def digest(**changes: Any) -> SplitDigest:
@@ -31,15 +31,6 @@ def digest(**changes: Any) -> SplitDigest:
 
 
 DATA = DataDigest(training=digest(), validation=digest(num_windows=4))
-
-NASTY = {
-    f"{MODEL}.attention_type": ["mha", "mqa", "gqa"],
-    f"{MODEL}.n_kv_heads": [None, 1, 2, 3],
-    f"{MODEL}.positional_encoding": ["learned", "rope"],
-    f"{MODEL}.rope_theta": [10000.0, 500.0],
-    f"{MODEL}.num_layers": [1, 1],
-    "input_columns": [["product", "price"], ["price", "product"]],
-}
 
 
 def space_of(write: WriteSearch, changes: dict[str, Any] | None = None) -> SearchSpace:

@@ -24,9 +24,7 @@ from sequifier_hpo.searchspace import (
     point_of_labels,
 )
 from tests.conftest import WriteSearch
-
-MODEL = "model_hyperparameter_sampling"
-TRAINING = "training_hyperparameter_sampling"
+from tests.search_files import MODEL, NASTY, TRAINING
 
 
 def space_of(write: WriteSearch, changes: dict[str, Any] | None = None) -> SearchSpace:
@@ -157,16 +155,6 @@ def test_widths_are_shared_out_per_input_set_and_written_where_needed(
     assert only_categorical.model_spec.feature_embedding_dims is None
     assert mixed.model_spec.feature_embedding_dims == {"product": 63, "price": 1}
     assert [adjustment.field for adjustment in adjustments] == ["feature_embedding_dims"]
-
-
-NASTY = {
-    f"{MODEL}.attention_type": ["mha", "mqa", "gqa"],
-    f"{MODEL}.n_kv_heads": [None, 1, 2, 3],
-    f"{MODEL}.positional_encoding": ["learned", "rope"],
-    f"{MODEL}.rope_theta": [10000.0, 500.0],
-    f"{MODEL}.num_layers": [1, 1],
-    "input_columns": [["product", "price"], ["price", "product"]],
-}
 
 
 def meaning(space: SearchSpace, cell: tuple[int, ...]) -> str:
