@@ -23,6 +23,9 @@ class Counted(FrozenModel):
     """Whether the windows say themselves how many of their items are padding."""
 
 
+ALL_POSITIONS = Counted()
+
+
 class SplitDigest(FrozenModel):
     """What a stored split holds, independent of its format and of where it lies."""
 

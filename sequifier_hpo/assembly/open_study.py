@@ -17,6 +17,7 @@ from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.report.results import keep_best_models, write_results
 from sequifier_hpo.study import (
+    NO_CONSENT,
     Artifact,
     Claim,
     Consent,
@@ -24,8 +25,8 @@ from sequifier_hpo.study import (
     Ledger,
     Place,
     Storage,
-    StudyIdentity,
     StudyPlan,
+    permit_all,
 )
 from sequifier_hpo.study.files import StudyFiles
 
@@ -34,7 +35,7 @@ from sequifier_hpo.study.files import StudyFiles
 def open_study(
     prepared: PreparedSearch,
     job: Job,
-    consent: Consent = Consent(),  # noqa: B008 - immutable
+    consent: Consent = NO_CONSENT,
 ) -> Iterator["OpenStudy"]:
     """Open the study of a job, and release everything at the end.
 
@@ -57,7 +58,8 @@ def open_study(
             data=prepared.data,
             counted=counted_by_search(config),
             key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
-            permit=files.require_own if is_search else _permit_all,
+            # A winner check shares the files of its search, which were looked at already.
+            permit=files.require_own if is_search else permit_all,
         )
         ledger = Ledger(
             storage,
@@ -141,7 +143,3 @@ class OpenStudy:
             losses=losses,
             train_losses=run.train_losses,
         )
-
-
-def _permit_all(_identity: StudyIdentity, _is_adopted: bool) -> None:  # noqa: FBT001 - as above
-    """A winner check shares the files of its search, which were looked at already."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sequifier_hpo.coordinator.observer import ActiveRun
-from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.words import duration
 
 _LINE_SECONDS = 30.0  # between progress lines when nothing else happens
@@ -136,12 +136,12 @@ class LineView:
         )
         self._write_results()
 
-    def trial_failed(self, run: ActiveRun, reason: str, result: TrainingResult) -> None:
+    def trial_failed(self, run: ActiveRun, result: TrainingResult) -> None:
         """Say why a run failed."""
-        is_final = reason != "interrupted"
+        is_final = result.kind != OutcomeKind.INTERRUPTED
         self._progress.finish(run, None, counts=is_final)
         detail = f": {result.reason}" if result.reason else ""
-        self._say(f"{run.claim.title}: {reason}{detail}")
+        self._say(f"{run.claim.title}: {result.kind.value}{detail}")
         self._write_results()
 
     def trial_lost(self, run: ActiveRun) -> None:

@@ -21,9 +21,7 @@ class Ledger(Protocol):
     def is_anything_left(self) -> bool:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""
 
-    def report(
-        self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
-    ) -> None:
+    def report(self, claim: Claim, epoch: int, validation_loss: float) -> None:
         """Store an epoch's validation loss."""
 
     def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from sequifier_hpo.coordinator.pool import Pool, PoolEvent, WorkerGone
 from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.coordinator.stop_signals import StopRequests, StopSignals
 from sequifier_hpo.records import (
+    ALL_POSITIONS,
     BatchPlan,
     Counted,
     EpochReport,
@@ -37,7 +38,6 @@ from sequifier_hpo.study import (
 POLL_SECONDS = 1.0
 STOP_SECONDS = 20.0  # after that, trials that have not ended are killed
 _IDLE_CLAIM_SECONDS = 10.0
-_ALL_POSITIONS = Counted()
 _log = logging.getLogger("sequifier_hpo.coordinator")
 
 Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
@@ -67,7 +67,7 @@ class Coordinator:
         config_path: Callable[[TrainConfig], str],
         keep: Keep = lambda _run, _losses: (),
         identity: Callable[[Claim], RunIdentity | None] = lambda _claim: None,
-        counted: Counted = _ALL_POSITIONS,
+        counted: Counted = ALL_POSITIONS,
         has_baselines: bool = True,
         stops: StopRequests | None = None,
         clock: Callable[[], float] = clock_of_the_world,
@@ -259,8 +259,7 @@ class Coordinator:
                 reducer.Claim()
                 | reducer.StoreEpoch()
                 | reducer.StoreBaselines()
-                | reducer.StoreResult()
-                | reducer.StoreFailure()
+                | reducer.StoreEnd()
             ):
                 self._outbox.put(action)
             case _:
@@ -308,9 +307,8 @@ class Coordinator:
             return
         for run in list(self._runs.values()):
             if run.claim.run_number == claim.run_number:
-                self._lose(
-                    run
-                )  # to someone who has lost it in turn: no run is trained twice at once
+                # To someone who has lost it in turn: no run is trained twice at once.
+                self._lose(run)
         config, notes = self._decode(claim)
         plan = first_plan(config, claim.batch_plan, self._state.policy)
         if plan.oom_retries:
@@ -332,8 +330,8 @@ class Coordinator:
                     self._observer.trial_retried(run, why)
                 case reducer.StoreEpoch(_, report):
                     self._store_epoch(run, report)
-                case reducer.StoreResult() | reducer.StoreFailure():
-                    self._store_end(run, action)
+                case reducer.StoreEnd(trial, result):
+                    self._store_end(run, trial, result)
                 case _:
                     assert_never(action)
         except LeaseLostError:
@@ -347,17 +345,14 @@ class Coordinator:
 
     def _store_epoch(self, run: ActiveRun, report: EpochReport) -> None:
         run.train_losses[report.epoch] = report.train_loss
-        self._ledger.report(run.claim, report.epoch, report.validation_loss, {})
+        self._ledger.report(run.claim, report.epoch, report.validation_loss)
         self._observer.epoch_ended(run, report)
 
-    def _store_end(
-        self, run: ActiveRun, action: reducer.StoreResult | reducer.StoreFailure
-    ) -> None:
-        result = action.result
-        attributes = _attributes(run, action.trial, result)
+    def _store_end(self, run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> None:
+        attributes = _attributes(run, trial, result)
         is_to_be_continued = result.kind == OutcomeKind.INTERRUPTED
         artifacts = () if is_to_be_continued else self._keep(run, self._ledger.losses(run.claim))
-        if isinstance(action, reducer.StoreResult):
+        if result.kind == OutcomeKind.COMPLETED:
             loss = result.best_validation_loss
             assert loss is not None, "a completed run has a loss"
             self._ledger.complete(run.claim, loss, attributes, artifacts)
@@ -365,9 +360,9 @@ class Coordinator:
             self._observer.trial_completed(run, result)
         else:
             attributes["explanation"] = result.reason
-            self._ledger.fail(run.claim, action.reason, attributes, artifacts)
+            self._ledger.fail(run.claim, result.kind.value, attributes, artifacts)
             self._forget(run.claim.trial_number)
-            self._observer.trial_failed(run, action.reason, result)
+            self._observer.trial_failed(run, result)
 
 
 def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) -> BatchPlan:

@@ -49,7 +49,7 @@ class Observer(Protocol):
     def trial_completed(self, run: ActiveRun, result: TrainingResult) -> None:
         """A run has its result, and it is stored."""
 
-    def trial_failed(self, run: ActiveRun, reason: str, result: TrainingResult) -> None:
+    def trial_failed(self, run: ActiveRun, result: TrainingResult) -> None:
         """A run failed for good, or was interrupted, and that is stored."""
 
     def trial_lost(self, run: ActiveRun) -> None:

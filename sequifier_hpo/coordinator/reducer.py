@@ -142,19 +142,10 @@ class StoreBaselines:
 
 
 @dataclass(frozen=True)
-class StoreResult:
-    """Tell the study that a trial is complete."""
+class StoreEnd:
+    """Tell the study how a trial ended; an interrupted one leaves its run resumable."""
 
     trial: ActiveTrial
-    result: TrainingResult
-
-
-@dataclass(frozen=True)
-class StoreFailure:
-    """Tell the study that a trial failed; the reason `interrupted` leaves its run resumable."""
-
-    trial: ActiveTrial
-    reason: str
     result: TrainingResult
 
 
@@ -185,7 +176,7 @@ class StopTrials:
     """Ask all workers to checkpoint and end their trials."""
 
 
-OfHeldTrial = StoreEpoch | StoreResult | StoreFailure | AnnounceRetry
+OfHeldTrial = StoreEpoch | StoreEnd | AnnounceRetry
 """What the study is told of a trial that this coordinator holds."""
 ForStorage = Claim | StoreBaselines | OfHeldTrial
 """Actions that need the study."""
@@ -248,7 +239,7 @@ def _claimed(state: State, event: Claimed) -> Step:
     state = replace(state, claims_pending=state.claims_pending - {slot})
     state = _with(state, event.trial)
     if state.is_ending:
-        return _released(state, event.trial, _interrupted(event.trial))
+        return _released(state, event.trial)
     return state, [_train(state, event.trial, resume=event.is_continuation)]
 
 
@@ -258,9 +249,9 @@ def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
             # What made the search give up stays the reason, also if another run succeeds by then.
             failures = state.recent_failures if state.gave_up else ()
             state = _without(replace(state, recent_failures=failures), trial)
-            return _then_claim(state, [StoreResult(trial, result)])
+            return _then_claim(state, [StoreEnd(trial, result)])
         case OutcomeKind.INTERRUPTED:
-            return _released(state, trial, result)
+            return _then_claim(_without(state, trial), [StoreEnd(trial, result)])
         case OutcomeKind.OUT_OF_MEMORY:
             return _out_of_memory(state, trial, result)
         case OutcomeKind.DIVERGED | OutcomeKind.CRASHED | OutcomeKind.INVALID:
@@ -272,7 +263,7 @@ def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
 def _worker_gone(state: State, trial: ActiveTrial) -> Step:
     """Continue in a new worker, unless it is the trial that takes its workers down."""
     if state.is_ending:
-        return _released(state, trial, _interrupted(trial))
+        return _released(state, trial)
     if trial.num_lost_workers >= MAX_LOST_WORKERS:
         reason = f"its worker process was lost {trial.num_lost_workers + 1} times"
         batch_size = trial.plan.batch_size
@@ -285,7 +276,7 @@ def _worker_gone(state: State, trial: ActiveTrial) -> Step:
 def _out_of_memory(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
     """Halve the batch and start again, at most `MAX_HALVINGS` times and never below 1."""
     if state.is_ending:
-        return _released(state, trial, _interrupted(trial))
+        return _released(state, trial)
     plan = trial.plan
     if plan.oom_retries >= MAX_HALVINGS or plan.batch_size < 2:
         return _failed(state, trial, result)
@@ -308,25 +299,21 @@ def _failed(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
     failures = (*state.recent_failures, result.reason)
     gives_up = len(failures) >= state.policy.max_consecutive_failures
     state = _without(replace(state, recent_failures=failures), trial)
-    actions: list[Action] = [StoreFailure(trial, result.kind.value, result)]
+    actions: list[Action] = [StoreEnd(trial, result)]
     if gives_up and not state.gave_up:
         state = replace(state, gave_up=True)
         actions += [GiveUp(failures), StopTrials()]
     return _then_claim(state, actions)
 
 
-def _released(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
-    """Hand a trial back, so that the next start continues it."""
-    state = _without(state, trial)
-    return _then_claim(state, [StoreFailure(trial, OutcomeKind.INTERRUPTED.value, result)])
+def _released(state: State, trial: ActiveTrial) -> Step:
+    """Hand a trial back that is not running, so that the next start continues it."""
+    result = TrainingResult(kind=OutcomeKind.INTERRUPTED, batch_size=trial.plan.batch_size)
+    return _then_claim(_without(state, trial), [StoreEnd(trial, result)])
 
 
 def _train(state: State, trial: ActiveTrial, *, resume: bool) -> Train:
     return Train(trial, resume=resume, wants_baselines=not state.has_baselines)
-
-
-def _interrupted(trial: ActiveTrial) -> TrainingResult:
-    return TrainingResult(kind=OutcomeKind.INTERRUPTED, batch_size=trial.plan.batch_size)
 
 
 def _with(state: State, trial: ActiveTrial) -> State:

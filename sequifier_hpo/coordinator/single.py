@@ -1,14 +1,13 @@
 """One run alone: the same worker and the same code as a trial, without a study."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.pool import WorkerGone, WorkerPool
-from sequifier_hpo.coordinator.stop_signals import stop_signals
+from sequifier_hpo.coordinator.stop_signals import StopSignals
 from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded
 from sequifier_hpo.records import (
+    ALL_POSITIONS,
     Checkpoints,
     Counted,
     EpochReport,
@@ -25,11 +24,15 @@ def run_single(
     config: TrainConfig,
     on_epoch: Callable[[EpochReport], None],
     *,
-    counted: Counted = Counted(),  # noqa: B008 - an immutable value
+    counted: Counted = ALL_POSITIONS,
     identity: RunIdentity | None = None,
     checkpoints: Checkpoints = Checkpoints.OWN,
 ) -> TrainingResult:
-    """Train one configuration in a pool's first slot; a signal ends it with a checkpoint."""
+    """Train one configuration in a pool's first slot; a signal ends it with a checkpoint.
+
+    Raises:
+        KeyboardInterrupt: After a second signal, which ends it at once.
+    """
     order = RunTrial(
         trial_number=0,
         attempt=1,
@@ -42,9 +45,18 @@ def run_single(
         checkpoints=checkpoints,
     )
     pool.run(0, order)
-    with _stopping(pool):
+    stops = StopSignals()
+    is_stopping = False
+    with stops.listening(pool.wake_on):
         while True:
-            for event in pool.poll(_POLL_SECONDS):
+            events = pool.poll(_POLL_SECONDS)
+            if len(stops.received) > 1:
+                pool.kill()
+                raise KeyboardInterrupt
+            if stops.received and not is_stopping:
+                is_stopping = True
+                pool.stop_trials()
+            for event in events:
                 if isinstance(event, EpochDone):
                     on_epoch(event.report)
                 elif isinstance(event, TrialEnded):
@@ -55,24 +67,3 @@ def run_single(
                         reason=f"the worker process ended with exit code {event.exit_code}",
                         batch_size=config.training_spec.batch_size,
                     )
-
-
-@contextmanager
-def _stopping(pool: WorkerPool) -> Iterator[None]:
-    """Let the first signal stop the trial gently, and a second end it at once."""
-    received: list[int] = []
-
-    def on_signal(number: int, _frame: object) -> None:
-        received.append(number)
-        if len(received) == 1:
-            pool.stop_trials()
-        else:
-            pool.kill()
-            raise KeyboardInterrupt
-
-    before = {n: signal.signal(n, on_signal) for n in stop_signals()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

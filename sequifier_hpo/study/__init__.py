@@ -7,6 +7,7 @@ from sequifier_hpo.study.locks import Lease, Owner
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import (
     METRIC,
+    NO_CONSENT,
     Consent,
     DataChangedError,
     SpaceChangedError,
@@ -14,6 +15,7 @@ from sequifier_hpo.study.opening import (
     StudyMovedOnError,
     StudyPlan,
     UnknownDataError,
+    permit_all,
 )
 from sequifier_hpo.study.proposing import History, NoProposal, Proposal, Proposer
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
@@ -22,6 +24,7 @@ from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaul
 __all__ = [
     "HEARTBEAT_SECONDS",
     "METRIC",
+    "NO_CONSENT",
     "Artifact",
     "Claim",
     "Consent",
@@ -47,5 +50,6 @@ __all__ = [
     "UnknownDataError",
     "batch_plan_attributes",
     "batch_plan_of",
+    "permit_all",
     "read_study",
 ]

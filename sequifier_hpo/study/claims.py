@@ -47,3 +47,7 @@ class Place:
 
     host: str = ""
     folder: str = ""
+
+
+NOWHERE = Place()
+"""Where nothing is said about it."""

@@ -32,7 +32,7 @@ class StudyFiles:
     def _marker(self) -> Path:
         return self.paths.study_folder(self.name) / "study.json"
 
-    def require_own(self, identity: StudyIdentity, is_adopted: bool) -> None:  # noqa: FBT001 - as the study calls it
+    def require_own(self, identity: StudyIdentity, *, is_adopted: bool) -> None:
         """Make sure that they belong to this study, and remember it.
 
         Args:

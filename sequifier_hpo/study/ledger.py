@@ -24,17 +24,13 @@ from sequifier_hpo.study import transactions
 from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
 from sequifier_hpo.study.batch_plans import batch_plan_of
-from sequifier_hpo.study.claims import (
-    Claim,
-    Description,
-    LeaseLostError,
-    Place,
-)
+from sequifier_hpo.study.claims import NOWHERE, Claim, Description, LeaseLostError, Place
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.liveness import Liveness, owner_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import (
+    NO_CONSENT,
     REVISION,
     Consent,
     StudyMovedOnError,
@@ -66,8 +62,8 @@ class Ledger:
         proposer: Proposer,
         *,
         describe: Callable[[str, Point], Description] = lambda _key, _point: Description(),
-        place: Place = Place(),  # noqa: B008 - an immutable value
-        consent: Consent = Consent(),  # noqa: B008 - an immutable value
+        place: Place = NOWHERE,
+        consent: Consent = NO_CONSENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the study, or open it if it exists.
@@ -180,9 +176,7 @@ class Ledger:
         self._to_retry.discard(claim.key)
         return claim
 
-    def report(
-        self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
-    ) -> None:
+    def report(self, claim: Claim, epoch: int, validation_loss: float) -> None:
         """Store an epoch's validation loss.
 
         Raises:
@@ -190,10 +184,9 @@ class Ledger:
         """
         assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
         with self._changing(claim) as connection:
-            transactions.report(connection, claim.trial_id, epoch, validation_loss, attributes)
+            transactions.report(connection, claim.trial_id, epoch, validation_loss)
         attempt = self._index.unfinished[claim.trial_id]
         attempt.losses[epoch] = validation_loss
-        attempt.user_attrs.update(attributes)
         self._index.put(attempt)
 
     def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:

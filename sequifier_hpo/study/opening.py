@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from sqlalchemy import Connection
@@ -77,6 +77,25 @@ class StudyIdentity(FrozenModel):
             raise DataChangedError(name, lines, last.since, affected)
 
 
+class Permit(Protocol):
+    """Whether something outside the storage stands in the way of a study."""
+
+    def __call__(self, identity: StudyIdentity, *, is_adopted: bool) -> None:
+        """Permit it, or raise.
+
+        Args:
+            identity: What the study is, or is to be.
+            is_adopted: Whether 0.1.0 started it.
+
+        Raises:
+            InputError: If something does.
+        """
+
+
+def permit_all(identity: StudyIdentity, *, is_adopted: bool) -> None:
+    """Permit every study."""
+
+
 @dataclass(frozen=True)
 class StudyPlan:
     """What a study should be."""
@@ -89,9 +108,8 @@ class StudyPlan:
     """For a new study; one that exists keeps its own."""
     key_of: Callable[[Point, int | None], str]
     """(point, seed) -> key on the present data; None = the search's own seed."""
-    permit: Callable[[StudyIdentity, bool], None] = lambda _identity, _is_adopted: None
-    """(the study's identity, whether 0.1.0 started it) -> raises if something stands in the way;
-    then nothing is stored."""
+    permit: Permit = permit_all
+    """Asked before anything is stored."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,9 @@ class Consent:
     """Go on with other data: runs on the earlier ones stay, and are not ranked."""
     same_data: bool = False
     """The data of a study that did not record them are unchanged."""
+
+
+NO_CONSENT = Consent()
 
 
 class SpaceChangedError(InputError):
@@ -181,7 +202,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
             identity = _first_identity(plan, read_index(), consent)
         else:
             identity = _with_present_data(known, plan, read_index, consent)
-        plan.permit(identity, known is None and study is not None)
+        plan.permit(identity, is_adopted=known is None and study is not None)
         study = study or _create(storage, plan.name)
         if identity != known:
             attributes = {
@@ -295,9 +316,10 @@ def _adopt(
     old = _ordinals([attempt for attempt in attempts if is_of_0_1_0(attempt)])
     for attempt in attempts:
         tag = own_tag(attempt)
+        seed = attempt.user_attrs.get("seed") if _is_check(attempt) else None
         if attempt.trial_id in old:
             point = point_of_labels(described, attempt.params)
-            key = plan.key_of(point, attempt.user_attrs.get("seed") if _is_check(attempt) else None)
+            key = plan.key_of(point, seed)
             is_present = consent.same_data
             tag = RunTag(
                 key=key if is_present else f"0.1.0 {tag.key}",
@@ -309,7 +331,6 @@ def _adopt(
                 connection, attempt.trial_id, system={TAG: tag.model_dump(mode="json")}
             )
         else:
-            seed = attempt.user_attrs.get("seed") if _is_check(attempt) else None
             is_present = plan.key_of(Point.from_json(tag.point), seed) == tag.key
         is_marked = OF_OTHER_DATA in attempt.user_attrs
         if is_present == is_marked:

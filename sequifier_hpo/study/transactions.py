@@ -171,10 +171,8 @@ def finish_trial(
     )
 
 
-def report(
-    connection: Connection, trial_id: int, step: int, value: float, user_attrs: Mapping[str, Any]
-) -> None:
-    """Store an intermediate value and attributes of a running trial; a repetition changes nothing.
+def report(connection: Connection, trial_id: int, step: int, value: float) -> None:
+    """Store an intermediate value of a running trial; a repetition changes nothing.
 
     Raises:
         FinishedError: If the trial is finished already.
@@ -187,7 +185,6 @@ def report(
         "intermediate_value_type": _FINITE_STEP,
     }
     _upsert(connection, STEPS, [row], ("trial_id", "step"), ("intermediate_value",))
-    _put_attrs(connection, USER_ATTRS, "trial_id", trial_id, user_attrs)
 
 
 def annotate(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:

@@ -88,8 +88,8 @@ class Study:
         for loss in losses:
             claim = self.study.claim()
             assert claim is not None
-            self.study.report(claim, 1, loss + 1, {})
-            self.study.report(claim, 2, loss, {})
+            self.study.report(claim, 1, loss + 1)
+            self.study.report(claim, 2, loss)
             attributes: dict[str, Any] = {"best_epoch": 2, "seconds": 3.5, "num_parameters": 1234}
             run_file = Path(f"configs/hp_search/shop-run-{claim.run_number}.yaml")
             run_file.parent.mkdir(exist_ok=True)

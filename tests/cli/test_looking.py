@@ -18,7 +18,7 @@ def test_status_shows_progress_running_runs_and_the_leaderboard(run: Run, study:
     study.complete(0.75, 0.5)
     claim = study.study.claim()
     assert claim is not None
-    study.study.report(claim, 1, 1.25, {})
+    study.study.report(claim, 1, 1.25)
 
     shown = run("status", *FILE)
 

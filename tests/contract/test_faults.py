@@ -65,7 +65,7 @@ def test_a_claim_whose_answer_was_lost_is_given_again(
 
 
 CHANGES: dict[str, Callable[[Ledger, Claim], None]] = {
-    "report": lambda study, claim: study.report(claim, 1, 0.5, {}),
+    "report": lambda study, claim: study.report(claim, 1, 0.5),
     "annotate": lambda study, claim: study.annotate(claim, {"oom_retries": 1}),
     "complete": lambda study, claim: study.complete(claim, 0.5, {"best_epoch": 1}),
     "fail": lambda study, claim: study.fail(claim, "diverged", {}),
@@ -123,7 +123,7 @@ def test_a_run_of_another_host_is_taken_over_when_it_no_longer_beats(
 
     assert taken_over.run_number == lost.run_number
     with pytest.raises(LeaseLostError):
-        frozen.report(lost, 1, 0.5, {})
+        frozen.report(lost, 1, 0.5)
     (record,) = [r for r in caplog.records if r.name == "sequifier_hpo.study"]
     assert record.getMessage() == "run taken over"
     assert vars(record)["trial_number"] == lost.trial_number
@@ -147,7 +147,7 @@ def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_gr
     assert at_first.run_number != lost.run_number
     assert later.run_number == lost.run_number
     with pytest.raises(LeaseLostError):
-        frozen.report(lost, 1, 0.5, {})
+        frozen.report(lost, 1, 0.5)
 
 
 def test_a_beat_keeps_a_run_from_being_taken_over(

@@ -52,7 +52,7 @@ def plan_of(write: WriteSearch, changes: dict[str, Any] | None = None) -> Plan:
 def finish_all(study: Ledger) -> list[str]:
     keys = []
     while (claim := study.claim()) is not None:
-        study.report(claim, 1, 0.5, {})
+        study.report(claim, 1, 0.5)
         study.complete(claim, 0.5, {"best_epoch": 1})
         keys.append(claim.key)
     return keys
@@ -187,7 +187,7 @@ def test_a_coordinator_taken_for_dead_cannot_store_its_result(
     with pytest.raises(LeaseLostError):
         frozen.complete(claim, 0.1, {})
     with pytest.raises(LeaseLostError):
-        frozen.report(claim, 1, 0.1, {})
+        frozen.report(claim, 1, 0.1)
 
     assert taken_over is not None
     assert taken_over.run_number == claim.run_number
@@ -236,7 +236,7 @@ def test_a_run_that_gets_on_is_continued_however_often_it_is_lost(
         study = opener.study(plan)
         claim = study.claim()
         assert claim is not None
-        study.report(claim, epoch, 0.5, {})
+        study.report(claim, epoch, 0.5)
         numbers.add(claim.run_number)
         opener.die()
 
@@ -259,11 +259,11 @@ def test_losses_of_all_attempts_form_one_curve(write_search: WriteSearch, opener
     study = opener.study(plan_of(write_search))
     first = study.claim()
     assert first is not None
-    study.report(first, 1, 0.9, {})
+    study.report(first, 1, 0.9)
     study.fail(first, "interrupted", {})
     again = study.claim()
     assert again is not None
-    study.report(again, 2, 0.8, {})
+    study.report(again, 2, 0.8)
     study.complete(again, 0.8, {})
 
     (run,) = study.runs()
@@ -492,11 +492,11 @@ def test_the_losses_of_a_run_include_those_before_it_was_interrupted(
     study = opener.study(plan_of(write_search))
     first = study.claim()
     assert first is not None
-    study.report(first, 1, 0.75, {})
+    study.report(first, 1, 0.75)
     study.fail(first, "interrupted", {})
     again = study.claim()
     assert again is not None
-    study.report(again, 2, 0.5, {})
+    study.report(again, 2, 0.5)
 
     assert study.losses(again) == {1: 0.75, 2: 0.5}
 
@@ -585,7 +585,7 @@ def test_an_interrupted_run_of_other_data_is_not_continued(
     study = opener.study(plan)
     first = study.claim()
     assert first is not None
-    study.report(first, 1, 0.8, {})
+    study.report(first, 1, 0.8)
     study.fail(first, "interrupted", {})
 
     claim = opener.study(replace(plan, data=OTHER_DATA), Consent(new_data=True)).claim()
@@ -629,7 +629,7 @@ def test_what_stands_in_the_way_leaves_no_study_behind(
 ) -> None:
     plan = plan_of(write_search)
 
-    def refuse(_identity: StudyIdentity, _is_adopted: bool) -> None:  # noqa: FBT001 - as called
+    def refuse(identity: StudyIdentity, *, is_adopted: bool) -> None:
         raise InputError("files of another study are here")
 
     with pytest.raises(InputError, match="another study"):

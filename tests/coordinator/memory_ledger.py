@@ -85,9 +85,7 @@ class MemoryLedger(Ledger, Storage):
         self._reach()
         return not {RunStands.COMPLETE, RunStands.FAILED}.issuperset(self.runs)
 
-    def report(
-        self, claim: Claim, epoch: int, validation_loss: float, attributes: Mapping[str, Any]
-    ) -> None:
+    def report(self, claim: Claim, epoch: int, validation_loss: float) -> None:
         trial = self._running(claim)
         if trial.losses[-1:] != [(epoch, validation_loss)]:
             trial.losses.append((epoch, validation_loss))

@@ -21,8 +21,7 @@ from sequifier_hpo.coordinator.reducer import (
     StopRequested,
     StopTrials,
     StoreBaselines,
-    StoreFailure,
-    StoreResult,
+    StoreEnd,
     Train,
     is_over,
     reduce,
@@ -76,7 +75,7 @@ def test_a_result_is_stored_before_the_slot_is_used_again() -> None:
 
     _, actions = reduce(running(TRIAL), event)
 
-    assert actions == [StoreResult(TRIAL, event.result), Claim(0)]
+    assert actions == [StoreEnd(TRIAL, event.result), Claim(0)]
 
 
 def test_out_of_memory_halves_the_batch_and_starts_again_from_the_beginning() -> None:
@@ -114,16 +113,16 @@ def test_at_most_three_halvings_and_never_below_one(batch_size: int, sizes: list
         seen.append(actions[-1].trial.plan.batch_size)
 
     assert seen == sizes
-    assert isinstance(actions[0], StoreFailure)
-    assert actions[0].reason == "out_of_memory"
+    assert isinstance(actions[0], StoreEnd)
+    assert actions[0].result.kind == OutcomeKind.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.CRASHED, OutcomeKind.DIVERGED, OutcomeKind.INVALID])
 def test_any_other_failure_is_stored_and_not_repeated(kind: OutcomeKind) -> None:
     _, actions = reduce(running(TRIAL), ended(kind))
 
-    assert isinstance(actions[0], StoreFailure)
-    assert actions[0].reason == kind.value
+    assert isinstance(actions[0], StoreEnd)
+    assert actions[0].result.kind == kind
     assert actions[1:] == [Claim(0)]
 
 
@@ -169,8 +168,8 @@ def test_a_trial_that_loses_its_worker_again_and_again_fails() -> None:
 
     _, actions = reduce(state, gone())
 
-    assert isinstance(actions[0], StoreFailure)
-    assert actions[0].reason == "crashed"
+    assert isinstance(actions[0], StoreEnd)
+    assert actions[0].result.kind == OutcomeKind.CRASHED
 
 
 def test_a_stop_interrupts_what_runs_and_starts_nothing_new() -> None:
@@ -180,8 +179,8 @@ def test_a_stop_interrupts_what_runs_and_starts_nothing_new() -> None:
 
     state, actions = reduce(state, ended(OutcomeKind.INTERRUPTED))
 
-    assert isinstance(actions[0], StoreFailure)
-    assert actions[0].reason == "interrupted"
+    assert isinstance(actions[0], StoreEnd)
+    assert actions[0].result.kind == OutcomeKind.INTERRUPTED
     assert len(actions) == 1
     assert is_over(state)
 
@@ -191,7 +190,8 @@ def test_a_trial_that_completes_while_stopping_keeps_its_result() -> None:
 
     state, actions = reduce(state, ended(OutcomeKind.COMPLETED))
 
-    assert isinstance(actions[0], StoreResult)
+    assert isinstance(actions[0], StoreEnd)
+    assert actions[0].result.kind == OutcomeKind.COMPLETED
     assert is_over(state)
 
 
@@ -224,7 +224,9 @@ def test_a_search_that_has_given_up_repeats_nothing(event: Event) -> None:
 
     state, actions = reduce(state, event)
 
-    assert [type(action) for action in actions] == [StoreFailure]
+    (stored,) = actions
+    assert isinstance(stored, StoreEnd)
+    assert stored.result.kind == OutcomeKind.INTERRUPTED
     assert is_over(state)
 
 
