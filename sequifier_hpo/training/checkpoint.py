@@ -21,26 +21,17 @@ import numpy as np
 import torch
 
 from sequifier_hpo.atomic import MAKE_ROOM, StagedFiles, explaining, remove_unfinished
-from sequifier_hpo.config.description import WEIGHTS, description_of
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.training.memory import is_out_of_memory
-from sequifier_hpo.training.origin import Origin, Verdict, judge
+from sequifier_hpo.training.origin import WITHOUT_INFLUENCE, Origin, Verdict, judge
 from sequifier_hpo.words import counted
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
 _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"})
-
-# What may differ between the run that wrote a checkpoint and the run that continues it, because it
-# does not change a single weight at any step: where files are, what is logged and exported, and
-# when the run ends.
-# (Version 0.1.0 compared the types of all columns too.)
-_NO_WEIGHTS = [f for f in description_of(TrainConfig).fields.values() if f.influence is not WEIGHTS]
-_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if not f.section) - {"column_types"}
-_TRAINING_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if f.section == "training_spec")
 
 
 @dataclass(frozen=True)
@@ -291,7 +282,8 @@ def origin_of(
 def weight_fields(config: TrainConfig) -> dict[str, Any]:
     """The JSON values of all fields that shape the weights, under their names.
 
-    Of the columns of the data only those that the run reads: a table may grow by others.
+    Of the columns of the data only those that the run reads: a table may grow by others. The whole
+    architecture is among them; `judge` passes over what of it has no influence.
     """
     values = _fields_with_influence(config)
     read = {*config.input_columns, *config.target_columns}
@@ -314,9 +306,11 @@ def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:
 
 
 def _fields_with_influence(config: TrainConfig) -> dict[str, Any]:
-    values = config.model_dump(mode="json", exclude=set(_WITHOUT_INFLUENCE))
-    for key in _TRAINING_WITHOUT_INFLUENCE:
-        del values["training_spec"][key]
+    """As version 0.1.0 chose them, which left out nothing of the architecture."""
+    values = config.model_dump(mode="json")
+    for holder in (values, values["training_spec"]):
+        for name in WITHOUT_INFLUENCE & holder.keys():
+            del holder[name]
     return values
 
 

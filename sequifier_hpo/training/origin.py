@@ -11,9 +11,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sequifier_hpo.config.description import WEIGHTS, description_of
+from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.digests import digest_differences
 from sequifier_hpo.records import DataDigest, RunIdentity
 from sequifier_hpo.words import counted
+
+# What may differ between the run that wrote a checkpoint and the run that continues it, because it
+# does not change a single weight at any step: where files are, what is logged and exported, and
+# when the run ends. (Version 0.1.0 compared the types of all columns too.)
+WITHOUT_INFLUENCE = frozenset(
+    field.name
+    for field in description_of(TrainConfig).fields.values()
+    if field.influence is not WEIGHTS and field.name != "column_types"
+)
 
 _MOST_SHOWN = 8  # differences; a checkpoint of something else altogether has dozens
 _LONGEST_VALUE = 60
@@ -35,7 +46,7 @@ class Origin:
     identity: RunIdentity | None
     """None = whoever ordered the run did not say."""
     fields: dict[str, Any]
-    """The JSON values of all fields that shape the weights."""
+    """The JSON values of all fields that shape the weights, and of some that do not."""
     fingerprint: str
     """SHA-256 of them and of the number of training windows: all that 0.1.0 knew of a run."""
 
@@ -151,10 +162,12 @@ def _field_differences(own: Mapping[str, Any], run: Origin) -> tuple[str, ...]:
 
     Empty too where the checkpoint does not name its fields: those of 0.1.0 have a fingerprint only.
     """
-    before = own.get("fields")
-    if not isinstance(before, dict) or _as_text(before) == _as_text(run.fields):
+    if not isinstance(own.get("fields"), dict):
         return ()
-    old, new = dict(_leaves("", before)), dict(_leaves("", run.fields))
+    before, now = _with_influence(own["fields"]), _with_influence(run.fields)
+    if _as_text(before) == _as_text(now):
+        return ()
+    old, new = dict(_leaves("", before)), dict(_leaves("", now))
     found = [
         f"{name}: {_shown(old.get(name))} in the checkpoint, {_shown(new.get(name))} now"
         for name in dict.fromkeys([*old, *new])
@@ -163,11 +176,15 @@ def _field_differences(own: Mapping[str, Any], run: Origin) -> tuple[str, ...]:
     if not found:
         found = [
             f"{name}: in a different order now"
-            for name, value in run.fields.items()
+            for name, value in now.items()
             if _as_text(value) != _as_text(before[name])
         ]
     more = len(found) - _MOST_SHOWN
     return (*found[:_MOST_SHOWN], *([f"and {counted(more, 'more field')}"] if more > 0 else []))
+
+
+def _with_influence(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in WITHOUT_INFLUENCE}
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -145,8 +145,9 @@ def test_many_differences_are_not_all_listed(
             "column_types": {"cat1": "Int64", "new": "Float64"},
             "n_classes": {"cat1": 7},
         },
+        {"epochs": 3, "prediction_length": 2},
     ],
-    ids=["intervals", "columns that it does not read"],
+    ids=["intervals", "columns that it does not read", "positions that the exported model gives"],
 )
 def test_what_does_not_shape_the_weights_keeps_no_run_from_going_on(
     make_config: Config, make_data: Data, run: Run, changes: dict[str, Any]
