@@ -16,6 +16,7 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     search_overrides,
 )
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
 from sequifier_hpo.preprocessing.inputs import counted_by_search, guesses_padding_of_numbers
@@ -74,6 +75,7 @@ def plan(
         skip_metadata=skip_metadata,
         storage=storage,
         workers=None,
+        on_progress=say,
     )
     runs = _existing_runs(prepared)
     found = _Plan(

@@ -12,11 +12,11 @@ from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.options import Format, WantedCheck
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
     exit_code,
-    say,
     show_result,
     summary,
 )

@@ -2,13 +2,13 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.observer import SearchEnd
@@ -189,8 +189,3 @@ def _counts(of: Progress) -> str:
     if of.num_of_other_data:
         parts.append(f"{of.num_of_other_data:,} more on earlier data, not ranked")
     return ", ".join(parts)
-
-
-def say(text: str) -> None:
-    """Tell the user something that is not the result."""
-    print(text, file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ from sequifier_hpo.cli.options import (
     Workers,
     search_overrides,
 )
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.errors import InputError
 
@@ -91,6 +92,7 @@ def prepare_check(
         skip_metadata=skip_metadata,
         storage=storage,
         workers=workers,
+        on_progress=say,
     )
     # A training needs the search file; one of another study would be the wrong one.
     if study_name not in {None, prepared.name}:
