@@ -1,4 +1,4 @@
-"""A train file that is read with a different metadata file, and still names old data."""
+"""A file that is read with a different metadata file, and still names old data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +15,13 @@ _SPLITS = ("training_data_path", "validation_data_path")
 def leftovers_of_own_metadata(
     document: YamlDocument, project_root: str, path: str, metadata: DataMetadata
 ) -> list[ConfigIssue]:
-    """Issues for values of a train file that belong to its own metadata, not to the ones in use.
+    """Issues for values of a file that belong to its own metadata, not to the ones in use.
 
     A split of the old data would silently be trained on with the new metadata. The user's own paths,
     which are not splits of the file's metadata, may be combined with any metadata.
 
     Args:
-        document: The file as it is.
+        document: The run file or search file as it is.
         project_root: What relative paths start from.
         path: The metadata file that is read instead of the one that stands in the file.
         metadata: Its content.
@@ -57,7 +57,9 @@ def _other_descriptions(
         "n_classes": (own.n_classes, metadata.n_classes),
     }
     for key, (old, new) in descriptions.items():
-        if document.data.get(key) == old != new:
+        value = document.data.get(key)
+        said = value if isinstance(value, list) else [value]  # a search file has one per input set
+        if old != new and old in said:
             problem = f"describes the data of {named}, not those of the other metadata file"
             yield document.issue((key,), problem, fix="remove it: it is then taken from that file")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
+from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import Finding, load
 from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
@@ -112,7 +113,10 @@ def _metadata_of(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadat
     if not isinstance(path, str) or not isinstance(root, str):
         return None  # the model reports them as missing or mistyped
     where = document.issue(("metadata_config_path",), "")
-    return read_metadata(Path(project_path(path, root)), where=where)
+    metadata = read_metadata(Path(project_path(path, root)), where=where)
+    if issues := leftovers_of_own_metadata(document, root, path, metadata):
+        raise ConfigError(issues)
+    return metadata
 
 
 def _missing_derived_fields(document: YamlDocument, data: Mapping[str, Any]) -> list[ConfigIssue]:
