@@ -41,6 +41,7 @@ from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
 from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
+from sequifier_hpo.words import first_line
 
 ALL_COUNT = Counted()
 """Every position counts; padding is known by its zeros."""
@@ -160,8 +161,7 @@ def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | 
     try:
         training.restore(found.content)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"it does not fit this run: {reason}"
+        return f"it does not fit this run: {first_line(error)}"
     progress = training.progress
     hooks.on_message(
         f"continuing after epoch {progress.epoch} and {progress.batch} batches, from {found.path}"
