@@ -92,7 +92,7 @@ class OpenStudy:
             prepared.device,
             prepared.workers,
             self.job.num_trainings,
-            config.training_hyperparameter_sampling.num_processes,
+            config.num_processes,
         )
         log = config.paths.logs / f"sequifier-{self.job.log_name}-workers.log"
         with (

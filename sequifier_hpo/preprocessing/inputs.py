@@ -32,7 +32,7 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         column_types=config.column_types,
         on_progress=on_progress,
     )
-    return digest.reading({*config.input_columns, *config.target_columns})
+    return digest.reading(config.columns_read)
 
 
 def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> DataDigest:
@@ -52,10 +52,10 @@ def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> Da
         validation,
         config.read_format,
         metadata=metadata_of(config),
-        column_types={c: kind for types in config.column_types or [] for c, kind in types.items()},
+        column_types=config.types_of_columns,
         on_progress=on_progress,
     )
-    return digest.reading(_columns(config))
+    return digest.reading(config.columns_read)
 
 
 def counted_by_run(config: TrainConfig, path: Path) -> Counted:
@@ -76,10 +76,10 @@ def counted_by_search(config: SearchFile) -> Counted:
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
 
 
-def guesses_padding_of_numbers(config: SearchFile) -> bool:
+def guesses_padding_of_numbers(config: SearchFile, counted: Counted) -> bool:
     """Whether padding is known by zeros alone, which numbers may be as well."""
-    types = [kind for of_set in config.column_types or [] for kind in of_set.values()]
-    return not _padding_is_stored(config) and bool(types) and not any(map(is_categorical, types))
+    types = config.types_of_columns.values()
+    return not counted.padding_is_stored and bool(types) and not any(map(is_categorical, types))
 
 
 def check_splits(loaded: LoadedSearch) -> None:
@@ -114,7 +114,7 @@ def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterat
                 allowed=f"1 to {split.window_length}",
                 fix="choose a smaller value, or preprocess with a larger seq_length",
             )
-    for column in sorted(_columns(config) - set(split.columns)):
+    for column in sorted(config.columns_read - set(split.columns)):
         yield document.issue(
             ("input_columns",),
             f"the column `{column}` is not in {path}",
@@ -134,9 +134,3 @@ def _splits(config: SearchFile) -> Iterator[tuple[str, str]]:
         path = getattr(config, field)
         assert path is not None, "filled in from the metadata"
         yield field, path
-
-
-def _columns(config: SearchFile) -> set[str]:
-    """All columns that some run reads."""
-    inputs = {column for columns in config.input_columns or [] for column in columns}
-    return inputs | set(config.target_columns)

@@ -26,8 +26,8 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.training.memory import is_out_of_memory
-from sequifier_hpo.training.origin import WITHOUT_INFLUENCE, Origin, Verdict, judge
-from sequifier_hpo.words import counted
+from sequifier_hpo.training.origin import Origin, Verdict, judge, without_influence
+from sequifier_hpo.words import counted, first_line
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
@@ -263,7 +263,7 @@ def _check_sums(path: Path) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):  # torch's own message advises running its code
         return "it holds something other than numbers and tensors"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def origin_of(
@@ -286,7 +286,7 @@ def weight_fields(config: TrainConfig) -> dict[str, Any]:
     architecture is among them; `judge` passes over what of it has no influence.
     """
     values = _fields_with_influence(config)
-    read = {*config.input_columns, *config.target_columns}
+    read = config.columns_read
     for key in ("column_types", "n_classes"):
         values[key] = {column: value for column, value in values[key].items() if column in read}
     sections = [values.pop("model_spec"), values.pop("training_spec")]
@@ -309,7 +309,7 @@ def _fields_with_influence(config: TrainConfig) -> dict[str, Any]:
     """As version 0.1.0 chose them, which left out nothing of the architecture."""
     values = config.model_dump(mode="json")
     for holder in (values, values["training_spec"]):
-        for name in WITHOUT_INFLUENCE & holder.keys():
+        for name in without_influence(type(config)) & holder.keys():
             del holder[name]
     return values
 

@@ -7,6 +7,7 @@ certain that nothing else is lost.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,15 +17,6 @@ from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.digests import digest_differences
 from sequifier_hpo.records import DataDigest, RunIdentity
 from sequifier_hpo.words import counted
-
-# What may differ between the run that wrote a checkpoint and the run that continues it, because it
-# does not change a single weight at any step: where files are, what is logged and exported, and
-# when the run ends. (Version 0.1.0 compared the types of all columns too.)
-WITHOUT_INFLUENCE = frozenset(
-    field.name
-    for field in description_of(TrainConfig).fields.values()
-    if field.influence is not WEIGHTS and field.name != "column_types"
-)
 
 _MOST_SHOWN = 8  # differences; a checkpoint of something else altogether has dozens
 _LONGEST_VALUE = 60
@@ -37,6 +29,21 @@ _FIX_OF_DOUBT = (
     "afresh with `--restart`, or choose another `model_name`"
 )
 _FIX_IN_SEARCH = "move it elsewhere, then run the search again with `--retry-failed`"
+
+
+@cache
+def without_influence(run_file: type[TrainConfig]) -> frozenset[str]:
+    """Names of the fields that may differ between a run and one that continues its checkpoint.
+
+    They do not change a single weight at any step: where files are, what is logged and exported,
+    when the run ends.
+    """
+    return frozenset(
+        field.name
+        for field in description_of(run_file).fields.values()
+        # The types of the columns that are read: the network is made after them.
+        if field.influence is not WEIGHTS and field.name != "column_types"
+    )
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,8 @@ def _field_differences(own: Mapping[str, Any], run: Origin) -> tuple[str, ...]:
 
 
 def _with_influence(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in WITHOUT_INFLUENCE}
+    passed_over = without_influence(TrainConfig)
+    return {name: value for name, value in fields.items() if name not in passed_over}
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -31,8 +31,8 @@ from sequifier_hpo.searchspace import (
     decode,
     describe_space,
     run_key,
-    weights_values,
 )
+from sequifier_hpo.training.checkpoint import weight_fields
 from tests.conftest import WriteSearch
 
 MODEL, TRAINING = "model_hyperparameter_sampling", "training_hyperparameter_sampling"
@@ -93,7 +93,7 @@ def test_a_field_with_candidates_is_a_parameter_of_the_space_and_varies_the_runs
     assert [run.model_dump()["training_spec"]["warmup_steps"] for run in runs] == [0, 5]
     assert len({Keyer(space, DATA).key(point) for point in points}) == 2
     assert len({run_key(run, DATA) for run in runs}) == 2
-    assert weights_values(runs[0]) != weights_values(runs[1])
+    assert weight_fields(runs[0]) != weight_fields(runs[1])
     assert EffectiveSpace(space, seed=1).num_distinct == 16
     assert describe_space(space)["warmup_steps"] == [0, 5]
 
@@ -118,7 +118,7 @@ def test_a_field_counts_where_it_has_an_influence(
 
     assert (run_key(runs[0], DATA) != run_key(runs[1], DATA)) == has_other_key
     assert (describe_space(before) != describe_space(after)) == has_other_key
-    assert (weights_values(runs[0]) != weights_values(runs[1])) == has_other_weights
+    assert (weight_fields(runs[0]) != weight_fields(runs[1])) == has_other_weights
 
 
 def test_a_field_is_on_the_reference_pages() -> None:
