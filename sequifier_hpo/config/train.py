@@ -11,7 +11,7 @@ from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
-from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, parse_path, read_yaml
+from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, read_yaml
 from sequifier_hpo.errors import ConfigError
 
 
@@ -116,6 +116,5 @@ __all__ = [
     "effective_columns",
     "filled",
     "load_train_config",
-    "parse_path",
     "train_yaml",
 ]
