@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 from sequifier_hpo.assembly.jobs import Job
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
@@ -25,8 +26,8 @@ from sequifier_hpo.study import (
     Ledger,
     Place,
     Storage,
+    StudyIdentity,
     StudyPlan,
-    permit_all,
 )
 from sequifier_hpo.study.files import StudyFiles
 
@@ -46,21 +47,31 @@ def open_study(
     """
     config = prepared.loaded.config
     files = StudyFiles(prepared.name, config.paths, config.run_folder, prepared.shown_storage)
+    lease = Lease(config.study_folder / "coordinators")
+    is_search = job.study_name == prepared.name
+
+    def permit(identity: StudyIdentity, *, is_adopted: bool) -> None:
+        # A winner check shares the files of its search, which were looked at already.
+        if is_search:
+            files.require_own(identity.study_id, is_adopted=is_adopted)
+        lease.hold()
+
+    # What is refused leaves nothing behind: neither a lease nor an empty database.
+    plan = StudyPlan(
+        name=job.study_name,
+        space=prepared.space,
+        data=prepared.data,
+        counted=counted_by_search(config),
+        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
+        permit=permit,
+    )
+    file = sqlite_path(prepared.storage_url)
+    if is_search and file is not None and not file.exists():
+        files.require_own(None)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
-        lease = Lease.acquire(config.study_folder / "coordinators")
         stack.callback(lease.release)
         stack.callback(files.remove_unfinished)
-        is_search = job.study_name == prepared.name
-        plan = StudyPlan(
-            name=job.study_name,
-            space=prepared.space,
-            data=prepared.data,
-            counted=counted_by_search(config),
-            key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
-            # A winner check shares the files of its search, which were looked at already.
-            permit=files.require_own if is_search else permit_all,
-        )
         ledger = Ledger(
             storage,
             lease.owner,
@@ -71,6 +82,8 @@ def open_study(
             # What an earlier check has trained is known by its keys: it needs no consent.
             consent=consent if is_search else Consent(new_data=True, same_data=True),
         )
+        if is_search:
+            files.remember(ledger.identity.study_id)
         ledger.describe_study(job.attributes, job.note)
         yield OpenStudy(prepared, job, ledger)
 

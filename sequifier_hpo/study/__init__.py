@@ -15,7 +15,6 @@ from sequifier_hpo.study.opening import (
     StudyMovedOnError,
     StudyPlan,
     UnknownDataError,
-    permit_all,
 )
 from sequifier_hpo.study.proposing import History, NoProposal, Proposal, Proposer
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
@@ -50,6 +49,5 @@ __all__ = [
     "UnknownDataError",
     "batch_plan_attributes",
     "batch_plan_of",
-    "permit_all",
     "read_study",
 ]
