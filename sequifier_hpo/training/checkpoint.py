@@ -99,24 +99,23 @@ class CheckpointStore:
         Raises:
             InputError: If there is one that the run cannot continue and must not replace.
         """
-        for path, content in self._sound():
-            verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
-            if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
-                reason = f"it is past epoch {last_epoch}, the last one of this run"
-                verdict = verdict.hindered(reason)
+        for path, content, verdict in self._judged(run, last_epoch, trusts=trusts):
             if verdict.is_continued:
                 return FoundCheckpoint(path, content, verdict)
             self.pass_over(path, verdict, run)
         return None
 
-    def check_replaceable(self, run: Origin) -> None:
+    def check_replaceable(self, run: Origin, last_epoch: int) -> None:
         """Make sure that a fresh start of the run takes away nothing but its own checkpoints.
+
+        Args:
+            run: The run that starts afresh.
+            last_epoch: The epoch with which it ends.
 
         Raises:
             InputError: If there is one that it should not remove unasked.
         """
-        for path, content in self._sound():
-            verdict = judge(run, content.get(OWN_KEY), trusts=False)
+        for path, _, verdict in self._judged(run, last_epoch, trusts=False):
             if not verdict.is_replaceable:
                 raise _refusal(f"a fresh start would remove {path}", verdict)
 
@@ -141,6 +140,20 @@ class CheckpointStore:
         for path in [*stale, self._paths.interrupted_checkpoint(self._model_name)]:
             _remove(path)
         self._remove_unfinished()
+
+    def _judged(
+        self, run: Origin, last_epoch: int, *, trusts: bool
+    ) -> Iterator[tuple[Path, dict[str, Any], Verdict]]:
+        """Every sound checkpoint, the most advanced first, and what the run may do with it."""
+        for path, content in self._sound():
+            verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
+            if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
+                verdict = verdict.hindered(
+                    f"it is past epoch {last_epoch}, the last one of this run",
+                    # Nobody asked the search for it: a user trained the run on by hand.
+                    is_lost=run.is_of_study,
+                )
+            yield path, content, verdict
 
     def _sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Every checkpoint of this model name that can be read, the most advanced first."""

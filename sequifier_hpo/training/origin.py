@@ -62,6 +62,11 @@ class Origin:
         """Whether the run is known to belong to no study."""
         return self.identity is not None and self.identity.study_id is None
 
+    @property
+    def is_of_study(self) -> bool:
+        """Whether the run is known to belong to a study."""
+        return self.identity is not None and self.identity.study_id is not None
+
     def as_state(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
         identity = None if self.identity is None else self.identity.model_dump()
@@ -79,9 +84,19 @@ class Verdict:
     """Why it is not certain that the checkpoint is the run's, or why it is certain that it is not."""
     fix: str = _FIX
 
-    def hindered(self, reason: str) -> "Verdict":
-        """The same verdict, but the checkpoint cannot be continued for this reason."""
-        return replace(self, is_continued=False, reasons=(reason,))
+    def hindered(self, reason: str, *, is_lost: bool = False) -> "Verdict":
+        """The same verdict, but the checkpoint cannot be continued for this reason.
+
+        Args:
+            reason: What is in the way.
+            is_lost: Whether a fresh start would never get as far.
+        """
+        return replace(
+            self,
+            is_continued=False,
+            is_replaceable=self.is_replaceable and not is_lost,
+            reasons=(reason,),
+        )
 
 
 def judge(run: Origin, own: Mapping[str, Any] | None, *, trusts: bool) -> Verdict:
@@ -141,6 +156,13 @@ def _judge_in_search(run: Origin, identity: RunIdentity, own: Mapping[str, Any] 
         reason = "it was written by another configuration"
     elif found.study_id is None:
         reason = "it belongs to a run that was trained alone"
+        differences = (
+            *digest_differences(found.data, identity.data),
+            *_field_differences(own, run),
+        )
+        if not differences:
+            # Someone trained the run's own file by hand: it is the same training.
+            return Verdict(is_continued=True, is_replaceable=True, fix=_FIX_IN_SEARCH)
     elif found.study_id != identity.study_id:
         reason = f"it belongs to another study, with the id {found.study_id}"
     elif found.key != identity.key:

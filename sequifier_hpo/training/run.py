@@ -148,7 +148,7 @@ def _ready(
                 return training, None if found.is_own else training.judge_restored()
             store.pass_over(found.path, found.verdict.hindered(misfit), origin)
     elif checkpoints is not Checkpoints.REMOVED and team.is_first:
-        store.check_replaceable(origin)
+        store.check_replaceable(origin, spec.epochs)
     if team.is_first:
         store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.
