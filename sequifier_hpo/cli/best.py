@@ -27,8 +27,8 @@ from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
-from sequifier_hpo.report.run_files import run_file_of, train_file_of
-from sequifier_hpo.report.tables import detailed_records, results_csv
+from sequifier_hpo.report.run_files import record_with_file, run_file_of, train_file_of
+from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.words import counted
 
 if TYPE_CHECKING:
@@ -179,13 +179,10 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
 
 
 def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[str, Any]:
-    file = run_file_of(source, run, snapshot.study_id)
-    (record,) = detailed_records(source.name, snapshot.runs, [run])
     return {
         "study": source.name,
-        **record,
+        **record_with_file(source, run, snapshot.study_id, snapshot.runs),
         "baselines": {baseline.name: baseline.loss for baseline in snapshot.baselines},
-        "train_config": None if file is None or file.elsewhere else str(file.path),
     }
 
 

@@ -83,7 +83,7 @@ def run_search(
     baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
-        print(json.dumps(summary(prepared, study_id, after), indent=2))
+        print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
     else:
         show_result(prepared, study_id, runs, after, baselines)
     return exit_code(prepared.source.options, end, after)
