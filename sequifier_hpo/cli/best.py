@@ -19,10 +19,10 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     StudyFile,
     StudyName,
-    WantedCheck,
-    search_overrides,
 )
-from sequifier_hpo.cli.verify import DEFAULT_SEEDS, check_winners, prepare_check
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.verify import DEFAULT_SEEDS
+from sequifier_hpo.cli.verify import verify as check_winners
 from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
@@ -105,16 +105,20 @@ def best(
         return
     if write is not None:
         raise InputError("--write cannot be combined with --verify", "verify first, then write")
-    prepared = prepare_check(
+    say("best --verify is now its own command: sequifier-hpo verify")
+    check_winners(
         config_path,
-        overrides=search_overrides(input_columns, metadata_config_path),
-        skip_metadata=skip_metadata,
-        storage=storage,
-        study_name=study_name,
+        storage,
+        study_name,
+        runs=verify,
+        seeds=seeds or DEFAULT_SEEDS,
         workers=workers,
+        retry_failed=retry_failed,
+        input_columns=input_columns,
+        metadata_config_path=metadata_config_path,
+        skip_metadata=skip_metadata,
+        output_format=chosen,
     )
-    print("best --verify is now its own command: sequifier-hpo verify", file=sys.stderr)
-    check_winners(prepared, WantedCheck(verify, seeds or DEFAULT_SEEDS, retry_failed, chosen))
 
 
 def _refuse_stray(only_with_verify: Mapping[str, object]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
-from sequifier_hpo.config.metadata import DataMetadata, read_metadata
-from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
+from sequifier_hpo.config.metadata import DataMetadata
+from sequifier_hpo.config.other_metadata import metadata_in_use
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import Finding, load
 from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
@@ -49,7 +49,7 @@ def load_search(
         issues += _missing_derived_fields(document, data)
     else:
         try:
-            metadata = _metadata_of(document, data)
+            metadata = metadata_in_use(document, data)
         except ConfigError as error:
             issues += error.issues
         data = _filled(data, metadata)
@@ -106,17 +106,6 @@ _MOVED = {
     },
     **dict.fromkeys(SearchConfig.model_fields, "move it to the root of the file"),
 }
-
-
-def _metadata_of(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadata | None:
-    path, root = data.get("metadata_config_path"), data.get("project_root")
-    if not isinstance(path, str) or not isinstance(root, str):
-        return None  # the model reports them as missing or mistyped
-    where = document.issue(("metadata_config_path",), "")
-    metadata = read_metadata(Path(project_path(path, root)), where=where)
-    if issues := leftovers_of_own_metadata(document, root, path, metadata):
-        raise ConfigError(issues)
-    return metadata
 
 
 def _missing_derived_fields(document: YamlDocument, data: Mapping[str, Any]) -> list[ConfigIssue]:
