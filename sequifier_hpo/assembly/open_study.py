@@ -24,6 +24,7 @@ from sequifier_hpo.study import (
     Consent,
     Lease,
     Ledger,
+    Permit,
     Place,
     Storage,
     StudyIdentity,
@@ -48,23 +49,16 @@ def open_study(
     config = prepared.loaded.config
     files = StudyFiles(prepared.name, config.paths, config.run_folder, prepared.shown_storage)
     lease = Lease(config.study_folder / "coordinators")
+    # A winner check shares the files of its search, which were looked at already.
     is_search = job.study_name == prepared.name
 
     def permit(identity: StudyIdentity, *, is_adopted: bool) -> None:
-        # A winner check shares the files of its search, which were looked at already.
         if is_search:
             files.require_own(identity.study_id, is_adopted=is_adopted)
         lease.hold()
 
     # What is refused leaves nothing behind: neither a lease nor an empty database.
-    plan = StudyPlan(
-        name=job.study_name,
-        space=prepared.space,
-        data=prepared.data,
-        counted=counted_by_search(config),
-        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
-        permit=permit,
-    )
+    plan = _plan(prepared, job, permit)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():
         files.require_own(None)
@@ -86,6 +80,17 @@ def open_study(
             files.remember(ledger.identity.study_id)
         ledger.describe_study(job.attributes, job.note)
         yield OpenStudy(prepared, job, ledger)
+
+
+def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
+    return StudyPlan(
+        name=job.study_name,
+        space=prepared.space,
+        data=prepared.data,
+        counted=counted_by_search(prepared.loaded.config),
+        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
+        permit=permit,
+    )
 
 
 class OpenStudy:

@@ -90,17 +90,15 @@ def best(
     Example: sequifier-hpo best --write configs/train.yaml
     """
     chosen = Format.JSON if as_json else output_format
+    of_check: dict[str, Any] = {
+        "workers": workers,
+        "retry_failed": retry_failed,
+        "input_columns": input_columns,
+        "metadata_config_path": metadata_config_path,
+        "skip_metadata": skip_metadata,
+    }
     if verify is None:
-        _refuse_stray(
-            {
-                "--seeds": seeds,
-                "--workers": workers,
-                "--retry-failed": retry_failed,
-                "--input-columns": input_columns,
-                "--metadata-config-path": metadata_config_path,
-                "--skip-metadata": skip_metadata,
-            }
-        )
+        _refuse_stray({"seeds": seeds, **of_check})
         _show_best(find_study(config_path, storage, study_name), write, chosen, force=force)
         return
     if write is not None:
@@ -112,17 +110,13 @@ def best(
         study_name,
         runs=verify,
         seeds=seeds or DEFAULT_SEEDS,
-        workers=workers,
-        retry_failed=retry_failed,
-        input_columns=input_columns,
-        metadata_config_path=metadata_config_path,
-        skip_metadata=skip_metadata,
         output_format=chosen,
+        **of_check,
     )
 
 
 def _refuse_stray(only_with_verify: Mapping[str, object]) -> None:
-    stray = [option for option, value in only_with_verify.items() if value]
+    stray = [f"--{name.replace('_', '-')}" for name, value in only_with_verify.items() if value]
     if stray:
         raise InputError(f"{', '.join(stray)}: only with --verify", "add --verify 3")
 
