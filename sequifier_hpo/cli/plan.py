@@ -18,9 +18,12 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.storage_url import sqlite_path
-from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
-from sequifier_hpo.preprocessing.inputs import counted_by_search, guesses_padding_of_numbers
-from sequifier_hpo.preprocessing.stored_split import describe_split
+from sequifier_hpo.preprocessing.counted_events import CountedEvents
+from sequifier_hpo.preprocessing.inputs import (
+    counted_by_search,
+    counted_events,
+    guesses_padding_of_numbers,
+)
 from sequifier_hpo.records import Counted, Run
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
 from sequifier_hpo.searchspace import (
@@ -93,7 +96,7 @@ def plan(
         sizes=measure(prepared.space, prepared.effective, prepared.num_runs),
         done=None if runs is None else progress(runs, prepared.num_runs),
         positions=positions,
-        events=_count_events(prepared, positions.last_positions),
+        events=counted_events(prepared.loaded.config, positions),
     )
     print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
 
@@ -107,20 +110,6 @@ def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
 
     found = existing_study(prepared)
     return None if found is None else list(found.runs)
-
-
-def _count_events(prepared: PreparedSearch, last_positions: int | None) -> CountedEvents | None:
-    if last_positions is None:
-        return None
-    config = prepared.loaded.config
-    assert config.validation_data_path is not None, "filled in from the metadata"
-    path, read_format = Path(config.validation_data_path), config.read_format
-    described = describe_split(path, read_format)
-    return count_events(
-        *read_places(path, read_format, described),
-        window_length=described.window_length,
-        last_positions=last_positions,
-    )
 
 
 def _as_text(found: _Plan, config_path: Path) -> str:

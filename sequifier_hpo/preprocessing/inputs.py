@@ -8,6 +8,7 @@ from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
+from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.records import Counted, DataDigest
@@ -74,6 +75,23 @@ def counted_by_search(config: SearchFile) -> Counted:
     lengths = set(config.seq_length)
     last_positions = min(lengths) if len(lengths) > 1 else None
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
+
+
+def counted_events(config: SearchFile, counted: Counted) -> CountedEvents | None:
+    """How many events of the validation split the losses count; None if they count all positions.
+
+    Raises:
+        InputError: If the split cannot be read.
+    """
+    if counted.last_positions is None:
+        return None
+    _, (_, path) = _splits(config)
+    described = describe_split(Path(path), config.read_format)
+    return count_events(
+        *read_places(Path(path), config.read_format, described),
+        window_length=described.window_length,
+        last_positions=counted.last_positions,
+    )
 
 
 def guesses_padding_of_numbers(config: SearchFile, counted: Counted) -> bool:

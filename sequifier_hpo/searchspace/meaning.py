@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-from sequifier_hpo.searchspace.resolve import ATTENTION, embedding_widths
+from sequifier_hpo.searchspace.resolve import ATTENTION, embedding_widths, num_kv_heads
 
 
 class _Absent(Enum):
@@ -58,9 +58,8 @@ _READ: Mapping[str, Callable[[Values], Any]] = {
     # Spelled out: widths that are shared out can be the same as written ones.
     "feature_embedding_dims": embedding_widths,
     "n_classes": _n_classes,
-    # Attention depends on the number of key/value heads only: `mqa` is `gqa` with one.
     "attention_type": lambda _: _ABSENT,
-    "n_kv_heads": lambda v: v["n_kv_heads"] or v["n_head"],
+    "n_kv_heads": num_kv_heads,
     "rope_theta": lambda v: v["rope_theta"] if v["positional_encoding"] == "rope" else _ABSENT,
     "accumulation_steps": lambda v: v["accumulation_steps"] or 1,
     "loss_weights": _loss_weights,

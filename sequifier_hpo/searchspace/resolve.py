@@ -77,6 +77,11 @@ def embedding_widths(values: Mapping[str, Any]) -> Mapping[str, int]:
     return shared
 
 
+def num_kv_heads(values: Mapping[str, Any]) -> int:
+    """Number of key/value heads; all that attention depends on: `mqa` is `gqa` with one."""
+    return int(values["n_kv_heads"] or values["n_head"])
+
+
 def _write_widths(values: dict[str, Any]) -> Iterable[Adjustment]:
     """Spell out the embedding widths where Sequifier would refuse to share them out."""
     if values["feature_embedding_dims"] is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sequifier_hpo.searchspace.resolve import embedding_widths
+from sequifier_hpo.searchspace.resolve import embedding_widths, num_kv_heads
 
 _BYTES = 4  # float32
 # Copies of every parameter while training: weights, gradients, two moments, best weights so far.
@@ -27,7 +27,7 @@ def num_parameters(
     if values["positional_encoding"] == "learned":
         total += values["seq_length"] * embedding
     norm = width if values["normalization"] == "rmsnorm" else 2 * width
-    kv_width = width // values["n_head"] * (values["n_kv_heads"] or values["n_head"])
+    kv_width = width // values["n_head"] * num_kv_heads(values)
     attention = 2 * width * width + 2 * width * kv_width
     matrices = 3 if values["activation_fn"] == "swiglu" else 2
     feedforward = matrices * width * inner + (matrices - 1) * inner + width

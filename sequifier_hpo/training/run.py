@@ -15,7 +15,6 @@ from sequifier_hpo.records import (
 from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, origin_of
 from sequifier_hpo.training.compile_plan import (
     CompilePlan,
-    computes_narrow,
     finds_cpp_compiler,
     plan_compilation,
 )
@@ -237,7 +236,7 @@ def _choose_pass(
     return CompiledPass(
         usual,
         batch_size=config.training_spec.batch_size,
-        is_narrow=computes_narrow(config),
+        is_narrow=choose_precision(config).is_narrow,
         on_message=hooks.on_message,
     )
 
