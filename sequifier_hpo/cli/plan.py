@@ -93,7 +93,7 @@ def plan(
         prepared=prepared,
         adjustments=adjusted_cells(prepared.space),
         duplicates=same_runs(prepared.effective, _MAX_SHOWN + 1),
-        sizes=measure(prepared.space, prepared.effective, prepared.num_runs),
+        sizes=measure(prepared.space, prepared.effective),
         done=None if runs is None else progress(runs, prepared.num_runs),
         positions=positions,
         events=counted_events(prepared.loaded.config, positions),
@@ -134,8 +134,8 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         f"{_bytes(sizes.memory_bytes.maximum)}, median {_bytes(sizes.memory_bytes.median)}, "
         "in addition to torch and the data",
     ]
-    if sizes.num_measured < prepared.num_runs:
-        lines.append(f"  (of the first {sizes.num_measured:,} configurations)")
+    if sizes.num_measured < prepared.effective.num_distinct:
+        lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
     strategy = prepared.loaded.config.search_strategy
     lines += ["", f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
     if prepared.num_requested > prepared.effective.num_distinct and strategy == "sample":
