@@ -8,8 +8,10 @@ from typing import Any
 
 from sequifier_hpo.config.locate import StudySource, source_of
 from sequifier_hpo.config.search import LoadedSearch, load_search
+from sequifier_hpo.config.search_rules import TRAINING_SECTION
 from sequifier_hpo.config.storage_url import usual_storage
-from sequifier_hpo.coordinator.devices import best_device
+from sequifier_hpo.coordinator.devices import best_device, device_issue
+from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.inputs import check_splits, data_of_search
 from sequifier_hpo.records import DataDigest
 from sequifier_hpo.redaction import redacted_url
@@ -60,6 +62,16 @@ class PreparedSearch:
     def device(self) -> str:
         """Torch device that the runs train on."""
         return self.loaded.config.training_hyperparameter_sampling.device or best_device()
+
+    @property
+    def device_issue(self) -> ConfigIssue | None:
+        """Why runs cannot train here, if this machine does not have their device."""
+        sampling, document = (
+            self.loaded.config.training_hyperparameter_sampling,
+            self.loaded.document,
+        )
+        loc = (TRAINING_SECTION, "device")
+        return device_issue(self.device, sampling.num_processes, document, loc)
 
     @cached_property
     def data(self) -> DataDigest:

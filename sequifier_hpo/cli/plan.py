@@ -17,6 +17,7 @@ from sequifier_hpo.cli.options import (
     search_overrides,
 )
 from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
 from sequifier_hpo.preprocessing.inputs import counted_by_search, guesses_padding_of_numbers
 from sequifier_hpo.preprocessing.stored_split import describe_split
@@ -184,8 +185,14 @@ def _loss_lines(found: _Plan) -> list[str]:
     return lines
 
 
+def _warnings(prepared: PreparedSearch) -> list[ConfigIssue]:
+    # To plan on a machine without the device is no mistake; to search there is.
+    issue = prepared.device_issue
+    return [*prepared.loaded.warnings, *([issue] if issue else [])]
+
+
 def _warning_lines(prepared: PreparedSearch) -> list[str]:
-    lines = [f"warning: {warning}" for warning in prepared.loaded.warnings]
+    lines = [f"warning: {warning}" for warning in _warnings(prepared)]
     if guesses_padding_of_numbers(prepared.loaded.config):
         lines.append(
             "warning: the windows do not say which of their items are padding, and hold no ids: "
@@ -243,7 +250,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
             }
             for parameter in prepared.space.parameters
         },
-        "warnings": [str(warning) for warning in prepared.loaded.warnings],
+        "warnings": [str(warning) for warning in _warnings(prepared)],
         "num_combinations": prepared.space.num_cells,
         "num_distinct": prepared.effective.num_distinct,
         "adjustments": [vars(adjusted) for adjusted in found.adjustments],

@@ -10,7 +10,9 @@ from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.config.train import load_train_config
-from sequifier_hpo.errors import InputError
+from sequifier_hpo.config.yaml_file import read_yaml
+from sequifier_hpo.coordinator.devices import device_issue
+from sequifier_hpo.errors import ConfigError, InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
@@ -77,6 +79,10 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
+    spec = config.training_spec
+    here = ("training_spec", "device")
+    if issue := device_issue(spec.device, spec.num_processes, read_yaml(config_path), here):
+        raise ConfigError([issue])
     if restart:
         for checkpoint in config.paths.checkpoints_of(config.model_name):
             _show_progress(f"starting afresh: removing {checkpoint}")

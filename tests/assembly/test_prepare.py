@@ -1,5 +1,6 @@
 """What is refused before anything is spent on a search, or on a run alone."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,18 @@ import pytest
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.config.search import load_search
+from sequifier_hpo.config.train import train_yaml
+from sequifier_hpo.coordinator import devices
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
 from sequifier_hpo.preprocessing.inputs import data_of_run
 from sequifier_hpo.preprocessing.run import preprocess
 from sequifier_hpo.searchspace import compile_space, decode
+from tests.cli.conftest import Run, run
 from tests.conftest import WriteSearch
 
+__all__ = ["run"]
+
+DEVICE = "training_hyperparameter_sampling.device"
 WriteData = Callable[..., None]
 COPY = "data/mine.parquet"
 
@@ -39,6 +46,12 @@ def write_data(project: Path) -> WriteData:
         )
 
     return write
+
+
+@pytest.fixture
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which CUDA finds nothing."""
+    monkeypatch.setattr(devices, "num_cuda_devices", lambda: 0)
 
 
 def prepare(file: Path) -> PreparedSearch:
@@ -95,3 +108,58 @@ def test_a_run_alone_is_not_validated_on_the_training_split(
 
     with pytest.raises(InputError, match=r"`validation_data_path`: .* is also the training split"):
         data_of_run(config, lambda _: None)
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_search_on_a_device_that_is_not_here_ends_before_its_first_run(
+    write_data: WriteData, write_search: WriteSearch, run: Run, project: Path
+) -> None:
+    write_data(0.6, 0.4)
+    file = write_search({DEVICE: "cuda"})
+
+    searched = run("hyperparameter-search", "--config-path", str(file))
+
+    line = 1 + file.read_text().splitlines().index("  device: cuda")
+    assert searched.code == 2
+    assert f"{file}:{line}  {DEVICE}\n    cuda: " in searched.stderr
+    assert not (project / "models").exists()
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_plan_for_a_device_that_is_not_here_warns(
+    write_data: WriteData, write_search: WriteSearch, run: Run
+) -> None:
+    write_data(0.6, 0.4)
+    file = write_search({DEVICE: "cuda"})
+
+    planned = run("plan", "--config-path", str(file))
+
+    assert planned.code == 0
+    assert f"warning: {file}:" in planned.stdout
+    assert DEVICE in planned.stdout
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_run_alone_on_a_device_that_is_not_here_names_the_line_of_its_file(
+    write_search: WriteSearch, run: Run, project: Path
+) -> None:
+    space = compile_space(load_search(write_search()).config)
+    config, _ = decode(space, space.point_at((0,) * len(space.parameters)), 0, device="cuda")
+    (project / "train.yaml").write_text(train_yaml(config))
+
+    trained = run("train", "--config-path", "train.yaml")
+
+    assert trained.code == 2
+    assert "training_spec.device\n    cuda: " in trained.stderr
+    assert "train.yaml:" in trained.stderr
+
+
+@pytest.mark.usefixtures("without_gpu")
+@pytest.mark.slow  # imports torch in a process of its own
+def test_doctor_finds_a_device_that_is_not_here(write_search: WriteSearch, run: Run) -> None:
+    file = write_search({DEVICE: "cuda"})
+
+    examined = run("doctor", "--config-path", str(file))
+
+    assert examined.code == 3
+    assert re.search(rf"PROBLEM  torch: .*trains on cuda, but {file}:\d+: cuda: ", examined.stdout)
