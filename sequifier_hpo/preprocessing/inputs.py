@@ -99,7 +99,7 @@ def check_splits(loaded: LoadedSearch) -> None:
         described.append(split)
         issues += _split_issues(loaded, split, path)
     # Reading their values takes time: only where they can be the same.
-    if not issues and described[0] == described[1]:
+    if not issues and len({(split.num_windows, split.window_length) for split in described}) == 1:
         data = data_of_search(config)
         if data.training == data.validation:
             issues.append(_validates_on_training(loaded))

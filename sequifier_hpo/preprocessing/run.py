@@ -293,7 +293,10 @@ def _column_notes(data: _WindowedData) -> list[str]:
         if column.statistics is not None and column.statistics.std == 0:
             notes.append(_constant_note(column))
         if column.unknown is not None:
-            notes.append(f"{column.unknown} after the training split: they get id 0")
+            notes.append(
+                f"{column.unknown} after the training split: they get id 0, "
+                "which no model learns to predict"
+            )
         if column.id_map is not None and len(column.id_map) > suspicious:
             is_text = not all(value.lstrip("-").isdecimal() for value in column.id_map)
             notes.append(

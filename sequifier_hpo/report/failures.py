@@ -29,14 +29,16 @@ def what_failures_share(runs: Sequence[Run], failed_trials: Collection[int]) -> 
     failures = [run for run in ended if run.trial_number in failed_trials]
     if not failures:
         return []
-    shared = set.intersection(*(set(_texts(run)) for run in failures))
-    by_runs: dict[tuple[int, ...], list[str]] = {}
-    for text in (text for text in _texts(failures[0]) if text in shared):
-        by_runs.setdefault(tuple(r.number for r in ended if text in _texts(r)), []).append(text)
+    values = {run.number: _texts(run) for run in ended}
+    shared = set.intersection(*(set(values[run.number]) for run in failures))
+    by_runs: dict[frozenset[int], list[str]] = {}
+    for text in (text for text in values[failures[0].number] if text in shared):
+        having = frozenset(number for number, texts in values.items() if text in texts)
+        by_runs.setdefault(having, []).append(text)
     found = []
-    for numbers, texts in by_runs.items():
-        here = [run for run in ended if run.number in numbers]
-        elsewhere = [run for run in ended if run.number not in numbers]
+    for having, texts in by_runs.items():
+        here = [run for run in ended if run.number in having]
+        elsewhere = [run for run in ended if run.number not in having]
         gain = _share_of_failures(here) - _share_of_failures(elsewhere)
         if gain > 0:
             rest = f" ({_of_how_many(elsewhere)} elsewhere)" if elsewhere else ""

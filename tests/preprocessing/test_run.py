@@ -560,7 +560,7 @@ def test_training_rows_alone_can_be_learned_from(project: Project) -> None:
     assert (training, validation) == ([[2, 1], [1, 2]], [[2, 0], [0, 0]])
     assert (
         "column `page`: 2 unknown values in 3 rows (`gift`, `refund`) after the training split: "
-        "they get id 0" in summary.notes
+        "they get id 0, which no model learns to predict" in summary.notes
     )
 
 
