@@ -13,6 +13,7 @@ from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.errors import ConfigError
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
@@ -102,9 +103,15 @@ class OpenStudy:
         self.ledger = ledger
 
     def run(self, observer: Observer) -> SearchEnd:
-        """Train what is left; starts workers only if anything is."""
+        """Train what is left; starts workers only if anything is.
+
+        Raises:
+            ConfigError: If something is left, and this machine does not have the device for it.
+        """
         if not self.ledger.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
+        if issue := self.prepared.device_issue:
+            raise ConfigError([issue])
         prepared, config = self.prepared, self.prepared.loaded.config
         specs = worker_specs(
             prepared.device,

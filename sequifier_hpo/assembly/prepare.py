@@ -8,8 +8,10 @@ from typing import Any
 
 from sequifier_hpo.config.locate import StudySource, source_of
 from sequifier_hpo.config.search import LoadedSearch, load_search
+from sequifier_hpo.config.search_rules import TRAINING_SECTION
 from sequifier_hpo.config.storage_url import usual_storage
-from sequifier_hpo.coordinator.devices import best_device
+from sequifier_hpo.coordinator.devices import best_device, device_issue
+from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.inputs import check_splits, data_of_search
 from sequifier_hpo.records import DataDigest
 from sequifier_hpo.redaction import redacted_url
@@ -63,6 +65,16 @@ class PreparedSearch:
         """Torch device that the runs train on."""
         return self.loaded.config.training_hyperparameter_sampling.device or best_device()
 
+    @property
+    def device_issue(self) -> ConfigIssue | None:
+        """Why runs cannot train here, if this machine does not have their device."""
+        sampling, document = (
+            self.loaded.config.training_hyperparameter_sampling,
+            self.loaded.document,
+        )
+        loc = (TRAINING_SECTION, "device")
+        return device_issue(self.device, sampling.num_processes, document, loc)
+
     @cached_property
     def data(self) -> DataDigest:
         """Digest of what the runs read.
@@ -102,7 +114,7 @@ def prepare_search(
         ConfigError: With every mistake of the file, those against the data included.
     """
     loaded = load_search(path, overrides=overrides, skip_metadata=skip_metadata)
-    check_splits(loaded)
+    check_splits(loaded, on_progress)
     config = loaded.config
     space = compile_space(config)
     if workers is None and config.workers != "auto":

@@ -18,6 +18,7 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.storage_url import sqlite_path
+from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.counted_events import CountedEvents
 from sequifier_hpo.preprocessing.inputs import (
     counted_by_search,
@@ -182,8 +183,14 @@ def _loss_lines(found: _Plan) -> list[str]:
     return lines
 
 
+def _warnings(prepared: PreparedSearch) -> list[ConfigIssue]:
+    # To plan on a machine without the device is no mistake; to search there is.
+    issue = prepared.device_issue
+    return [*prepared.loaded.warnings, *([issue] if issue else [])]
+
+
 def _warning_lines(found: _Plan) -> list[str]:
-    lines = [f"warning: {warning}" for warning in found.prepared.loaded.warnings]
+    lines = [f"warning: {warning}" for warning in _warnings(found.prepared)]
     if found.guesses_padding:
         lines.append(
             "warning: the windows do not say which of their items are padding, and hold no ids: "
@@ -241,7 +248,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
             }
             for parameter in prepared.space.parameters
         },
-        "warnings": [str(warning) for warning in prepared.loaded.warnings],
+        "warnings": [str(warning) for warning in _warnings(prepared)],
         "num_combinations": prepared.space.num_cells,
         "num_distinct": prepared.effective.num_distinct,
         "adjustments": [vars(adjusted) for adjusted in found.adjustments],

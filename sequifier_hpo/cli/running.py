@@ -86,7 +86,7 @@ def run_search(
         print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
     else:
         show_result(prepared, study_id, runs, after, baselines)
-    return exit_code(prepared.source.options, end, after)
+    return exit_code(prepared.source.options, end, after, runs)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
@@ -158,13 +158,14 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
         with make_view(shown, lambda: None, f"{prepared.name}: winner check") as view:
             end = check.run(view)
         checked = results()
+        trained = check.ledger.runs()
     if wanted.output_format == Format.JSON:
         print(json.dumps(verification_record(prepared.name, checked), indent=2))
     elif wanted.output_format == Format.CSV:
         print(verification_csv(checked), end="")
     else:
         print(check_text(prepared, checked))
-    return exit_code_of_check(end, checked)
+    return exit_code_of_check(end, checked, trained)
 
 
 def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:

@@ -9,8 +9,10 @@ from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.config.train import load_train_config
-from sequifier_hpo.errors import InputError
+from sequifier_hpo.config.train import TrainConfig, load_train_config
+from sequifier_hpo.config.yaml_file import read_yaml
+from sequifier_hpo.coordinator.devices import device_issue
+from sequifier_hpo.errors import ConfigError, InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
@@ -77,6 +79,7 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
+    _require_device(config, config_path)
     if restart:
         for checkpoint in config.paths.checkpoints_of(config.model_name):
             say(f"starting afresh: removing {checkpoint}")
@@ -99,6 +102,12 @@ def train(
     if not trained:
         say(_NOTHING_TRAINED)
     _show_result(result, Path(config.project_root))
+
+
+def _require_device(config: TrainConfig, path: Path) -> None:
+    spec, where = config.training_spec, ("training_spec", "device")
+    if issue := device_issue(spec.device, spec.num_processes, read_yaml(path), where):
+        raise ConfigError([issue])
 
 
 def _show_result(result: TrainingResult, root: Path) -> None:

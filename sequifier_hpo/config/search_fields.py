@@ -52,7 +52,7 @@ class _Own(FrozenModel):
     on_out_of_memory: Literal["halve", "halve_and_accumulate"] = "halve"
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
-    """Failed runs in a row after which the search stops."""
+    """Failed runs in a row after which the search stops; a loss that diverges does not count."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 

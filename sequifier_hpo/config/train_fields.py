@@ -241,7 +241,7 @@ class TrainConfig(FrozenModel):
             position=0,
         ),
     ]
-    """Columns the model reads."""
+    """Columns the model reads; null = all."""
     column_types: Annotated[
         dict[str, str],
         NOTHING,

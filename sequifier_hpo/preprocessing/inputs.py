@@ -22,7 +22,7 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         on_progress: Takes a line of text before a split is read, which takes time if it is large.
 
     Raises:
-        InputError: If a split cannot be read.
+        InputError: If a split cannot be read, or the run would be validated on what it trains on.
         ConfigError: If there is a metadata file, and it is none.
     """
     digest = data_digest(
@@ -32,8 +32,11 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         metadata=metadata_of(config),
         column_types=config.column_types,
         on_progress=on_progress,
-    )
-    return digest.reading(config.columns_read)
+    ).reading(config.columns_read)
+    if digest.training == digest.validation:
+        paths = config.training_data_path, config.validation_data_path
+        raise InputError(f"`validation_data_path`: {_same_windows(*paths)}", _OTHER_VALIDATION)
+    return digest
 
 
 def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> DataDigest:
@@ -100,22 +103,33 @@ def guesses_padding_of_numbers(config: SearchFile, counted: Counted) -> bool:
     return not counted.padding_is_stored and bool(types) and not any(map(is_categorical, types))
 
 
-def check_splits(loaded: LoadedSearch) -> None:
+def check_splits(loaded: LoadedSearch, on_progress: Callable[[str], None]) -> None:
     """Compare a search file with the stored windows.
 
+    Args:
+        loaded: The search file.
+        on_progress: Takes a line of text before a split is read, if its values must be compared.
+
     Raises:
-        ConfigError: If a split is missing or unreadable, a column is missing from it, or its
-            windows are shorter than a `seq_length`.
+        ConfigError: If a split is missing or unreadable, a column is missing from it, its windows
+            are shorter than a `seq_length`, or both splits hold the same ones.
     """
     config, document = loaded.config, loaded.document
     issues: list[ConfigIssue] = []
+    described: list[StoredSplit] = []
     for field, path in _splits(config):
         try:
             split = describe_split(Path(path), config.read_format)
         except InputError as error:
             issues.append(document.issue((field,), error.problem, fix=error.fix))
             continue
+        described.append(split)
         issues += _split_issues(loaded, split, path)
+    # Reading their values takes time: only where they can be the same.
+    if not issues and len({(split.num_windows, split.window_length) for split in described}) == 1:
+        data = data_of_search(config, on_progress)
+        if data.training == data.validation:
+            issues.append(_validates_on_training(loaded))
     if issues:
         unique = {(issue.path, issue.problem): issue for issue in issues}
         raise ConfigError(list(unique.values()))
@@ -139,6 +153,30 @@ def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterat
             allowed=", ".join(split.columns),
             fix="run preprocess again, or correct the column",
         )
+
+
+_OTHER_VALIDATION = (
+    "give `split_ratios` of the preprocessing file two shares or more, such as [0.8, 0.2], and run "
+    "preprocess again; or name another split in `validation_data_path`"
+)
+
+
+def _validates_on_training(loaded: LoadedSearch) -> ConfigIssue:
+    """The issue at the field that names the validation split, or the metadata that do."""
+    document = loaded.document
+    field = "validation_data_path"
+    named_by = field if (field,) in document.lines else "metadata_config_path"
+    paths = (path for _, path in _splits(loaded.config))
+    return document.issue((named_by,), _same_windows(*paths), fix=_OTHER_VALIDATION)
+
+
+def _same_windows(training: str, validation: str) -> str:
+    is_same_file = Path(training).samefile(validation)
+    what = "is also the training split" if is_same_file else f"holds the same windows as {training}"
+    return (
+        f"the validation split {validation} {what}, so that losses would be measured on what was "
+        "trained on"
+    )
 
 
 def _padding_is_stored(config: SearchFile | TrainConfig) -> bool:

@@ -101,6 +101,28 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     return RawTable(frame, features, read, is_csv)
 
 
+def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
+    """Read the ids and some features of one file: Parquet if its name ends so, else CSV as text.
+
+    Raises:
+        InputError: If the file cannot be read or lacks a column.
+    """
+    is_csv = path.suffix != ".parquet"
+    wanted = [*ID_COLUMNS, *columns]
+    names = _column_names(path, is_csv=is_csv)
+    missing = [column for column in wanted if column not in names]
+    if missing:
+        raise InputError(
+            f"{path} has no column `{missing[0]}`; it has " + ", ".join(f"`{n}`" for n in names),
+            did_you_mean(missing[0], names)
+            or "give it the columns of the table preprocessed before",
+        )
+    frame = _read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
+    texts = [name for name, dtype in frame.schema.items() if _is_text(dtype)]
+    frame = frame.with_columns(pl.col(texts).cast(pl.String))
+    return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
+
+
 def _column_names(path: Path, *, is_csv: bool) -> list[str]:
     try:
         if is_csv:

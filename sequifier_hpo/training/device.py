@@ -51,7 +51,7 @@ def find_device(name: str) -> torch.device:
         EnvironmentFaultError: If this machine does not have it.
     """
     device = torch.device(name)
-    fix = "set training_spec.device to cpu, or run on a machine that has the device"
+    fix = "run on a machine that has the device, or write `device: cpu`"
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise EnvironmentFaultError(f"device {name}: torch finds no CUDA device here", fix)

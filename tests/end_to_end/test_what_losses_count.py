@@ -111,12 +111,12 @@ def test_a_low_share_comes_with_advice(tmp_path: Path) -> None:
 
 
 def write_numbers(project: Project, values: list[float], **changes: Any) -> None:
-    """A table of one column of numbers: one sequence, whose first half is for training."""
+    """A table of one column of numbers: one sequence, whose first part is for training."""
     preprocess_table(
         project,
         ["level"],
         [[0, item, value] for item, value in enumerate(values)],
-        split_ratios=[0.5, 0.5],
+        split_ratios=[0.6, 0.4],
         stride_by_split=[1, 1],
     )
     write_search(
