@@ -94,7 +94,10 @@ class StudyFiles:
         )
 
     def _shell_patterns(self) -> list[str]:
-        """What lies under the names of the study's runs, and its folder, as a shell takes them."""
+        """What lies under the names of the study's runs, and its folder, as a shell takes them.
+
+        Only what is there: `rm` would stop at the rest.
+        """
         paths, run = self.paths, run_name(self.name, 0).removesuffix("0")
         beginnings = (
             self.run_folder / run,
@@ -109,7 +112,8 @@ class StudyFiles:
             for beginning in beginnings
             if any(beginning.parent.glob(f"{glob.escape(beginning.name)}[0-9]*"))
         ]
-        return [*patterns, shlex.quote(str(paths.study_folder(self.name)))]
+        folder = paths.study_folder(self.name)
+        return [*patterns, shlex.quote(str(folder))] if folder.exists() else patterns
 
 
 def _read_marker(marker: Path) -> tuple[str | None, str]:
