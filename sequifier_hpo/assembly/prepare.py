@@ -68,12 +68,9 @@ class PreparedSearch:
     @property
     def device_issue(self) -> ConfigIssue | None:
         """Why runs cannot train here, if this machine does not have their device."""
-        sampling, document = (
-            self.loaded.config.training_hyperparameter_sampling,
-            self.loaded.document,
-        )
         loc = (TRAINING_SECTION, "device")
-        return device_issue(self.device, sampling.num_processes, document, loc)
+        num_processes = self.loaded.config.num_processes
+        return device_issue(self.device, num_processes, self.loaded.document, loc)
 
     @cached_property
     def data(self) -> DataDigest:
