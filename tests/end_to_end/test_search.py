@@ -136,8 +136,9 @@ def test_the_metrics_hold_every_epoch_in_full_precision(searched: Searched) -> N
 def test_a_run_file_trains_to_the_same_loss_to_the_last_digit(searched: Searched) -> None:
     project, _ = searched
     best = results(project)[0]
+    file = f"configs/hp_search/{best['model_name']}.yaml"
 
-    finished = project.run("train", "--config-path", f"configs/hp_search/{best['model_name']}.yaml")
+    finished = project.run_program("train", "--config-path", file)
 
     assert finished.code == 0, finished.stderr
     assert f"best validation loss {best['validation_loss']} " in finished.stdout
@@ -199,7 +200,7 @@ def test_what_dead_trials_left_unfinished_is_gone_when_a_search_ends(searched: S
 def test_the_guides_program_runs_the_same_search(searched: Searched) -> None:
     project, _ = searched
 
-    finished = project.run(
+    finished = project.run_program(
         "hyperparameter-search", "--config-path", "configs/tiny.yaml", program="sequifier"
     )
 
