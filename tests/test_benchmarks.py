@@ -68,6 +68,7 @@ def test_a_benchmark_runs_at_its_smallest_size(tmp_path: Path, script: str) -> N
     assert end in run_script(script, *arguments, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_storage_runs(tmp_path: Path) -> None:
     output = run_script(STORAGE, "--trials", "3", "--folder", tmp_path, folder=tmp_path)
 
