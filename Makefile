@@ -33,11 +33,15 @@ demo-grid: $(INSTALLED) ## The same data, every combination of a small space
 	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search_grid.yaml
 	@echo; echo 'to type these commands: source $(BIN)/activate'
 
+# A file at a time on each processor, in the order of tests/conftest.py. Hundreds of processes are
+# started, each of which would compile our modules anew where bytecode is not kept.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(INSTALLED) ## All tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 test-quick: $(INSTALLED) ## The tests that take less than a minute
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 check: lint types test ## Everything that must be green: format, lint, layers, types, tests
 

@@ -177,6 +177,7 @@ def test_a_dashboard_of_no_study_is_refused(run: Run, study: Study) -> None:
     assert "studies there: shop" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_who_opens_it_to_other_machines_is_told_that_there_is_no_password(
     study: Study, host: str, *, is_warned: bool

@@ -13,7 +13,6 @@ import pytest
 from tests.end_to_end.conftest import Project
 from tests.end_to_end.shop import (
     FILE,
-    Shop,
     contents,
     preprocess,
     results,
@@ -31,7 +30,7 @@ Make = Callable[[str], Project]
 
 def project_with_data(folder: Path, seed: int) -> Project:
     folder.mkdir()
-    project = Shop(folder)
+    project = Project(folder)
     preprocess(project, seed=seed)
     write_search(project)
     return project
@@ -59,7 +58,7 @@ def make(shared: Path, tmp_path: Path) -> Make:
     def copied(name: str) -> Project:
         if not (tmp_path / "projects").exists():
             shutil.copytree(shared, tmp_path / "projects")
-        return Shop(tmp_path / "projects" / name)
+        return Project(tmp_path / "projects" / name)
 
     return copied
 
