@@ -103,7 +103,7 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
 def _column_names(path: Path, *, is_csv: bool) -> list[str]:
     try:
         if is_csv:
-            return pl.read_csv(path, n_rows=0, glob=False).columns
+            return pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
         return list(pl.read_parquet_schema(path))
     except (*POLARS_FAULTS, OSError) as error:
         raise _unreadable(path, error, is_csv=is_csv) from error
