@@ -8,7 +8,14 @@ import typer
 
 from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
-from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
+from sequifier_hpo.cli.options import (
+    ConfigPath,
+    MetadataConfigPath,
+    Randomize,
+    SkipMetadata,
+    chosen_seed,
+    given,
+)
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
@@ -35,8 +42,8 @@ _InputColumns = Annotated[
     typer.Option(
         "--input-columns",
         "-ic",
-        metavar="COLUMN",
-        help="Replaces input_columns; repeat for each column.",
+        metavar="COLUMN ...",
+        help="Replaces input_columns; None = all.",
     ),
 ]
 _Restart = Annotated[
@@ -56,6 +63,7 @@ def train(
     config_path: ConfigPath = Path("configs/train.yaml"),
     model_name: _ModelName = None,
     seed: _Seed = None,
+    randomize: Randomize = False,  # noqa: FBT002 - a flag
     input_columns: _InputColumns = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
@@ -72,8 +80,8 @@ def train(
     checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
     overrides = given(
         model_name=model_name,
-        seed=seed,
-        input_columns=input_columns or None,
+        seed=chosen_seed(seed, is_drawn=randomize),
+        input_columns=input_columns,
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
