@@ -16,7 +16,7 @@ from sequifier_hpo.cli.options import (
     chosen_seed,
     given,
 )
-from sequifier_hpo.config.train import load_train_config
+from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
@@ -86,8 +86,7 @@ def train(
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     if restart:
-        for checkpoint in config.paths.checkpoints_of(config.model_name):
-            _show_progress(f"starting afresh: removing {checkpoint}")
+        _announce_restart(config)
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -138,6 +137,11 @@ def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
     if restart:
         return Checkpoints.REMOVED
     return Checkpoints.TRUSTED if trust else Checkpoints.OWN
+
+
+def _announce_restart(config: TrainConfig) -> None:
+    for checkpoint in config.paths.checkpoints_of(config.model_name):
+        _show_progress(f"starting afresh: removing {checkpoint}")
 
 
 def _show_progress(text: str) -> None:
