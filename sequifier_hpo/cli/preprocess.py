@@ -38,11 +38,8 @@ def preprocess(
         preprocess as run_preprocess,
     )
 
-    overrides = given(
-        data_path=data_path,
-        selected_columns=selected_columns,
-        seed=chosen_seed(None, is_drawn=randomize),
-    )
+    seed = chosen_seed(None, is_drawn=randomize)
+    overrides = given(data_path=data_path, selected_columns=selected_columns, seed=seed)
     config = load_preprocess_config(config_path, overrides=overrides)
     summary = run_preprocess(config, on_progress=lambda text: print(text, file=sys.stderr))
     print(

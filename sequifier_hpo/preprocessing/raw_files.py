@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
@@ -103,6 +104,7 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
 def _column_names(path: Path, *, is_csv: bool) -> list[str]:
     try:
         if is_csv:
+            require_not_compressed(path)
             return pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
         return list(pl.read_parquet_schema(path))
     except (*POLARS_FAULTS, OSError) as error:

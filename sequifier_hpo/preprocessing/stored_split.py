@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
@@ -52,6 +53,7 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
 def _describe_table(path: Path, read_format: str) -> StoredSplit:
     try:
         if read_format == "csv":
+            require_not_compressed(path)
             table = pl.scan_csv(path, glob=False)
         else:
             table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
