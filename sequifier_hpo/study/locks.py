@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -57,7 +58,7 @@ class Lease:
         folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
         path = folder.resolve() / f"{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         owner = Owner(name=name, host=socket.gethostname(), boot_id=boot_id(), lock_path=str(path))
         for other in folder.glob("*.lock"):
@@ -65,7 +66,8 @@ class Lease:
                 other.name != path.name
                 and owner.model_copy(update={"lock_path": str(other.resolve())}).is_dead()
             ):
-                other.unlink(missing_ok=True)
+                with suppress(OSError):  # in some folders only its owner may
+                    other.unlink()
         return cls(owner, descriptor)
 
     def release(self) -> None:
