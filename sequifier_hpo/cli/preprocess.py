@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.cli.options import ConfigPath, given
+from sequifier_hpo.cli.options import ConfigPath, Randomize, chosen_seed, given
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
@@ -22,10 +22,11 @@ def preprocess(
         typer.Option(
             "--selected-columns",
             "-sc",
-            metavar="COLUMN",
-            help="Replaces selected_columns; repeat for each column.",
+            metavar="COLUMN ...",
+            help="Replaces selected_columns; None = all.",
         ),
     ] = None,
+    randomize: Randomize = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Turn a table of events into windows to train on.
 
@@ -37,7 +38,8 @@ def preprocess(
         preprocess as run_preprocess,
     )
 
-    overrides = given(data_path=data_path, selected_columns=selected_columns or None)
+    seed = chosen_seed(None, is_drawn=randomize)
+    overrides = given(data_path=data_path, selected_columns=selected_columns, seed=seed)
     config = load_preprocess_config(config_path, overrides=overrides)
     summary = run_preprocess(config, on_progress=say)
     print(

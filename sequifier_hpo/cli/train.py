@@ -7,7 +7,14 @@ import typer
 
 from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
-from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
+from sequifier_hpo.cli.options import (
+    ConfigPath,
+    MetadataConfigPath,
+    Randomize,
+    SkipMetadata,
+    chosen_seed,
+    given,
+)
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.config.yaml_file import read_yaml
@@ -37,8 +44,8 @@ _InputColumns = Annotated[
     typer.Option(
         "--input-columns",
         "-ic",
-        metavar="COLUMN",
-        help="Replaces input_columns; repeat for each column.",
+        metavar="COLUMN ...",
+        help="Replaces input_columns; None = all.",
     ),
 ]
 _Restart = Annotated[
@@ -58,6 +65,7 @@ def train(
     config_path: ConfigPath = Path("configs/train.yaml"),
     model_name: _ModelName = None,
     seed: _Seed = None,
+    randomize: Randomize = False,  # noqa: FBT002 - a flag
     input_columns: _InputColumns = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
@@ -74,15 +82,14 @@ def train(
     checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
     overrides = given(
         model_name=model_name,
-        seed=seed,
-        input_columns=input_columns or None,
+        seed=chosen_seed(seed, is_drawn=randomize),
+        input_columns=input_columns,
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     _require_device(config, config_path)
     if restart:
-        for checkpoint in config.paths.checkpoints_of(config.model_name):
-            say(f"starting afresh: removing {checkpoint}")
+        _announce_restart(config)
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -139,6 +146,11 @@ def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
     if restart:
         return Checkpoints.REMOVED
     return Checkpoints.TRUSTED if trust else Checkpoints.OWN
+
+
+def _announce_restart(config: TrainConfig) -> None:
+    for checkpoint in config.paths.checkpoints_of(config.model_name):
+        say(f"starting afresh: removing {checkpoint}")
 
 
 def _show_epoch(report: EpochReport) -> None:

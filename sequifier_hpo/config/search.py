@@ -67,7 +67,9 @@ def load_search(
 
 
 _DESCRIPTION = description_of(TrainConfig)
+_LATER = "this file is one for Sequifier 2 or later, whose own `sequifier` runs it"
 _MOVED = {
+    "base_config_path": _LATER,
     **{
         field.name: f"move it to `{_DESCRIPTION.sections[field.section].name}`"
         for field in _DESCRIPTION.fields.values()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
@@ -126,7 +127,8 @@ def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
 def _column_names(path: Path, *, is_csv: bool) -> list[str]:
     try:
         if is_csv:
-            return pl.read_csv(path, n_rows=0, glob=False).columns
+            require_not_compressed(path)
+            return pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
         return list(pl.read_parquet_schema(path))
     except (*POLARS_FAULTS, OSError) as error:
         raise _unreadable(path, error, is_csv=is_csv) from error

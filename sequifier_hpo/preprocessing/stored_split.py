@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
@@ -67,6 +68,8 @@ def scan_table(
 
 def _describe_table(path: Path, read_format: str) -> StoredSplit:
     try:
+        if read_format == "csv":
+            require_not_compressed(path)
         table = scan_table(path, read_format)
         schema = table.collect_schema()
         items = _item_columns(path, schema)

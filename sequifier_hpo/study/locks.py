@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -71,11 +72,12 @@ class Lease:
             return
         path = Path(self.owner.lock_path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         for other in path.parent.glob("*.lock"):
             if other != path and self.owner.model_copy(update={"lock_path": str(other)}).is_dead():
-                other.unlink(missing_ok=True)
+                with suppress(OSError):  # in some folders only its owner may
+                    other.unlink()
 
     def release(self) -> None:
         """Remove the file and free the lock."""
