@@ -86,15 +86,6 @@ class PreparedSearch:
         """Names the runs of the space on the present data."""
         return Keyer(self.space, self.data)
 
-    @property
-    def results_path(self) -> Path:
-        """The leaderboard file."""
-        return self.loaded.config.study_folder / "results.csv"
-
-    def run_file(self, model_name: str) -> Path:
-        """Where the `train.yaml` of a run is."""
-        return self.loaded.config.run_folder / f"{model_name}.yaml"
-
 
 def prepare_search(
     path: Path,

@@ -74,8 +74,8 @@ def show_result(
         f"\n{_counts(after)}\n"
         f"  run file     {file.shown}\n"
         f"  models       {replace(file, path=models).shown}\n"
-        f"  leaderboard  {prepared.results_path}\n"
-        f"  report       {prepared.results_path.with_name('report.html')}\n"
+        f"  leaderboard  {prepared.loaded.config.results_path}\n"
+        f"  report       {prepared.loaded.config.results_path.with_name('report.html')}\n"
         "\nnext:"
     )
     options = prepared.source.options
@@ -192,7 +192,7 @@ def summary(
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
-        "results": str(prepared.results_path),
+        "results": str(prepared.loaded.config.results_path),
     }
 
 

@@ -99,6 +99,11 @@ class SearchFile(_Own, _InsteadOfAName):
         return self.paths.study_folder(self.hp_search_name)
 
     @property
+    def results_path(self) -> Path:
+        """The leaderboard file."""
+        return self.study_folder / "results.csv"
+
+    @property
     def run_folder(self) -> Path:
         """Where the runs' `train.yaml` files are."""
         return Path(project_path(self.model_config_write_path, self.project_root))
