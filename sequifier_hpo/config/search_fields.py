@@ -108,6 +108,10 @@ class SearchFile(_Own, _InsteadOfAName):
         """Where the runs' `train.yaml` files are."""
         return Path(project_path(self.model_config_write_path, self.project_root))
 
+    def run_path(self, model_name: str) -> Path:
+        """Where the `train.yaml` of a run is."""
+        return self.run_folder / f"{model_name}.yaml"
+
 
 def search_model(run_file: type[TrainConfig]) -> type[SearchFile]:
     """The model of the search files whose runs have the fields of this model."""
