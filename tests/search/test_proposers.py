@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler
 
 from sequifier_hpo.config.search import SearchConfig, load_search
 from sequifier_hpo.search import ChosenRuns, GridRuns, SampledRuns
-from sequifier_hpo.search.sample import _seed_of
+from sequifier_hpo.search.sample import seed_of
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
 from sequifier_hpo.study import NoProposal, Proposal, Proposer
 from tests.conftest import WriteSearch
@@ -77,7 +77,7 @@ def test_a_draw_is_that_of_optunas_own_sampler(search_config: Configure) -> None
     (proposal,) = all_of(sampled(config, n_samples=1))
     names = {parameter.name: parameter.labels for parameter in space.parameters}
 
-    sampler = RandomSampler(seed=_seed_of(101, 0, 0))
+    sampler = RandomSampler(seed=seed_of(101, 0, 0))
     trial = optuna.create_study(sampler=sampler).ask()
     drawn = {name: trial.suggest_categorical(name, choices) for name, choices in names.items()}
 
