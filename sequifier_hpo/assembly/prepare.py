@@ -1,6 +1,6 @@
 """Read, check and compile a search file, without opening its study."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ class PreparedSearch:
     storage_url: str
     workers: int | None
     """Trials at the same time; None = as many as cores or GPUs."""
+    on_progress: Callable[[str], None]
+    """Takes a line of text before something that takes time."""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class PreparedSearch:
         Raises:
             InputError: If the data cannot be read.
         """
-        return data_of_search(self.loaded.config)
+        return data_of_search(self.loaded.config, self.on_progress)
 
     @cached_property
     def keyer(self) -> Keyer:
@@ -92,6 +94,7 @@ def prepare_search(
     skip_metadata: bool,
     storage: str | None,
     workers: int | None,
+    on_progress: Callable[[str], None],
 ) -> PreparedSearch:
     """Read, check and compile a search file.
 
@@ -110,4 +113,5 @@ def prepare_search(
         effective=EffectiveSpace(space, config.seed),
         storage_url=storage or usual_storage(config.storage, config.study_folder),
         workers=workers,
+        on_progress=on_progress,
     )

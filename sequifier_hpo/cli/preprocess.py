@@ -1,12 +1,12 @@
 """`sequifier-hpo preprocess`: a table of events becomes windows and metadata."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sequifier_hpo.cli.options import ConfigPath, given
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.words import counted
@@ -39,7 +39,7 @@ def preprocess(
 
     overrides = given(data_path=data_path, selected_columns=selected_columns or None)
     config = load_preprocess_config(config_path, overrides=overrides)
-    summary = run_preprocess(config, on_progress=lambda text: print(text, file=sys.stderr))
+    summary = run_preprocess(config, on_progress=say)
     print(
         f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
         f"{summary.seconds:.1f} seconds"

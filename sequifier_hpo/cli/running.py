@@ -12,11 +12,11 @@ from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.options import Format, WantedCheck
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
     exit_code,
-    say,
     show_result,
     summary,
 )
@@ -83,7 +83,7 @@ def run_search(
     baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
-        print(json.dumps(summary(prepared, study_id, after), indent=2))
+        print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
     else:
         show_result(prepared, study_id, runs, after, baselines)
     return exit_code(prepared.source.options, end, after)

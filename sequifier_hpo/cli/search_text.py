@@ -2,19 +2,19 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, value_of
-from sequifier_hpo.report.run_files import RunFile, run_file_of
+from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.words import counted
 
@@ -155,10 +155,11 @@ def why_it_gave_up(reasons: Sequence[str]) -> str:
     )
 
 
-def summary(prepared: PreparedSearch, study_id: str, after: Progress) -> dict[str, Any]:
+def summary(
+    prepared: PreparedSearch, study_id: str, runs: Sequence[Run], after: Progress
+) -> dict[str, Any]:
     """The result of a search as JSON values."""
     best = after.best
-    file = best and _run_file(prepared, best, study_id)
     return {
         "study": prepared.name,
         "storage": prepared.shown_storage,
@@ -168,13 +169,7 @@ def summary(prepared: PreparedSearch, study_id: str, after: Progress) -> dict[st
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
-        "best": best
-        and {
-            "run": best.number,
-            "validation_loss": best.validation_loss,
-            "train_config": str(file.path) if file and not file.elsewhere else None,
-            "parameters": {name: value_of(label) for name, label in best.labels.items()},
-        },
+        "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.results_path),
     }
 
@@ -189,8 +184,3 @@ def _counts(of: Progress) -> str:
     if of.num_of_other_data:
         parts.append(f"{of.num_of_other_data:,} more on earlier data, not ranked")
     return ", ".join(parts)
-
-
-def say(text: str) -> None:
-    """Tell the user something that is not the result."""
-    print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 """`sequifier-hpo train`: one `train.yaml`, alone."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -9,6 +8,7 @@ import typer
 from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
@@ -79,7 +79,7 @@ def train(
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
     if restart:
         for checkpoint in config.paths.checkpoints_of(config.model_name):
-            _show_progress(f"starting afresh: removing {checkpoint}")
+            say(f"starting afresh: removing {checkpoint}")
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -91,13 +91,13 @@ def train(
             config,
             counted=counted_by_run(config, config_path),
             on_epoch=on_epoch,
-            on_progress=_show_progress,
+            on_progress=say,
             checkpoints=checkpoints,
         )
     if result.kind != OutcomeKind.COMPLETED:
         _end_early(result)
     if not trained:
-        _show_progress(_NOTHING_TRAINED)
+        say(_NOTHING_TRAINED)
     _show_result(result, Path(config.project_root))
 
 
@@ -118,9 +118,9 @@ def _end_early(result: TrainingResult) -> NoReturn:
     if result.kind == OutcomeKind.INVALID:
         raise InputError(result.reason)
     reason = f": {result.reason}" if result.reason else ""
-    print(f"{result.kind.value}{reason}", file=sys.stderr)
+    say(f"{result.kind.value}{reason}")
     if result.kind == OutcomeKind.INTERRUPTED:
-        print("to resume, set `continue_training: true` in the file", file=sys.stderr)
+        say("to resume, set `continue_training: true` in the file")
     raise typer.Exit(_EXIT_CODES[result.kind])
 
 
@@ -132,17 +132,11 @@ def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
     return Checkpoints.TRUSTED if trust else Checkpoints.OWN
 
 
-def _show_progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _show_epoch(report: EpochReport) -> None:
     best = ", best so far" if report.is_best else ""
     everywhere = report.validation_loss_all_positions
     beside = "" if everywhere is None else f" ({everywhere:.6g} over all positions)"
-    print(
+    say(
         f"epoch {report.epoch}: validation loss {report.validation_loss:.6g}{beside}, "
-        f"training loss {report.train_loss:.6g}, {report.tokens_per_second:,.0f} tokens/s{best}",
-        file=sys.stderr,
-        flush=True,
+        f"training loss {report.train_loss:.6g}, {report.tokens_per_second:,.0f} tokens/s{best}"
     )

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
+from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real
 from sequifier_hpo.config.model_fields import ModelSpec
-from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
+from sequifier_hpo.config.other_metadata import metadata_in_use
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
-from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, parse_path, read_yaml
+from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, read_yaml
 from sequifier_hpo.errors import ConfigError
 
 
@@ -31,8 +31,8 @@ def load_train_config(
     document = read_yaml(path)
     data = {**document.data, **(overrides or {})}
     skip = bool(data.pop("skip_metadata", False)) or skip_metadata
-    if not skip:
-        data = _filled_from_metadata(document, data)
+    if not skip and (metadata := metadata_in_use(document, data)) is not None:
+        data = filled(data, metadata, data["project_root"])
     document = document.completed(data, overrides or {})
     return load(TrainConfig, document, TRAIN_CHECKS)
 
@@ -56,18 +56,6 @@ def effective_columns(
     # No set: raw YAML values, which may not be hashable, come through here as well.
     chosen = [(name, kind) for name, kind in column_types.items() if name in input_columns]
     return [n for n, t in chosen if is_categorical(t)], [n for n, t in chosen if is_real(t)]
-
-
-def _filled_from_metadata(document: YamlDocument, data: dict[str, Any]) -> dict[str, Any]:
-    metadata_path = data.get("metadata_config_path")
-    project_root = data.get("project_root")
-    if not isinstance(metadata_path, str) or not isinstance(project_root, str):
-        return data  # reported as missing or mistyped by the model
-    place = document.issue(("metadata_config_path",), "")
-    metadata = read_metadata(Path(project_path(metadata_path, project_root)), where=place)
-    if issues := leftovers_of_own_metadata(document, project_root, metadata_path, metadata):
-        raise ConfigError(issues)
-    return filled(data, metadata, project_root)
 
 
 def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> dict[str, Any]:
@@ -116,6 +104,5 @@ __all__ = [
     "effective_columns",
     "filled",
     "load_train_config",
-    "parse_path",
     "train_yaml",
 ]

@@ -334,6 +334,11 @@ class TrainConfig(FrozenModel):
     """Training."""
 
     @property
+    def columns_read(self) -> set[str]:
+        """Columns of the data that the run reads."""
+        return {*self.input_columns, *self.target_columns}
+
+    @property
     def paths(self) -> ProjectPaths:
         """Where the files of the run are."""
         return ProjectPaths(Path(self.project_root))

@@ -8,6 +8,7 @@ from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
+from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.records import Counted, DataDigest
@@ -32,11 +33,15 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         column_types=config.column_types,
         on_progress=on_progress,
     )
-    return digest.reading({*config.input_columns, *config.target_columns})
+    return digest.reading(config.columns_read)
 
 
-def data_of_search(config: SearchFile) -> DataDigest:
+def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> DataDigest:
     """The digest of the data of a search, in the columns that some run of it reads.
+
+    Args:
+        config: The search file.
+        on_progress: Takes a line of text before a split is read, which takes time if it is large.
 
     Raises:
         InputError: If a split cannot be read.
@@ -48,9 +53,10 @@ def data_of_search(config: SearchFile) -> DataDigest:
         validation,
         config.read_format,
         metadata=metadata_of(config),
-        column_types={c: kind for types in config.column_types or [] for c, kind in types.items()},
+        column_types=config.types_of_columns,
+        on_progress=on_progress,
     )
-    return digest.reading(_columns(config))
+    return digest.reading(config.columns_read)
 
 
 def counted_by_run(config: TrainConfig, path: Path) -> Counted:
@@ -71,10 +77,27 @@ def counted_by_search(config: SearchFile) -> Counted:
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
 
 
-def guesses_padding_of_numbers(config: SearchFile) -> bool:
+def counted_events(config: SearchFile, counted: Counted) -> CountedEvents | None:
+    """How many events of the validation split the losses count; None if they count all positions.
+
+    Raises:
+        InputError: If the split cannot be read.
+    """
+    if counted.last_positions is None:
+        return None
+    _, (_, path) = _splits(config)
+    described = describe_split(Path(path), config.read_format)
+    return count_events(
+        *read_places(Path(path), config.read_format, described),
+        window_length=described.window_length,
+        last_positions=counted.last_positions,
+    )
+
+
+def guesses_padding_of_numbers(config: SearchFile, counted: Counted) -> bool:
     """Whether padding is known by zeros alone, which numbers may be as well."""
-    types = [kind for of_set in config.column_types or [] for kind in of_set.values()]
-    return not _padding_is_stored(config) and bool(types) and not any(map(is_categorical, types))
+    types = config.types_of_columns.values()
+    return not counted.padding_is_stored and bool(types) and not any(map(is_categorical, types))
 
 
 def check_splits(loaded: LoadedSearch) -> None:
@@ -109,7 +132,7 @@ def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterat
                 allowed=f"1 to {split.window_length}",
                 fix="choose a smaller value, or preprocess with a larger seq_length",
             )
-    for column in sorted(_columns(config) - set(split.columns)):
+    for column in sorted(config.columns_read - set(split.columns)):
         yield document.issue(
             ("input_columns",),
             f"the column `{column}` is not in {path}",
@@ -129,9 +152,3 @@ def _splits(config: SearchFile) -> Iterator[tuple[str, str]]:
         path = getattr(config, field)
         assert path is not None, "filled in from the metadata"
         yield field, path
-
-
-def _columns(config: SearchFile) -> set[str]:
-    """All columns that some run reads."""
-    inputs = {column for columns in config.input_columns or [] for column in columns}
-    return inputs | set(config.target_columns)

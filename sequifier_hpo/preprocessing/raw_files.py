@@ -13,6 +13,7 @@ import polars as pl
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.words import first_line
 
 # Columns of the long table: a feature of that name could not be told from them.
 RESERVED_COLUMNS = ("inputCol", "subsequenceId", "startItemPosition")
@@ -158,7 +159,7 @@ def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError
     kind = "a CSV table" if is_csv else "a Parquet table"
     if isinstance(error, OSError):
         return InputError(f"{path} cannot be read: {error.strerror or error}")
-    reason = str(error).strip().split("\n")[0]
+    reason = first_line(error)
     fix = "check `data_path` and `read_format`"
     if is_csv:
         fix += "; the file must be UTF-8, comma separated, with a header and equally long lines"
@@ -257,7 +258,7 @@ def _cast(path: Path, frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.
     try:
         return frame.cast(pl.Schema(types))
     except pl.exceptions.PolarsError as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(
             f"the columns of {path} do not match those of the other files: {reason}",
             "store the columns with the same types in all files",

@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.redaction import redacted_url
+from sequifier_hpo.words import first_line
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
@@ -70,7 +71,7 @@ class Storage:
                 self.rdb = self._connect()
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
+                f"the storage {self.shown_url} cannot be opened: {_cause_of(error)}",
                 self._advice(error),
             ) from None
         except ImportError:
@@ -170,7 +171,7 @@ class Storage:
     def _give_up_if_damaged(self, error: BaseException | None) -> None:
         if _is_damaged(error):
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} is damaged: {_first_line(error)}",
+                f"the storage {self.shown_url} is damaged: {_cause_of(error)}",
                 self._advice(error),
             ) from None
 
@@ -189,7 +190,7 @@ class Storage:
 
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
-            f"the storage {self.shown_url} cannot be used: {_first_line(error)}",
+            f"the storage {self.shown_url} cannot be used: {_cause_of(error)}",
             "check the database; the same command resumes the search",
         )
 
@@ -325,8 +326,8 @@ def _is_fault(error: BaseException | None) -> bool:
     return isinstance(error, kinds)
 
 
-def _first_line(error: BaseException) -> str:
+def _cause_of(error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, DBAPIError) and cause.orig is not None:
         cause = cause.orig
-    return str(cause).strip().split("\n")[0]
+    return first_line(cause)

@@ -232,6 +232,8 @@ def test_json_output_can_be_read_by_a_program(searched: Searched) -> None:
 
     assert summary["complete"] == 4
     assert summary["best"]["validation_loss"] == float(results(project)[0]["validation_loss"])
+    shown = json.loads(project.run("best", "--json", "--config-path", "configs/tiny.yaml").stdout)
+    assert summary["best"].items() <= shown.items()
 
 
 def wait_for(condition: "object", process: "object", seconds: float = 60) -> None:

@@ -84,6 +84,7 @@ def test_a_project_with_other_data_does_not_take_the_runs_of_another_for_its_own
     assert "for runs 0-1" in refused.stderr
     assert "another hp_search_name" in refused.stderr
     assert contents(other) == before
+    assert not (other.root / "studies").exists()
 
 
 def test_on_postgres_a_project_with_other_data_is_refused_too(
@@ -151,6 +152,7 @@ def test_a_second_storage_takes_nothing_from_the_study_of_the_first(make: Make) 
     refused = search(first, "--storage", "sqlite:///../another.db")
 
     assert refused.code == 2
+    assert list(first.root.parent.glob("another.db*")) == []
     assert "belong to another study of that name, in sqlite:///../shared.db" in refused.stderr
     assert "--storage sqlite:///../shared.db" in refused.stderr
     assert contents(first) == before
