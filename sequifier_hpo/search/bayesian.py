@@ -1,6 +1,7 @@
 """Model-based proposals: Optuna's TPE on the part of the past that a run may see."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -9,15 +10,26 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, TrialState
 
 from sequifier_hpo.search.facade import Facade, frozen
-from sequifier_hpo.search.past import PastRun
 
 Params = Mapping[str, int | float]
 """Parameter -> value as the sampler is told: a number, or the index of a category."""
 
 
+@dataclass(frozen=True)
+class Taught:
+    """An ended run, as the sampler is told."""
+
+    ordinal: int
+    params: Params
+    loss: float | None
+    """Its best loss; None if it failed by itself: it teaches as a bad one."""
+    stopped_at: int | None = None
+    """Epoch of the rung at which it was stopped."""
+
+
 def suggest(
     space: Mapping[str, BaseDistribution],
-    past: Sequence[PastRun],
+    past: Sequence[Taught],
     *,
     ordinal: int,
     seed: int,
@@ -39,14 +51,15 @@ def suggest(
         None while too few runs have ended, and where every candidate is used.
     """
     sampler = _UnusedTPESampler(space, is_used, seed)
-    study = Facade([_told(number, run, space) for number, run in enumerate(past)]).as_study()
+    study = Facade([_told(run, space) for run in past]).as_study()
     trial = frozen(ordinal, TrialState.RUNNING)
     values = sampler.sample_relative(study, trial, dict(space))
     return values if values and sampler.found_unused else None
 
 
-def _told(ordinal: int, run: PastRun, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    if (loss := run.best_loss) is None:
+def _told(run: Taught, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    ordinal, loss = run.ordinal, run.loss
+    if loss is None:
         # Without a value it counts as worse than any other; a failed trial would be left out.
         return frozen(ordinal, TrialState.PRUNED, params=run.params, distributions=space)
     if run.stopped_at is not None:

@@ -10,7 +10,7 @@ from typing import Literal
 from optuna.samplers import RandomSampler
 
 from sequifier_hpo.search.asking import ask
-from sequifier_hpo.search.bayesian import suggest
+from sequifier_hpo.search.bayesian import Taught, suggest
 from sequifier_hpo.search.past import Past, PastRun, leading
 from sequifier_hpo.search.pruning import Pruning
 from sequifier_hpo.search.sample import MAX_DRAWS, seed_of
@@ -199,7 +199,7 @@ class _Simulation:
             return None
         params = suggest(
             self._table.space,
-            past,
+            [Taught(k, run.params, run.best_loss, run.stopped_at) for k, run in enumerate(past)],
             ordinal=ordinal,
             seed=seed_of(self._seed, ordinal),
             is_used=lambda params: self._is_used(self._table.find(params)),

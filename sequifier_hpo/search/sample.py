@@ -9,7 +9,7 @@ from sequifier_hpo.search.asking import ask
 from sequifier_hpo.search.cells import Cells
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study.distributions import distributions
-from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
 MAX_DRAWS = 20
 
@@ -47,7 +47,7 @@ class SampledRuns:
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
         """A new draw; where hardly anything is new, the first unused run of a seeded order."""
         if history.num_runs >= self._n_samples:
-            return NoProposal.EXHAUSTED
+            return Exhausted()
         for attempt in range(MAX_DRAWS):
             proposal = self._drawn(ordinal, attempt)
             if not history.is_taken(proposal.key):

@@ -4,16 +4,14 @@ Optuna stores every parameter as a choice among labels. A sampler that learns is
 in order are integers, so that it knows which choices lie next to each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from sequifier_hpo.search.bayesian import Params
 from sequifier_hpo.searchspace import Cell, Parameter, Point, SearchSpace
-
-Params = Mapping[str, int | float]
-"""Parameter -> value as the sampler is told: a number, or the index of a category."""
 
 
 class ToldSpace:
@@ -21,9 +19,7 @@ class ToldSpace:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        anchors = {
-            group.name: group.anchor for group in space.description.groups
-        }
+        anchors = {name: group.anchor for name, group in space.description.groups.items()}
         self._orders = {
             parameter.name: _order(parameter, anchors.get(parameter.name))
             for parameter in space.parameters
@@ -60,7 +56,9 @@ class ToldSpace:
 
 def _order(parameter: Parameter, anchor: str | None) -> Sequence[int] | None:
     """The choices by size, if they are distinct numbers; a linked group goes by its anchor."""
-    values = [choice.chosen if anchor is None else choice.chosen[anchor] for choice in parameter.choices]
+    values = [
+        choice.chosen if anchor is None else choice.chosen[anchor] for choice in parameter.choices
+    ]
     if not all(map(_is_number, values)) or len(set(values)) < len(values):
         return None
     return sorted(range(len(values)), key=values.__getitem__)

@@ -25,7 +25,7 @@ def test_it_compares_the_ways_to_search(run: Run, table: Path) -> None:
     shown = run("replay", str(table), "--seeds", "2")
 
     assert shown.code == 0
-    assert "30 runs, best loss 0.5625" in shown.stdout
+    assert "30 runs, best loss 0.5625" in shown.stderr
     for name in ("sample", "sample + pruning", "bayesian", "bayesian + pruning"):
         assert f"replaying {name}" in shown.stderr
         assert f" {name} " in shown.stdout

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.search.bayesian import suggest
+from sequifier_hpo.search.bayesian import Taught, suggest
 from sequifier_hpo.search.efficiency import efficiency
 from sequifier_hpo.search.past import Past, PastRun
 from sequifier_hpo.search.pruning import Pruning
@@ -118,46 +118,40 @@ def test_the_last_round_trains_the_best_stopped_runs_to_their_end() -> None:
 def test_what_failed_is_avoided_and_not_forgotten() -> None:
     """A run without a loss teaches as a bad one."""
     space = {"x": IntDistribution(0, 9), "y": CategoricalDistribution(range(3))}
-    bad = {"x": 9, "y": 0}
-    past = [
-        PastRun({"x": i % 9, "y": i % 3}, 1, [0.5 + 0.01 * (i % 9)], has_ended=True)
-        for i in range(20)
-    ]
-    failed = [PastRun(bad, 1, [], has_ended=True) for _ in range(15)]
+    ended = [Taught(i, {"x": i % 9, "y": i % 3}, 0.5 + 0.01 * (i % 9)) for i in range(20)]
+    failed = [Taught(20 + i, {"x": 9, "y": 0}, None) for i in range(15)]
 
-    def proposed(runs: list[PastRun]) -> int:
+    def proposed(runs: list[Taught]) -> int:
         found = (
             suggest(space, runs, ordinal=50, seed=seed, is_used=lambda _params: False)
             for seed in range(40)
         )
         return sum(params is not None and params["x"] >= 8 for params in found)
 
-    assert proposed(past + failed) <= proposed(past)
+    assert proposed(ended + failed) <= proposed(ended)
     assert suggest(space, failed, ordinal=50, seed=1, is_used=lambda _params: False) is not None
 
 
 def test_the_best_unused_candidate_is_proposed() -> None:
     space = {"x": IntDistribution(0, 30)}
-    past = [PastRun({"x": i}, 1, [abs(i - 20) / 100], has_ended=True) for i in range(0, 31, 2)]
-
-    def proposal(used: set[int | float]) -> int | float | None:
-        found = suggest(space, past, ordinal=20, seed=5, is_used=lambda params: params["x"] in used)
-        return None if found is None else found["x"]
-
+    ended = [Taught(i, {"x": i}, abs(i - 20) / 100) for i in range(0, 31, 2)]
     used: set[int | float] = set()
-    while (x := proposal(used)) is not None:
+
+    def proposal() -> int | float | None:
+        params = suggest(space, ended, ordinal=40, seed=5, is_used=lambda p: p["x"] in used)
+        return None if params is None else params["x"]
+
+    while (x := proposal()) is not None:
         assert x not in used
         used.add(x)
     assert 1 < len(used) <= 24
 
 
 def test_nothing_is_proposed_from_too_few_runs() -> None:
-    past = [PastRun({"x": i}, 1, [0.1], has_ended=True) for i in range(9)]
+    ended = [Taught(i, {"x": i}, 0.1) for i in range(9)]
+    space = {"x": IntDistribution(0, 9)}
 
-    assert (
-        suggest({"x": IntDistribution(0, 9)}, past, ordinal=9, seed=1, is_used=lambda _: False)
-        is None
-    )
+    assert suggest(space, ended, ordinal=9, seed=1, is_used=lambda _params: False) is None
 
 
 @pytest.mark.parametrize(
