@@ -57,7 +57,7 @@ def efficiency(table: RunTable, settings: ReplaySettings, *, seeds: Iterable[int
         winner_stopped=len(stopped),
         winner_returned=sum(k in done.finished for done, k in stopped),
         busy_share=median(
-            done.busy_seconds / (done.seconds * settings.num_workers) for done in replays
+            done.busy_seconds / (done.seconds * settings.workers) for done in replays
         ),
     )
 

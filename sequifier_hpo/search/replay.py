@@ -29,7 +29,7 @@ class ReplaySettings:
     """Stopped runs that the last round gives their full length."""
     n_samples: int | None = None
     """Runs in all; None: every run of the table."""
-    num_workers: int = 4
+    workers: int = 4
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Simulation:
 
     def _hand_out(self) -> None:
         while (
-            len(self._in_training) < self._settings.num_workers
+            len(self._in_training) < self._settings.workers
             and len(self._past.runs) < self._num_runs
             and (place := self._propose(ordinal := len(self._past.runs))) is not None
         ):

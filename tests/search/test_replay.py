@@ -63,8 +63,8 @@ def test_neither_workers_nor_their_speed_change_what_is_tried_or_where_it_is_sto
     shuffled = RunTable(table.parameters, runs)
     pruning = Pruning(method)  # type: ignore[arg-type]
 
-    def with_workers(num_workers: int) -> ReplaySettings:
-        return ReplaySettings("bayesian", pruning, *gaps, 3, 28, num_workers)
+    def with_workers(workers: int) -> ReplaySettings:
+        return ReplaySettings("bayesian", pruning, *gaps, 3, 28, workers)
 
     alone = what_happened(table, with_workers(1), seed)
 
