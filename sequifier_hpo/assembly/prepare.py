@@ -50,10 +50,10 @@ class PreparedSearch:
     def num_requested(self) -> int:
         """Runs that the file asks for: n_samples, or every cell of the grid."""
         config = self.loaded.config
-        if config.search_strategy == "sample":
-            assert config.n_samples is not None, "checked when the file was loaded"
-            return config.n_samples
-        return self.space.num_cells
+        if config.search_strategy == "grid":
+            return self.space.num_cells
+        assert config.n_samples is not None, "checked when the file was loaded"
+        return config.n_samples
 
     @property
     def num_runs(self) -> int:

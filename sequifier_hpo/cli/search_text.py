@@ -34,7 +34,7 @@ def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -
         f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "
         f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
     )
-    if config.search_strategy == "sample" and prepared.num_requested > distinct:
+    if config.search_strategy != "grid" and prepared.num_requested > distinct:
         say(
             f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
             "all of them will run"

@@ -34,10 +34,10 @@ class _InsteadOfAName(FrozenModel):
     """Name of the search; prefix of its runs."""
     model_config_write_path: PathText
     """Folder for the generated run files."""
-    search_strategy: Literal["sample", "grid"] = "sample"
-    """sample (random search) or grid (every combination)."""
+    search_strategy: Literal["sample", "grid", "bayesian"] = "sample"
+    """sample (random search), bayesian (learns from earlier runs) or grid (every combination)."""
     n_samples: PositiveInt | None = None
-    """Total number of distinct runs; required for `sample`."""
+    """Total number of distinct runs; required for `sample` and `bayesian`."""
 
 
 class _Own(FrozenModel):
@@ -53,6 +53,8 @@ class _Own(FrozenModel):
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
+    proposal_gap: PositiveInt = 8
+    """With `bayesian`: a run is proposed from the ends of those at least so many before it."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 
