@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sequifier_hpo.own_files import open_own
+
 _POLL_SECONDS = 0.02
 
 
@@ -31,7 +33,7 @@ def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None
         OSError: If the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _acquire(descriptor, path, timeout_seconds)
         yield

@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import re
 import socket
 import uuid
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
+
+from sequifier_hpo.atomic import explaining
+from sequifier_hpo.own_files import make_own_folder, open_own
 
 
 class Owner(BaseModel):
@@ -30,7 +34,7 @@ class Owner(BaseModel):
     def is_dead(self) -> bool:
         """Whether an owner of this host is gone: nobody holds its lock file."""
         try:
-            descriptor = os.open(self.lock_path, os.O_RDWR)
+            descriptor = open_own(Path(self.lock_path), os.O_RDWR)
         except FileNotFoundError:
             return True
         except OSError:
@@ -53,17 +57,23 @@ class Lease:
 
     @classmethod
     def acquire(cls, folder: Path) -> Self:
-        """Create and lock a new file in `folder`, and remove those that the dead have left."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Create and lock a new file in `folder`, and remove those that the dead have left.
+
+        Raises:
+            EnvironmentFaultError: If it cannot be created.
+        """
         name = uuid.uuid4().hex
         path = folder.resolve() / f"{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with explaining(folder):
+            make_own_folder(folder)
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         owner = Owner(name=name, host=socket.gethostname(), boot_id=boot_id(), lock_path=str(path))
-        for other in folder.glob("*.lock"):
+        for other in folder.resolve().glob("*.lock"):
             if (
                 other.name != path.name
-                and owner.model_copy(update={"lock_path": str(other.resolve())}).is_dead()
+                and re.fullmatch(r"[0-9a-f]{32}", other.stem)
+                and owner.model_copy(update={"lock_path": str(other)}).is_dead()
             ):
                 other.unlink(missing_ok=True)
         return cls(owner, descriptor)

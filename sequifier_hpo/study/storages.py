@@ -21,8 +21,10 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
+from sequifier_hpo.own_files import what_else
 from sequifier_hpo.redaction import redacted_url
 
 HEARTBEAT_SECONDS = 20
@@ -62,6 +64,7 @@ class Storage:
         self._lock_engine: Engine | None = None
         try:
             if self._url.drivername == "sqlite":
+                _require_plain_files(Path(self._url.database or ""))
                 Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
             else:
                 self._lock_engine = _postgres_engine(self._url)
@@ -236,6 +239,22 @@ def _parsed(url: str) -> URL:
             "an SQLite storage needs a file", "write sqlite:///path/to/study.db (three slashes)"
         )
     return parsed
+
+
+def _require_plain_files(database: Path) -> None:
+    """Make sure that SQLite, which follows links and waits for pipes, finds none.
+
+    Raises:
+        EnvironmentFaultError: If it would.
+    """
+    for ending in ("", "-journal", "-wal", "-shm", ".lock"):
+        path = Path(f"{database}{ending}")
+        kind = what_else(path, follows_links=False)
+        if kind is not None:
+            fix = f"look at {path}, and remove it if nobody needs it"
+            if path.is_file() and not ending:
+                fix = f"name the file itself: --storage {sqlite_url(path.resolve())}"
+            raise EnvironmentFaultError(f"{path} is {kind}, not a file of a study", fix)
 
 
 def _inode_of(url: URL) -> int | None:
