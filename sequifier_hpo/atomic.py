@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.own_files import open_own
+from sequifier_hpo.plain_files import open_own
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 MAKE_ROOM = "free disk space, then run the same command again (a search with --retry-failed)"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sequifier_hpo.own_files import open_own
+from sequifier_hpo.plain_files import open_own
 
 _POLL_SECONDS = 0.02
 

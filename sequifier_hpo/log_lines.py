@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sequifier_hpo.atomic import explaining
-from sequifier_hpo.own_files import open_own
+from sequifier_hpo.plain_files import open_own
 
 
 def open_to_append(path: Path) -> int:

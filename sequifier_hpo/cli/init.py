@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
-from sequifier_hpo.own_files import open_own
+from sequifier_hpo.plain_files import open_own
 
 
 def init(

@@ -34,6 +34,7 @@ _FIX_OF_FAULT = {
     ),
     **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "close other programs, or lower `workers`"),
     errno.EIO: "check the disk",
+    errno.ELOOP: "look at it, and remove it if nobody needs it",
 }
 """Operating-system errors that are not our bugs."""
 

@@ -17,6 +17,9 @@ from pydantic_core import ErrorDetails
 from sequifier_hpo.config.yaml_file import Loc, YamlDocument
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 
+_MAX_EXPLAINED = 1000
+"""So many mistakes are put into words, with what may have been meant; more are not shown."""
+
 
 class FrozenModel(BaseModel):
     """Base of all configuration models: immutable, and unknown keys are errors."""
@@ -81,8 +84,12 @@ def load(
     except ValidationError as error:
         for details in error.errors(include_url=False):
             loc = _clean_loc(details["loc"])
-            broken.add(loc)
-            issues.append(_explain(details, loc, model, document, moved or {}))
+            if details["type"] != "extra_forbidden":
+                broken.add(loc)
+            if len(issues) < _MAX_EXPLAINED:
+                issues.append(_explain(details, loc, model, document, moved or {}))
+            else:
+                issues.append(document.issue(loc, details["msg"]))
         config = cast(M, _construct_partially(model, document.data, (), broken))
     for rule in checks:
         if any(_is_broken(need, broken) for need in rule.needs):

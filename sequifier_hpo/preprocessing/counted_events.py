@@ -1,6 +1,5 @@
 """How many events of a stored split the validation loss counts, from where its windows lie."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sequifier_hpo.plain_files import read_json
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
 from sequifier_hpo.preprocessing.shard_file import SHARD_FAULTS, read_shard
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, not_a_split
@@ -93,7 +93,7 @@ def read_places(path: Path, read_format: str, described: StoredSplit) -> tuple[I
 
 def _places_in_shards(folder: Path) -> tuple[Ints, Ints]:
     try:
-        listing = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        listing = read_json(folder / "metadata.json")
         ids, starts = [], []
         for file in listing["batch_files"]:
             _, _, sequence_ids, _, start_positions = read_shard(folder / file["path"])

@@ -3,7 +3,6 @@
 A split of tens of gigabytes is read once, not before every search. The file may be deleted.
 """
 
-import json
 import os
 import tempfile
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import read_json, read_plain
 from sequifier_hpo.preprocessing.value_digests import SplitValues
 
 # A file changed twice within a tick of its file system's clock, without a change of size, looks
@@ -84,7 +84,7 @@ def cache_path(split: Path) -> Path:
 def kept_values(split: Path, read_format: str, present: SplitStamp | None) -> SplitValues | None:
     """The cached digests of a split, if they certainly belong to its present files."""
     try:
-        cache = _CacheFile.model_validate_json(cache_path(split).read_bytes())
+        cache = _CacheFile.model_validate_json(read_plain(cache_path(split)))
     except (OSError, ValidationError):
         return None
     is_certain = (
@@ -114,7 +114,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     index = path / "metadata.json"
-    listing = json.loads(index.read_text(encoding="utf-8"))
+    listing = read_json(index)
     return [index, *(path / str(file["path"]) for file in listing["batch_files"])]
 
 

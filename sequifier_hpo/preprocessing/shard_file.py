@@ -2,7 +2,6 @@
 
 import collections
 import io
-import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import read_json, require_file
 
 _DTYPES = {
     "LongStorage": "<i8",
@@ -100,6 +100,7 @@ def read_shard(path: Path) -> Any:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
         pickle.UnpicklingError: If it names what a shard cannot contain.
     """
+    require_file(path)
     with zipfile.ZipFile(path) as archive:
         entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
         if entry is None:
@@ -128,7 +129,7 @@ def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDA
     Raises:
         InputError: If a file is not what preprocess writes.
     """
-    listing = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    listing = read_json(folder / "metadata.json")
     for file in listing["batch_files"]:
         path = folder / file["path"]
         try:

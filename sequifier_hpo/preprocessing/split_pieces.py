@@ -1,6 +1,5 @@
 """The values of a split, some windows at a time: of a stored one in any format, or of memory."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sequifier_hpo.plain_files import read_json
 from sequifier_hpo.preprocessing.encode import EncodedColumn
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
 from sequifier_hpo.preprocessing.shard_file import (
@@ -110,7 +110,7 @@ def pieces_of_shards(folder: Path, described: StoredSplit) -> Iterator[Piece]:
     """
     index = folder / "metadata.json"
     with _shard_faults(index):
-        listing = json.loads(index.read_text(encoding="utf-8"))
+        listing = read_json(index)
     for file in listing["batch_files"]:
         path, shape = folder / file["path"], (file["samples"], described.window_length)
         with _shard_faults(path):

@@ -1,6 +1,5 @@
 """What a stored split holds, found without loading it and without torch."""
 
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import read_json, what_else
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
 from sequifier_hpo.preprocessing.shard_file import read_shard
@@ -39,6 +39,8 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
     """
     if not path.exists():
         raise InputError(f"the data {path} does not exist", _REWRITE)
+    if (kind := what_else(path)) not in {None, "a folder"}:
+        raise InputError(f"the data {path} are {kind}, not a file", _REWRITE)
     if path.is_dir() != (read_format == "pt"):
         kind = "a folder" if path.is_dir() else "a file"
         wanted = "a folder of shards" if read_format == "pt" else "one file"
@@ -116,12 +118,12 @@ def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
 def _describe_shards(folder: Path) -> StoredSplit:
     index = folder / "metadata.json"
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
+        content = read_json(index)
         total = int(content["total_samples"])
         shards = [(folder / str(f["path"]), int(f["samples"])) for f in content["batch_files"]]
     except FileNotFoundError as error:
         raise InputError(f"the shard folder {folder} has no metadata.json", _REWRITE) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise not_a_split(index, f"it is not an index of shards: {error}") from error
     missing = [shard for shard, _ in shards if not shard.is_file()]
     if missing:

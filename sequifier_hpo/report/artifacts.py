@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sequifier_hpo.atomic import StagedFiles
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.own_files import make_own_folder
+from sequifier_hpo.plain_files import make_own_folder, read_plain
 from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact
 
@@ -51,7 +51,7 @@ def keep_artifacts(
 
     kept: list[Artifact] = []
     with suppress(OSError, EnvironmentFaultError):
-        keep("train.yaml", _YAML, run_file.read_bytes())
+        keep("train.yaml", _YAML, read_plain(run_file))
     if losses:
         with suppress(OSError, EnvironmentFaultError):
             picture = loss_curve(title, losses, train_losses)

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from sequifier_hpo.atomic import explaining
-from sequifier_hpo.own_files import make_own_folder, open_own
+from sequifier_hpo.plain_files import make_own_folder, open_own
 
 
 class Owner(BaseModel):

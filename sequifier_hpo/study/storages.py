@@ -24,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
-from sequifier_hpo.own_files import what_else
+from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.redaction import redacted_url
 
 HEARTBEAT_SECONDS = 20

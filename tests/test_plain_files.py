@@ -9,13 +9,22 @@ import pytest
 
 from sequifier_hpo.atomic import StagedFiles, remove_unfinished, write_atomically
 from sequifier_hpo.cli.init import init
-from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.config.metadata import read_metadata
+from sequifier_hpo.config.preprocess import PreprocessConfig
+from sequifier_hpo.config.run_file import study_of_run_file
+from sequifier_hpo.errors import ConfigError, EnvironmentFaultError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.log_lines import LogLines
+from sequifier_hpo.plain_files import parse_json, read_plain
+from sequifier_hpo.preprocessing.raw_files import find_files
+from sequifier_hpo.preprocessing.shard_file import read_shard
 from sequifier_hpo.preprocessing.staging import StagedOutputs
+from sequifier_hpo.preprocessing.stored_split import describe_split
 from sequifier_hpo.report.artifacts import keep_artifacts
 from sequifier_hpo.study.locks import Lease
 from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.training.checkpoint import read_checkpoint
+from sequifier_hpo.training.data.window_file import read_header
 
 Write = Callable[[Path], object]
 
@@ -180,3 +189,79 @@ def test_init_writes_through_no_link(tmp_path: Path) -> None:
         init(tmp_path / "project")
 
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "Expecting property name"),
+        ("[" * 100_000, "nested too deeply"),
+        ("1" * 5000, "a whole number of 5,000 digits"),
+        ("-" + "1" * 20, "a whole number of 20 digits"),
+    ],
+)
+def test_json_that_nobody_writes_is_refused_with_a_sentence(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_json(text)
+
+
+def test_numbers_of_64_bits_are_read() -> None:
+    assert parse_json(f"[{2**63 - 1}, {-(2**63)}]") == [2**63 - 1, -(2**63)]
+
+
+def test_a_file_larger_than_anybody_needs_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"12345")
+
+    with pytest.raises(OSError, match="larger than"):
+        read_plain(tmp_path / "large", max_bytes=4)
+
+
+def read_data(path: Path) -> None:
+    find_files(
+        PreprocessConfig(project_root=".", data_path=str(path), split_ratios=[1.0], seq_length=3)
+    )
+
+
+def read_header_of_windows(path: Path) -> None:
+    if read_header(path) is None:
+        raise OSError("it is a named pipe, and was not read")
+
+
+READERS: dict[str, Write] = {
+    "metadata": read_metadata,
+    "table": read_data,
+    "split": lambda path: describe_split(path, "csv"),
+    "parquet": lambda path: describe_split(path, "parquet"),
+    "shard": read_shard,
+    "checkpoint": read_checkpoint,
+    "run file": study_of_run_file,
+    "window file": read_header_of_windows,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_waits_for_a_pipe(tmp_path: Path, reader: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(Exception, match="a named pipe"):
+        READERS[reader](tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"n_classes": {"a": ' + "1" * 5000 + "}}", "a whole number of 5,000 digits"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"n_classes": {"a": "many"}}', r"n_classes\.a: Input should be a valid integer"),
+    ],
+)
+def test_damaged_metadata_are_named_with_what_to_do(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    (tmp_path / "m.json").write_text(text)
+
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_metadata(tmp_path / "m.json")
+
+    assert str(tmp_path / "m.json") in str(caught.value)
+    assert caught.value.issues[0].fix == "run preprocess again"

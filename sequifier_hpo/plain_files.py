@@ -2,12 +2,15 @@
 
 A project, a table or a study may be anybody's. A link under the name of a log would have us append
 to whatever it points at, and a named pipe in the place of a table would be waited for in vain.
+What is read as a whole has a limit, and JSON is no deeper and no longer than anybody needs.
 """
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -17,6 +20,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_MAX_JSON_BYTES = 256 * 2**20  # id maps of millions of values
+_MAX_DIGITS = 19  # of a number of 64 bits
 
 
 def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
@@ -75,6 +80,52 @@ def require_file(path: Path) -> None:
     kind = what_else(path)
     if kind is not None:
         raise _not_a_file(path, kind)
+
+
+def read_plain(path: Path, max_bytes: int = 64 * 2**20) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: If it cannot be read, is no file, or is larger than that.
+    """
+    require_file(path)
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes // 2**20} MiB", str(path))
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: As `read_plain`.
+        ValueError: As `parse_json`.
+    """
+    return parse_json(read_plain(path, _MAX_JSON_BYTES).decode("utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: If it is no JSON, nested too deeply, or holds a number of too many digits.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _whole_number(digits: str) -> int:
+    num_digits = len(digits.lstrip("-"))
+    if num_digits > _MAX_DIGITS:
+        raise ValueError(f"it holds a whole number of {num_digits:,} digits")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole_number)
 
 
 def _not_a_file(path: Path, kind: str) -> OSError:
