@@ -21,6 +21,8 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _MAX_JSON_BYTES = 256 * 2**20  # id maps of millions of values
+_MAX_DEPTH = 100
+_TOO_DEEP = "it is nested too deeply"
 _MAX_DIGITS = 19  # of a number of 64 bits
 
 
@@ -113,9 +115,20 @@ def parse_json(text: str) -> Any:
         ValueError: If it is no JSON, nested too deeply, or holds a number of too many digits.
     """
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > _MAX_DEPTH:
+        _require_shallow(value, _MAX_DEPTH)
+    return value
+
+
+def _require_shallow(value: Any, levels: int) -> None:
+    if isinstance(value, (dict, list)):
+        if not levels:
+            raise ValueError(_TOO_DEEP)
+        for part in value.values() if isinstance(value, dict) else value:
+            _require_shallow(part, levels - 1)
 
 
 def _whole_number(digits: str) -> int:

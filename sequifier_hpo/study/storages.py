@@ -26,6 +26,7 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.redaction import redacted_url
+from sequifier_hpo.study.stored import StoredValueError
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
@@ -125,6 +126,11 @@ class Storage:
         """
         try:
             yield
+        except StoredValueError as error:
+            raise EnvironmentFaultError(
+                f"the storage {self.shown_url} is damaged, or was changed by someone else: {error}",
+                self._restore,
+            ) from error
         except optuna.exceptions.StorageInternalError as error:
             self._give_up_if_damaged(error.__cause__)
             if not _is_fault(error.__cause__):
@@ -180,14 +186,20 @@ class Storage:
     def _advice(self, error: BaseException) -> str:
         if self._url.drivername != "sqlite":
             return "check that the database is running and that the URL is correct"
-        path = Path(self._url.database or "")
         if _is_damaged(error):
-            return (
-                f"restore {path} from a backup, or move it away to start a new study; "
-                "models, run files and results.csv of the runs so far are still there"
-            )
+            return self._restore
+        path = Path(self._url.database or "")
         return (
             f"check that {path.parent} is writable and has free space, and that the path is correct"
+        )
+
+    @property
+    def _restore(self) -> str:
+        """What to do about a database that is of no use any more."""
+        what = self._url.database if self._url.drivername == "sqlite" else "the database"
+        return (
+            f"restore {what} from a backup, or move it away to start a new study; "
+            "models, run files and results.csv of the runs so far are still there"
         )
 
     def _fault(self, error: BaseException) -> StorageFaultError:
@@ -227,6 +239,12 @@ def _parsed(url: str) -> URL:
             "the storage is not a database URL",
             "write sqlite:///path/to/study.db or postgresql://user@host/database",
         ) from error
+    if parsed.drivername != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
+        # What is taken for the host's name is the end of a password: no driver may show it.
+        raise InputError(
+            "the storage is not a database URL: it has more than one @",
+            "write an @ within a password as %40 (and : as %3A, / as %2F, # as %23, % as %25)",
+        )
     if parsed.drivername in {"postgresql", "postgres"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
