@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sequifier_hpo.atomic import explaining
 from sequifier_hpo.plain_files import open_own
+from sequifier_hpo.words import visible
 
 
 def open_to_append(path: Path) -> int:
@@ -37,7 +38,7 @@ class LogLines:
 
     def append(self, line: str) -> None:
         """Add a line, if possible."""
-        data = f"{line}\n".encode()
+        data = f"{visible(line)}\n".encode()
         if self._is_torn:
             data = b"\n" + data
         with suppress(OSError):
