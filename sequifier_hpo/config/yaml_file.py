@@ -15,6 +15,7 @@ import yaml
 
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 from sequifier_hpo.plain_files import read_plain
+from sequifier_hpo.redaction import redacted_text, redacted_url
 
 Loc = tuple[str | int, ...]
 
@@ -343,7 +344,7 @@ def _syntax_issue(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigIs
     shown = source[mark.line].rstrip() if mark and mark.line < len(source) else ""
     fix = ""
     if shown:
-        problem += f"\n  {_shortened(shown.strip())}"
+        problem += f"\n  {_shortened(redacted_url(redacted_text(shown.strip())))}"
     if "\t" in shown[: len(shown) - len(shown.lstrip())] or "'\\t'" in problem:
         fix = "indent with spaces; YAML does not allow tabs"
     return ConfigIssue("", problem, fix=fix, file=file, line=line)
