@@ -77,6 +77,12 @@ class Storage:
                 f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
                 self._advice(error),
             ) from None
+        except RuntimeError as error:  # Optuna's word for tables of another version
+            raise EnvironmentFaultError(
+                f"the storage {self.shown_url} was made by another version of Optuna, or changed "
+                f"by someone else: {_first_line(error)}",
+                f"update sequifier-hpo and optuna, or {self._restore}",
+            ) from None
         except ImportError:
             raise EnvironmentFaultError(
                 "the driver for Postgres is not installed",

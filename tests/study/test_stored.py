@@ -99,6 +99,13 @@ def test_the_study_that_is_changed_above_can_be_read(tmp_path: Path) -> None:
     )
 
 
+def test_tables_of_another_version_are_no_bug(tmp_path: Path) -> None:
+    source = changed(tmp_path, "UPDATE alembic_version SET version_num = ?", "v99")
+
+    with pytest.raises(EnvironmentFaultError, match="by another version of Optuna, or changed"):
+        look(source)
+
+
 def test_a_study_without_a_readable_name_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no study `shop-grid`"):
         look(
