@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
+from pydantic import ValidationError
+
 from sequifier_hpo.plain_files import parse_json
 
 
@@ -26,6 +28,10 @@ def understood(what: str) -> Iterator[None]:
         yield
     except RecursionError:
         raise StoredValueError(f"{what}: it is nested too deeply") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise StoredValueError(f"{what}: {place}: {first['msg']}"[:400]) from error
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise StoredValueError(f"{what}: {reason[:300]}") from error

@@ -48,7 +48,11 @@ SYSTEM = "UPDATE trial_system_attributes SET value_json = ? WHERE key = "
 @pytest.mark.parametrize(
     ("sql", "value", "problem"),
     [
-        (f"{ATTRIBUTE}'best_epoch'", '"<b>x</b>"', "trial 0: .*best_epoch"),
+        (
+            f"{ATTRIBUTE}'best_epoch'",
+            '"<b>x</b>"',
+            "trial 0: best_epoch: Input should be a valid integer",
+        ),
         (f"{ATTRIBUTE}'best_epoch'", DEEP, "trial 0: it is nested too deeply"),
         (f"{ATTRIBUTE}'best_epoch'", LONG, "trial 0: it holds a whole number of 5,000 digits"),
         (f"{ATTRIBUTE}'seconds'", "{", "trial 0: Expecting property name"),
