@@ -2,7 +2,6 @@
 
 import collections
 import io
-import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
+
+from sequifier_hpo.plain_files import read_json, require_file
 
 INDEX = "metadata.json"
 """The file of a shard folder that lists its shards."""
@@ -107,9 +108,9 @@ def read_listing(folder: Path) -> Listing:
     """Read the index of a shard folder.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError, RecursionError: If it is missing, or no index.
+        OSError, ValueError, KeyError, TypeError, OverflowError: If it is missing, or no index.
     """
-    content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    content = read_json(folder / INDEX)
     shards = [(folder / str(file["path"]), int(file["samples"])) for file in content["batch_files"]]
     return Listing(shards, int(content["total_samples"]))
 
@@ -121,6 +122,7 @@ def read_shard(path: Path) -> Any:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
         pickle.UnpicklingError: If it names what a shard cannot contain.
     """
+    require_file(path)
     with zipfile.ZipFile(path) as archive:
         entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
         if entry is None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
 from sequifier_hpo.preprocessing.shard_file import INDEX, read_listing, read_shard
@@ -41,6 +42,8 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
     """
     if not path.exists():
         raise InputError(f"the data {path} does not exist", _REWRITE)
+    if (kind := what_else(path)) not in {None, "a folder"}:
+        raise InputError(f"the data {path} are {kind}, not a file", _REWRITE)
     if path.is_dir() != (read_format == "pt"):
         kind = "a folder" if path.is_dir() else "a file"
         wanted = "a folder of shards" if read_format == "pt" else "one file"
@@ -134,7 +137,7 @@ def _describe_shards(folder: Path) -> StoredSplit:
         listing = read_listing(folder)
     except FileNotFoundError as error:
         raise InputError(f"the shard folder {folder} has no {INDEX}", _REWRITE) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise not_a_split(index, f"it is not an index of shards: {error}") from error
     shards, total = listing.shards, listing.num_windows
     missing = [shard for shard, _ in shards if not shard.is_file()]
