@@ -3,6 +3,12 @@
 What is imported here takes milliseconds; what the programs import may take a second.
 """
 
+# ruff: noqa: E402 - before the next import, which might find a file of the user's
+
+from sequifier_hpo.python_path import leave_working_directory
+
+leave_working_directory()
+
 import importlib
 import signal
 import sys

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.python_path import python_environment
 from sequifier_hpo.training.data.lazy import open_lazily
 from sequifier_hpo.training.data.shards import read_shards
 from sequifier_hpo.training.data.windows import (
@@ -123,6 +124,7 @@ def _ask_reader(descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
         input=json.dumps(request),
         capture_output=True,
         text=True,
+        env=python_environment(),
         pass_fds=[descriptor],
         check=False,
     )
