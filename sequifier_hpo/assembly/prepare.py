@@ -26,6 +26,8 @@ class PreparedSearch:
     storage_url: str
     workers: int | None
     """Trials at the same time; None = as many as cores or GPUs."""
+    is_for_reading: bool = False
+    """Whether nothing may be written."""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class PreparedSearch:
         Raises:
             InputError: If the data cannot be read.
         """
-        return data_of_search(self.loaded.config)
+        return data_of_search(self.loaded.config, keeps=not self.is_for_reading)
 
     @cached_property
     def keyer(self) -> Keyer:
@@ -92,6 +94,7 @@ def prepare_search(
     skip_metadata: bool,
     storage: str | None,
     workers: int | None,
+    is_for_reading: bool = False,
 ) -> PreparedSearch:
     """Read, check and compile a search file.
 
@@ -110,4 +113,5 @@ def prepare_search(
         effective=EffectiveSpace(space, config.seed),
         storage_url=storage or usual_storage(config.storage, config.study_folder),
         workers=workers,
+        is_for_reading=is_for_reading,
     )

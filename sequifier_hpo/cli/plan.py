@@ -74,6 +74,7 @@ def plan(
         skip_metadata=skip_metadata,
         storage=storage,
         workers=None,
+        is_for_reading=True,
     )
     runs = _existing_runs(prepared)
     found = _Plan(

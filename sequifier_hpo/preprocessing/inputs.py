@@ -35,8 +35,12 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
     return digest.reading({*config.input_columns, *config.target_columns})
 
 
-def data_of_search(config: SearchFile) -> DataDigest:
+def data_of_search(config: SearchFile, *, keeps: bool) -> DataDigest:
     """The digest of the data of a search, in the columns that some run of it reads.
+
+    Args:
+        config: The search.
+        keeps: Whether to keep it for the next time.
 
     Raises:
         InputError: If a split cannot be read.
@@ -49,6 +53,7 @@ def data_of_search(config: SearchFile) -> DataDigest:
         config.read_format,
         metadata=metadata_of(config),
         column_types={c: kind for types in config.column_types or [] for c, kind in types.items()},
+        keeps=keeps,
     )
     return digest.reading(_columns(config))
 

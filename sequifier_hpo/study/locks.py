@@ -30,13 +30,13 @@ class Owner(BaseModel):
     def is_dead(self) -> bool:
         """Whether an owner of this host is gone: nobody holds its lock file."""
         try:
-            descriptor = os.open(self.lock_path, os.O_RDWR)
+            descriptor = os.open(self.lock_path, os.O_RDONLY)  # who looks may do no more
         except FileNotFoundError:
             return True
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return False
         finally:

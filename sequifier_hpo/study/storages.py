@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -20,10 +21,13 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool
 
+from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.redaction import redacted_url
+from sequifier_hpo.study.sqlite_file import connect_to_read, connect_to_write
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
@@ -35,6 +39,10 @@ _ADVISORY_LOCK = 0x5E9F_1F1E  # an arbitrary number of ours; every study of a da
 _READ_ONLY = "sequifier_hpo_read_only"
 
 T = TypeVar("T")
+
+
+class StudyMissingError(InputError):
+    """The storage holds no study of that name."""
 
 
 class StorageFaultError(EnvironmentFaultError):
@@ -49,26 +57,35 @@ class Storage:
 
         Args:
             url: Where it is.
-            is_for_reading: On SQLite, whether no transaction takes the write lock: readers and
-                writers, Optuna's own included, then never wait for each other.
+            is_for_reading: Whether nothing is written or created. On SQLite, readers and writers,
+                Optuna's own included, then never wait for each other.
 
         Raises:
             InputError: If the URL is not one of a supported database.
+            StudyMissingError: If there is nothing to read yet.
             EnvironmentFaultError: If the database cannot be reached.
         """
         self._url = _parsed(url)
+        self._file = sqlite_path(url)
         self._is_for_reading = is_for_reading
         self.shown_url = redacted_url(url)
         self._lock_engine: Engine | None = None
         try:
-            if self._url.drivername == "sqlite":
-                Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
-            else:
-                self._lock_engine = _postgres_engine(self._url)
-            # Two processes that create the tables at the same time fail without the lock.
-            with self.lock():
+            if is_for_reading:
                 self.rdb = self._connect()
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
+            else:
+                if self._file is None:
+                    self._lock_engine = _postgres_engine(self._url)
+                else:
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
+                # Two processes that create the tables at the same time fail without the lock.
+                with self.lock():
+                    self.rdb = self._connect()
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, sqlite3.Error) as error:
+            if is_for_reading and _lacks_tables(error):
+                raise StudyMissingError(
+                    f"there is no study in {self.shown_url}", "studies there: none"
+                ) from None
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
                 self._advice(error),
@@ -78,13 +95,13 @@ class Storage:
                 "the driver for Postgres is not installed",
                 "pip install 'sequifier-hpo[postgres]'",
             ) from None
-        self._inode = _inode_of(self._url)
+        self._inode = _inode_of(self._file)
         self.cached = optuna.storages.get_storage(self.rdb)
 
     def lock(self) -> AbstractContextManager[None]:
         """Exclusive right to create tables and studies, across processes and hosts."""
         if self._lock_engine is None:
-            return file_lock(Path(f"{self._url.database}.lock"), _OPENING_SECONDS)
+            return file_lock(Path(f"{self._file}.lock"), _OPENING_SECONDS)
         return _advisory_lock(self._lock_engine)
 
     @contextmanager
@@ -161,7 +178,7 @@ class Storage:
         Raises:
             EnvironmentFaultError: If the file is gone, or another one has taken its place.
         """
-        if self._inode is not None and _inode_of(self._url) != self._inode:
+        if self._inode is not None and _inode_of(self._file) != self._inode:
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} was deleted or replaced while in use",
                 "restore the file, or start again to create a new study",
@@ -175,16 +192,18 @@ class Storage:
             ) from None
 
     def _advice(self, error: BaseException) -> str:
-        if self._url.drivername != "sqlite":
+        if self._file is None:
             return "check that the database is running and that the URL is correct"
-        path = Path(self._url.database or "")
         if _is_damaged(error):
             return (
-                f"restore {path} from a backup, or move it away to start a new study; "
+                f"restore {self._file} from a backup, or move it away to start a new study; "
                 "models, run files and results.csv of the runs so far are still there"
             )
+        if self._is_for_reading:
+            return f"check that {self._file} is readable, and that the path is correct"
         return (
-            f"check that {path.parent} is writable and has free space, and that the path is correct"
+            f"check that {self._file.parent} is writable and has free space, "
+            "and that the path is correct"
         )
 
     def _fault(self, error: BaseException) -> StorageFaultError:
@@ -194,26 +213,35 @@ class Storage:
         )
 
     def _connect(self) -> RDBStorage:
-        is_sqlite = self._url.drivername == "sqlite"
-        engine_kwargs: dict[str, Any] = (
-            {"connect_args": {"timeout": _OPENING_SECONDS}}
-            if is_sqlite
-            else _postgres_engine_arguments()
+        engine_kwargs = (
+            _postgres_engine_arguments() if self._file is None else self._sqlite_engine_arguments()
         )
+        # Optuna takes a text, not a URL, and fills it in as a template.
+        url = self._url.render_as_string(hide_password=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = RDBStorage(
-                self._url.render_as_string(hide_password=False),
+                url.replace("{", "{{").replace("}", "}}"),
                 engine_kwargs=engine_kwargs,
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
+                skip_table_creation=self._is_for_reading,
             )
-        if is_sqlite:
+        if self._file is not None:
             _prepare_sqlite(storage.engine, is_for_reading=self._is_for_reading)
         else:
             event.listen(storage.engine, "connect", _prepare_postgres_session)
             storage.engine.dispose()
         return storage
+
+    def _sqlite_engine_arguments(self) -> dict[str, Any]:
+        """Open the very file, whatever its name: no text of a URL comes between."""
+        assert self._file is not None
+        if self._is_for_reading:
+            # Each transaction looks at the file anew, which nobody may have been using until now.
+            connect = partial(connect_to_read, self._file, _OPENING_SECONDS)
+            return {"creator": connect, "poolclass": NullPool}
+        return {"creator": partial(connect_to_write, self._file, _OPENING_SECONDS)}
 
 
 def _parsed(url: str) -> URL:
@@ -238,12 +266,10 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _inode_of(url: URL) -> int | None:
+def _inode_of(file: Path | None) -> int | None:
     """What tells a file of SQLite from another one of the same name; None if there is none."""
-    if url.drivername != "sqlite" or url.database is None:
-        return None
     try:
-        return Path(url.database).stat().st_ino
+        return None if file is None else file.stat().st_ino
     except OSError:
         return None
 
@@ -259,8 +285,9 @@ def _prepare_sqlite(engine: Engine, *, is_for_reading: bool) -> None:
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        if not is_for_reading:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -316,6 +343,15 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
 def _is_damaged(error: BaseException | None) -> TypeGuard[DBAPIError]:
     """Whether a file is not, or no longer, an SQLite database."""
     return isinstance(error, DBAPIError) and type(error.orig) is sqlite3.DatabaseError
+
+
+def _lacks_tables(error: BaseException) -> bool:
+    """Whether someone who only reads found nothing: the tables are made by who writes first."""
+    cause = error.__cause__ or error
+    original = cause.orig if isinstance(cause, DBAPIError) else cause
+    is_readonly = getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+    is_undefined = getattr(original, "sqlstate", None) == "42P01"
+    return is_readonly or is_undefined or "no such table" in str(original)
 
 
 def _is_fault(error: BaseException | None) -> bool:
