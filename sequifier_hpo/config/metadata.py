@@ -1,8 +1,9 @@
 """The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict, ValidationError
 
@@ -48,6 +49,32 @@ class NamesMetadata(Protocol):
     @property
     def project_root(self) -> str:
         """Root folder of the project."""
+
+
+def metadata_file(data: Mapping[str, Any]) -> Path | None:
+    """The metadata file that the root keys of a file name; None if they name none."""
+    path, root = data.get("metadata_config_path"), data.get("project_root")
+    if not isinstance(path, str) or not isinstance(root, str):
+        return None
+    return Path(project_path(path, root))
+
+
+def supplied_by_metadata(
+    in_file: Mapping[str, Any], completed: Mapping[str, Any]
+) -> dict[str, tuple[str, str]]:
+    """Root keys that a file lacks -> the metadata file that supplied them, and the key in it."""
+    source = metadata_file(completed)
+    return {
+        key: (str(source), _supplier(key))
+        for key, value in completed.items()
+        if value and in_file.get(key) is None and source is not None
+    }
+
+
+def _supplier(key: str) -> str:
+    if key in DataMetadata.model_fields:
+        return key
+    return "split_paths" if key.endswith("_path") else "column_types"
 
 
 def metadata_of(config: NamesMetadata) -> DataMetadata | None:

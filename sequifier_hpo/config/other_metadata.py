@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
-from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.yaml_file import YamlDocument
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 
@@ -34,7 +34,8 @@ def leftovers_of_own_metadata(
     except ConfigError:
         return []  # then the owner of the splits is unknown
     own_splits, splits = (
-        {_place(split, project_root) for split in source.split_paths} for source in (own, metadata)
+        {Path(split_path(split, project_root)).resolve() for split in source.split_paths}
+        for source in (own, metadata)
     )
     issues = []
     for key in _SPLITS:

@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
-from sequifier_hpo.config.metadata import DataMetadata, read_metadata
-from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.metadata import (
+    DataMetadata,
+    metadata_file,
+    read_metadata,
+    supplied_by_metadata,
+)
+from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.schema import Finding, load
 from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
 from sequifier_hpo.config.search_rules import SEARCH_CHECKS, TRAINING_SECTION
@@ -52,7 +57,8 @@ def load_search(
         except ConfigError as error:
             issues += error.issues
         data = _filled(data, metadata)
-    document = document.completed(data, overrides or {})
+    supplied = {} if skip_metadata else supplied_by_metadata(document.data, data)
+    document = document.completed(data, overrides or {}, supplied)
     try:
         config = load(SearchConfig, document, SEARCH_CHECKS, moved=_MOVED)
     except ConfigError as error:
@@ -108,11 +114,10 @@ _MOVED = {
 
 
 def _metadata_of(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadata | None:
-    path, root = data.get("metadata_config_path"), data.get("project_root")
-    if not isinstance(path, str) or not isinstance(root, str):
-        return None  # the model reports them as missing or mistyped
-    where = document.issue(("metadata_config_path",), "")
-    return read_metadata(Path(project_path(path, root)), where=where)
+    file = metadata_file(data)
+    if file is None:
+        return None  # the model reports what is missing or mistyped
+    return read_metadata(file, where=document.issue(("metadata_config_path",), ""))
 
 
 def _missing_derived_fields(document: YamlDocument, data: Mapping[str, Any]) -> list[ConfigIssue]:
@@ -132,7 +137,7 @@ def _filled(data: dict[str, Any], metadata: DataMetadata | None) -> dict[str, An
     splits = metadata.split_paths
     for key, position in (("training_data_path", 0), ("validation_data_path", 1)):
         if data.get(key) is None and splits:
-            data[key] = splits[min(position, len(splits) - 1)]
+            data[key] = split_path(splits[min(position, len(splits) - 1)], root)
         if isinstance(data.get(key), str) and data[key].strip():
             data[key] = project_path(data[key], root)
     if data.get("column_types") is None:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from sequifier_hpo.config.paths import expanded
+
 STORAGE_VARIABLE = "SEQUIFIER_HPO_STORAGE"
 
 
@@ -36,7 +38,7 @@ def sqlite_path(url: str) -> Path | None:
         return None
     if name.startswith("file:") and parsed.query.get("uri") == "true":
         name = unquote(name.removeprefix("file:"))
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - leaves `./~` alone
+    return Path(expanded(name))
 
 
 def usual_storage(in_file: str | None, study_folder: Path) -> str:

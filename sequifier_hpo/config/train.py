@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
+from sequifier_hpo.config.metadata import (
+    DataMetadata,
+    is_categorical,
+    is_real,
+    metadata_file,
+    read_metadata,
+    supplied_by_metadata,
+)
 from sequifier_hpo.config.model_fields import ModelSpec
 from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
-from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
@@ -33,7 +40,8 @@ def load_train_config(
     skip = bool(data.pop("skip_metadata", False)) or skip_metadata
     if not skip:
         data = _filled_from_metadata(document, data)
-    document = document.completed(data, overrides or {})
+    supplied = {} if skip else supplied_by_metadata(document.data, data)
+    document = document.completed(data, overrides or {}, supplied)
     return load(TrainConfig, document, TRAIN_CHECKS)
 
 
@@ -59,13 +67,12 @@ def effective_columns(
 
 
 def _filled_from_metadata(document: YamlDocument, data: dict[str, Any]) -> dict[str, Any]:
-    metadata_path = data.get("metadata_config_path")
-    project_root = data.get("project_root")
-    if not isinstance(metadata_path, str) or not isinstance(project_root, str):
-        return data  # reported as missing or mistyped by the model
-    place = document.issue(("metadata_config_path",), "")
-    metadata = read_metadata(Path(project_path(metadata_path, project_root)), where=place)
-    if issues := leftovers_of_own_metadata(document, project_root, metadata_path, metadata):
+    file = metadata_file(data)
+    if file is None:
+        return data  # what is missing or mistyped is reported by the model
+    metadata = read_metadata(file, where=document.issue(("metadata_config_path",), ""))
+    path, project_root = data["metadata_config_path"], data["project_root"]
+    if issues := leftovers_of_own_metadata(document, project_root, path, metadata):
         raise ConfigError(issues)
     return filled(data, metadata, project_root)
 
@@ -75,8 +82,9 @@ def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> d
     data = dict(data)
     splits = metadata.split_paths
     if splits:
-        data.setdefault("training_data_path", splits[0])
-        data.setdefault("validation_data_path", splits[min(1, len(splits) - 1)])
+        data.setdefault("training_data_path", split_path(splits[0], project_root))
+        last = splits[min(1, len(splits) - 1)]
+        data.setdefault("validation_data_path", split_path(last, project_root))
     for key in ("training_data_path", "validation_data_path"):
         if isinstance(data.get(key), str) and data[key].strip():
             data[key] = project_path(data[key], project_root)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sequifier_hpo.config.metadata import is_categorical, metadata_of
+from sequifier_hpo.config.paths import split_path
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
@@ -24,11 +25,20 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         InputError: If a split cannot be read.
         ConfigError: If there is a metadata file, and it is none.
     """
+    metadata = metadata_of(config)
+    splits = (config.training_data_path, config.validation_data_path)
+    for named in () if metadata is None else metadata.split_paths:
+        path = split_path(named, config.project_root)
+        if path in splits and not Path(path).exists():
+            raise InputError(
+                f"the data {path} does not exist; {config.metadata_config_path} names it",
+                "run `sequifier-hpo preprocess` first, or correct project_root",
+            )
     digest = data_digest(
-        Path(config.training_data_path),
-        Path(config.validation_data_path),
+        Path(splits[0]),
+        Path(splits[1]),
         config.read_format,
-        metadata=metadata_of(config),
+        metadata=metadata,
         column_types=config.column_types,
         on_progress=on_progress,
     )
