@@ -171,7 +171,7 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     file = run_file_of(source, run, snapshot.study_id)
     if file is not None:
         lines += ["", f"run file  {file.shown}", "", "next:"]
-        if not file.elsewhere:
+        if not file.missing:
             lines.append(f"  sequifier-hpo best {source.options} --write configs/train.yaml")
         if len({other.number for other in snapshot.runs if other.duplicate_of is None}) > 1:
             lines.append(f"  sequifier-hpo verify {source.options}    # does it still win?")
@@ -185,7 +185,7 @@ def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[s
         "study": source.name,
         **record,
         "baselines": {baseline.name: baseline.loss for baseline in snapshot.baselines},
-        "train_config": None if file is None or file.elsewhere else str(file.path),
+        "train_config": None if file is None or file.missing else str(file.path),
     }
 
 

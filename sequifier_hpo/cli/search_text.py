@@ -78,7 +78,7 @@ def show_result(
         "\nnext:"
     )
     options = prepared.source.options
-    run_file = None if file.elsewhere else file.path
+    run_file = None if file.missing else file.path
     for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
         print(f"  {line}")
 
@@ -172,7 +172,7 @@ def summary(prepared: PreparedSearch, study_id: str, after: Progress) -> dict[st
         and {
             "run": best.number,
             "validation_loss": best.validation_loss,
-            "train_config": str(file.path) if file and not file.elsewhere else None,
+            "train_config": str(file.path) if file and not file.missing else None,
             "parameters": {name: value_of(label) for name, label in best.labels.items()},
         },
         "results": str(prepared.results_path),

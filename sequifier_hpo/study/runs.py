@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.study.attempts import Attempt
+from sequifier_hpo.study.notes import described
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
 
 DUPLICATE_OF = "duplicate_of"
@@ -171,4 +172,7 @@ def _run(attempts: list[Attempt], tag: RunTag) -> Run:
         is_of_other_data=OF_OTHER_DATA in newest.user_attrs,
         host=tag.host,
         folder=tag.folder,
+        artifacts={
+            each["filename"]: each["artifact_id"] for each in described(newest.system_attrs)
+        },
     )
