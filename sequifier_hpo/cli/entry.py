@@ -14,6 +14,7 @@ import signal
 import sys
 from typing import NoReturn
 
+from sequifier_hpo.cli.lasting import lasting_output, open_standard_descriptors
 from sequifier_hpo.coordinator.stop_signals import stop_signals
 
 
@@ -28,13 +29,15 @@ def sequifier() -> NoReturn:
 
 
 def _run(module: str) -> NoReturn:
+    open_standard_descriptors()
     for number in stop_signals():
         if number != signal.SIGINT:  # Python makes it a KeyboardInterrupt
             signal.signal(number, _end)
     try:
         importlib.import_module(module).run()
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        with lasting_output():
+            print("stopped", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     sys.exit(0)
 

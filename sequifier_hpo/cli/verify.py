@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
-from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     Format,
     JsonFormat,
@@ -107,6 +106,4 @@ def check_winners(prepared: PreparedSearch, wanted: WantedCheck) -> None:
     # Optuna and what it brings take half a second: only when a study is really read.
     from sequifier_hpo.cli.running import run_check  # noqa: PLC0415
 
-    with lasting_output():
-        code = run_check(prepared, wanted)
-    raise typer.Exit(code)
+    raise typer.Exit(run_check(prepared, wanted))
