@@ -24,6 +24,7 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.verify import DEFAULT_SEEDS, check_winners, prepare_check
 from sequifier_hpo.config.locate import StudySource, find_study
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
@@ -39,7 +40,9 @@ NO_SUCCESS = 4
 
 _Write = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Copy the best run's train.yaml to this file."),
+    typer.Option(
+        metavar="FILE", help="Copy the best run's train.yaml to this file.", parser=expanded_path
+    ),
 ]
 _Force = Annotated[
     bool, typer.Option("--force", help="Let --write replace a file with other content.")

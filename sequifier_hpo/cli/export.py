@@ -12,6 +12,7 @@ from sequifier_hpo.atomic import MAKE_ROOM, write_atomically
 from sequifier_hpo.cli.lasting import fault_of
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.report.tables import detailed_records, results_csv
 from sequifier_hpo.words import counted
@@ -33,7 +34,13 @@ def export(
     ] = Format.CSV,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; default: stdout.",
+            parser=expanded_path,
+        ),
     ] = None,
 ) -> None:
     """Write all runs of a study as CSV or JSON.

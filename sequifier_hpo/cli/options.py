@@ -7,8 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from sequifier_hpo.config.paths import expanded_path
+
 ConfigPath = Annotated[
-    Path, typer.Option("--config-path", metavar="FILE", help="The YAML file.", show_default=True)
+    Path,
+    typer.Option(
+        "--config-path",
+        metavar="FILE",
+        help="The YAML file.",
+        show_default=True,
+        parser=expanded_path,
+    ),
 ]
 SkipMetadata = Annotated[
     bool,
@@ -84,6 +93,7 @@ StudyFile = Annotated[
         "--config-path",
         metavar="FILE",
         help="The search file; default: configs/hyperparameter_search.yaml.",
+        parser=expanded_path,
     ),
 ]
 StorageUrl = Annotated[

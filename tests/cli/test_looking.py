@@ -305,3 +305,24 @@ def test_a_run_file_that_is_nowhere_is_said_to_be_removed(run: Run, study: Study
     assert "--write" not in shown.stdout
     assert (written.code, record["train_config"]) == (2, None)
     assert "does not exist, nor does the study's copy" in written.stderr
+
+
+def test_the_files_of_options_may_lie_in_the_home_folder(
+    run: Run, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.complete(0.5)
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    file = "--config-path=~/configs/search.yaml"
+
+    done = [
+        run("status", file),
+        run("best", file, "--write=~/configs/train.yaml"),
+        run("export", file, "--output=~/runs.csv"),
+        run("report", file, "--output=~/page.html"),
+        run("init", "~/new"),
+    ]
+
+    assert [each.code for each in done] == [0] * 5
+    names = ("configs/train.yaml", "runs.csv", "page.html", "new/configs/preprocess.yaml")
+    assert all(Path(name).is_file() for name in names)
+    assert not Path("~").exists()
