@@ -11,7 +11,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, Connection, Engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -72,6 +72,7 @@ class Storage:
         self._lock_engine: Engine | None = None
         try:
             if is_for_reading:
+                self._require_tables()
                 self.rdb = self._connect()
             else:
                 if self._file is None:
@@ -82,10 +83,6 @@ class Storage:
                 with self.lock():
                     self.rdb = self._connect()
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, sqlite3.Error) as error:
-            if is_for_reading and _lacks_tables(error):
-                raise StudyMissingError(
-                    f"there is no study in {self.shown_url}", "studies there: none"
-                ) from None
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
                 self._advice(error),
@@ -212,17 +209,29 @@ class Storage:
             "check the database; the same command resumes the search",
         )
 
+    def _require_tables(self) -> None:
+        """Who only reads makes none; Optuna would write into the last one if it was empty.
+
+        Raises:
+            StudyMissingError: If they are not complete.
+        """
+        engine = create_engine(self._url, **self._engine_arguments())
+        try:
+            if not inspect(engine).has_table("alembic_version"):
+                raise StudyMissingError(
+                    f"there is no study in {self.shown_url}", "studies there: none"
+                )
+        finally:
+            engine.dispose()
+
     def _connect(self) -> RDBStorage:
-        engine_kwargs = (
-            _postgres_engine_arguments() if self._file is None else self._sqlite_engine_arguments()
-        )
         # Optuna takes a text, not a URL, and fills it in as a template.
         url = self._url.render_as_string(hide_password=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = RDBStorage(
                 url.replace("{", "{{").replace("}", "}}"),
-                engine_kwargs=engine_kwargs,
+                engine_kwargs=self._engine_arguments(),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
                 skip_table_creation=self._is_for_reading,
@@ -234,9 +243,10 @@ class Storage:
             storage.engine.dispose()
         return storage
 
-    def _sqlite_engine_arguments(self) -> dict[str, Any]:
-        """Open the very file, whatever its name: no text of a URL comes between."""
-        assert self._file is not None
+    def _engine_arguments(self) -> dict[str, Any]:
+        if self._file is None:
+            return _postgres_engine_arguments()
+        # The very file, whatever its name: no text of a URL comes between.
         if self._is_for_reading:
             # Each transaction looks at the file anew, which nobody may have been using until now.
             connect = partial(connect_to_read, self._file, _OPENING_SECONDS)
@@ -325,8 +335,6 @@ def _postgres_engine_arguments() -> dict[str, Any]:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    from sqlalchemy import create_engine  # noqa: PLC0415 - loads the driver, for Postgres only
-
     return create_engine(url, **_postgres_engine_arguments())
 
 
@@ -343,15 +351,6 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
 def _is_damaged(error: BaseException | None) -> TypeGuard[DBAPIError]:
     """Whether a file is not, or no longer, an SQLite database."""
     return isinstance(error, DBAPIError) and type(error.orig) is sqlite3.DatabaseError
-
-
-def _lacks_tables(error: BaseException) -> bool:
-    """Whether someone who only reads found nothing: the tables are made by who writes first."""
-    cause = error.__cause__ or error
-    original = cause.orig if isinstance(cause, DBAPIError) else cause
-    is_readonly = getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
-    is_undefined = getattr(original, "sqlstate", None) == "42P01"
-    return is_readonly or is_undefined or "no such table" in str(original)
 
 
 def _is_fault(error: BaseException | None) -> bool:
