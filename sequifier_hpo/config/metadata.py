@@ -1,9 +1,8 @@
 """The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import ConfigDict, ValidationError
 
@@ -51,30 +50,9 @@ class NamesMetadata(Protocol):
         """Root folder of the project."""
 
 
-def metadata_file(data: Mapping[str, Any]) -> Path | None:
-    """The metadata file that the root keys of a file name; None if they name none."""
-    path, root = data.get("metadata_config_path"), data.get("project_root")
-    if not isinstance(path, str) or not isinstance(root, str):
-        return None
-    return Path(project_path(path, root))
-
-
-def supplied_by_metadata(
-    in_file: Mapping[str, Any], completed: Mapping[str, Any]
-) -> dict[str, tuple[str, str]]:
-    """Root keys that a file lacks -> the metadata file that supplied them, and the key in it."""
-    source = metadata_file(completed)
-    return {
-        key: (str(source), _supplier(key))
-        for key, value in completed.items()
-        if value and in_file.get(key) is None and source is not None
-    }
-
-
-def _supplier(key: str) -> str:
-    if key in DataMetadata.model_fields:
-        return key
-    return "split_paths" if key.endswith("_path") else "column_types"
+def metadata_file_of(config: NamesMetadata) -> Path:
+    """Where the metadata are that a file names."""
+    return Path(project_path(config.metadata_config_path, config.project_root))
 
 
 def metadata_of(config: NamesMetadata) -> DataMetadata | None:
@@ -86,7 +64,7 @@ def metadata_of(config: NamesMetadata) -> DataMetadata | None:
     Raises:
         ConfigError: If there is such a file, and it is no metadata.
     """
-    file = Path(project_path(config.metadata_config_path, config.project_root))
+    file = metadata_file_of(config)
     return read_metadata(file) if file.exists() else None
 
 

@@ -1,21 +1,17 @@
 """The search file: read, filled in from the metadata, checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
-from sequifier_hpo.config.metadata import (
-    DataMetadata,
-    metadata_file,
-    read_metadata,
-    supplied_by_metadata,
-)
+from sequifier_hpo.config.metadata import DataMetadata
+from sequifier_hpo.config.other_metadata import metadata_in_use, supplied_by_metadata
 from sequifier_hpo.config.paths import project_path, split_path
-from sequifier_hpo.config.schema import Finding, load
+from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
-from sequifier_hpo.config.search_rules import SEARCH_CHECKS, TRAINING_SECTION
+from sequifier_hpo.config.search_rules import SEARCH_CHECKS, unusual
 from sequifier_hpo.config.train import effective_columns
 from sequifier_hpo.config.train_fields import TrainConfig
 from sequifier_hpo.config.yaml_file import YamlDocument, read_yaml
@@ -53,7 +49,7 @@ def load_search(
         issues += _missing_derived_fields(document, data)
     else:
         try:
-            metadata = _metadata_of(document, data)
+            metadata = metadata_in_use(document, data)
         except ConfigError as error:
             issues += error.issues
         data = _filled(data, metadata)
@@ -66,44 +62,15 @@ def load_search(
     if issues:
         raise ConfigError(issues)
     warnings = tuple(
-        document.issue(finding.loc, finding.problem, fix=finding.fix)
-        for finding in _unusual(config)
+        document.issue(finding.loc, finding.problem, fix=finding.fix) for finding in unusual(config)
     )
     return LoadedSearch(config, document, warnings)
 
 
-def _unusual(config: SearchFile) -> Iterator[Finding]:
-    """What is allowed but probably not meant."""
-    yield from _schedules_that_do_not_end(config)
-    for column, kind in config.target_column_types.items():
-        if kind == "real" and column in (config.n_classes or {}):
-            yield Finding(
-                ("target_column_types", column),
-                f"`{column}` is categorical in the data: as a real target it is the number that "
-                "its category happens to have",
-                fix="categorical; or give the table decimal numbers (3.0) if it is a quantity",
-            )
-
-
-def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
-    sampling = config.training_hyperparameter_sampling
-    if sampling.scheduler_step_on != "epoch":
-        return
-    for i, (recipe, epochs) in enumerate(
-        zip(sampling.scheduler or [], sampling.epochs, strict=False)
-    ):
-        period = recipe.get("T_max")
-        if isinstance(period, int) and period != epochs:
-            turns = "rises again" if period < epochs else "stops before its minimum"
-            yield Finding(
-                (TRAINING_SECTION, "scheduler", i, "T_max"),
-                f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
-                fix=f"T_max: {epochs}, unless this is intended",
-            )
-
-
 _DESCRIPTION = description_of(TrainConfig)
+_LATER = "this file is one for Sequifier 2 or later, whose own `sequifier` runs it"
 _MOVED = {
+    "base_config_path": _LATER,
     **{
         field.name: f"move it to `{_DESCRIPTION.sections[field.section].name}`"
         for field in _DESCRIPTION.fields.values()
@@ -111,13 +78,6 @@ _MOVED = {
     },
     **dict.fromkeys(SearchConfig.model_fields, "move it to the root of the file"),
 }
-
-
-def _metadata_of(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadata | None:
-    file = metadata_file(data)
-    if file is None:
-        return None  # the model reports what is missing or mistyped
-    return read_metadata(file, where=document.issue(("metadata_config_path",), ""))
 
 
 def _missing_derived_fields(document: YamlDocument, data: Mapping[str, Any]) -> list[ConfigIssue]:

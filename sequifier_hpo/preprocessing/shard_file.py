@@ -5,7 +5,7 @@ import io
 import json
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from sequifier_hpo.errors import InputError
+INDEX = "metadata.json"
+"""The file of a shard folder that lists its shards."""
 
 _DTYPES = {
     "LongStorage": "<i8",
@@ -93,6 +94,26 @@ class _Storage:
         return values
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What the index of a shard folder says."""
+
+    shards: list[tuple[Path, int]]
+    """(file, number of windows), in the order of the split."""
+    num_windows: int
+
+
+def read_listing(folder: Path) -> Listing:
+    """Read the index of a shard folder.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, RecursionError: If it is missing, or no index.
+    """
+    content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    shards = [(folder / str(file["path"]), int(file["samples"])) for file in content["batch_files"]]
+    return Listing(shards, int(content["total_samples"]))
+
+
 def read_shard(path: Path) -> Any:
     """What a shard holds, with every tensor as a `StoredTensor`.
 
@@ -120,29 +141,6 @@ def read_shard(path: Path) -> Any:
             return _Storage(path, numbers.header_offset, dtype, size)
 
         return _ShardUnpickler(archive.read(entry), storage).load()
-
-
-def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDArray[np.float64]]]:
-    """Column -> windows (rows, L + 1), oldest item first, one shard after the other.
-
-    Raises:
-        InputError: If a file is not what preprocess writes.
-    """
-    listing = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    for file in listing["batch_files"]:
-        path = folder / file["path"]
-        try:
-            inputs, targets, *_ = read_shard(path)
-            yield {
-                column: window_rows(inputs[column], targets[column], 0, file["samples"]).astype(
-                    np.float64
-                )
-                for column in columns
-            }
-        except SHARD_FAULTS as error:
-            raise InputError(
-                f"{path} is not a tensor shard: {error}", "preprocess again"
-            ) from error
 
 
 def window_rows(inputs: StoredTensor, targets: StoredTensor, begin: int, end: int) -> NDArray[Any]:

@@ -1,6 +1,5 @@
 """The values of a split, some windows at a time: of a stored one in any format, or of memory."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,16 @@ from numpy.typing import NDArray
 from sequifier_hpo.preprocessing.encode import EncodedColumn
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
 from sequifier_hpo.preprocessing.shard_file import (
+    INDEX,
     SHARD_FAULTS,
     StoredTensor,
+    read_listing,
     read_shard,
     window_rows,
 )
-from sequifier_hpo.preprocessing.stored_split import StoredSplit, not_a_split
+from sequifier_hpo.preprocessing.stored_split import StoredSplit, not_a_split, scan_table
 from sequifier_hpo.preprocessing.windows import Windows, gather_items
+from sequifier_hpo.words import first_line
 
 # What is in memory at a time: 8 MiB of the numbers of one column, or 32 MiB of all of a table.
 _COLUMN_VALUES = 2**20
@@ -71,19 +73,14 @@ def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Ite
             if whole:
                 yield _table_piece(path, rows.head(whole), names, items)
     except (*POLARS_FAULTS, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise not_a_split(path, f"it cannot be read to its end: {reason}") from error
 
 
 def _scan(path: Path, read_format: str, items: list[str]) -> pl.LazyFrame:
-    if read_format == "csv":
-        # Types are given: a column that starts with whole numbers may go on with reals.
-        numbers = dict.fromkeys(["startItemPosition", *items], pl.Float64())
-        types = {**numbers, "inputCol": pl.String()}
-        table = pl.scan_csv(path, schema_overrides=types, glob=False)
-    else:
-        table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    return table.select(
+    # Types are given: a column that starts with whole numbers may go on with reals.
+    numbers = dict.fromkeys(["startItemPosition", *items], pl.Float64())
+    return scan_table(path, read_format, {**numbers, "inputCol": pl.String()}).select(
         pl.col("inputCol").cast(pl.String),
         pl.col("startItemPosition").cast(pl.Float64).fill_null(0).fill_nan(0),
         pl.col(items).cast(pl.Float64),
@@ -108,11 +105,10 @@ def pieces_of_shards(folder: Path, described: StoredSplit) -> Iterator[Piece]:
     Raises:
         InputError: If a shard cannot be read, or is not like the others; also from the columns.
     """
-    index = folder / "metadata.json"
-    with _shard_faults(index):
-        listing = json.loads(index.read_text(encoding="utf-8"))
-    for file in listing["batch_files"]:
-        path, shape = folder / file["path"], (file["samples"], described.window_length)
+    with _shard_faults(folder / INDEX):
+        listing = read_listing(folder)
+    for path, samples in listing.shards:
+        shape = (samples, described.window_length)
         with _shard_faults(path):
             inputs, targets, _, _, start_positions = read_shard(path)
             tensors = {name: (inputs[name], targets[name]) for name in described.columns}

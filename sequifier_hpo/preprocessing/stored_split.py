@@ -1,16 +1,18 @@
 """What a stored split holds, found without loading it and without torch."""
 
-import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
 from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
-from sequifier_hpo.preprocessing.shard_file import read_shard
+from sequifier_hpo.preprocessing.shard_file import INDEX, read_listing, read_shard
+from sequifier_hpo.words import first_line
 
 _REWRITE = "run `sequifier-hpo preprocess` again, or correct the path"
 _FIRST_ROWS = 4096
@@ -49,20 +51,33 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
     return _describe_shards(path) if read_format == "pt" else _describe_table(path, read_format)
 
 
+def scan_table(
+    path: Path, read_format: str, types: Mapping[str, pl.DataType] | None = None
+) -> pl.LazyFrame:
+    """A long table that is read when it is collected.
+
+    Args:
+        path: The file.
+        read_format: csv or parquet.
+        types: Of columns, if it is a CSV file, which does not say them itself.
+    """
+    if read_format == "csv":
+        return pl.scan_csv(path, schema_overrides=types, glob=False)
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+
+
 def _describe_table(path: Path, read_format: str) -> StoredSplit:
     try:
         if read_format == "csv":
-            table = pl.scan_csv(path, glob=False)
-        else:
-            table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+            require_not_compressed(path)
+        table = scan_table(path, read_format)
         schema = table.collect_schema()
         items = _item_columns(path, schema)
         num_rows = table.select(pl.len()).collect().item()
         columns = _first_columns(path, table, num_rows)
     except (*POLARS_FAULTS, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"{path} cannot be read as {read_format}: {reason}",
+            f"{path} cannot be read as {read_format}: {first_line(error)}",
             f"correct `read_format`, or {_REWRITE}",
         ) from error
     if num_rows % len(columns):
@@ -114,15 +129,14 @@ def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
 
 
 def _describe_shards(folder: Path) -> StoredSplit:
-    index = folder / "metadata.json"
+    index = folder / INDEX
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-        total = int(content["total_samples"])
-        shards = [(folder / str(f["path"]), int(f["samples"])) for f in content["batch_files"]]
+        listing = read_listing(folder)
     except FileNotFoundError as error:
-        raise InputError(f"the shard folder {folder} has no metadata.json", _REWRITE) from error
+        raise InputError(f"the shard folder {folder} has no {INDEX}", _REWRITE) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise not_a_split(index, f"it is not an index of shards: {error}") from error
+    shards, total = listing.shards, listing.num_windows
     missing = [shard for shard, _ in shards if not shard.is_file()]
     if missing:
         raise InputError(f"the shard {missing[0]} is listed in {index}, but missing", _REWRITE)

@@ -27,7 +27,9 @@ from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.redaction import redacted_url
+from sequifier_hpo.study.shared_file import advice_on, make_for_group
 from sequifier_hpo.study.sqlite_file import connect_to_read, connect_to_write
+from sequifier_hpo.words import first_line
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
@@ -81,10 +83,12 @@ class Storage:
                     self._file.parent.mkdir(parents=True, exist_ok=True)
                 # Two processes that create the tables at the same time fail without the lock.
                 with self.lock():
+                    if self._file is not None:
+                        make_for_group(self._file)
                     self.rdb = self._connect()
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, sqlite3.Error) as error:
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
+                f"the storage {self.shown_url} cannot be opened: {_cause_of(error)}",
                 self._advice(error),
             ) from None
         except ImportError:
@@ -184,13 +188,15 @@ class Storage:
     def _give_up_if_damaged(self, error: BaseException | None) -> None:
         if _is_damaged(error):
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} is damaged: {_first_line(error)}",
+                f"the storage {self.shown_url} is damaged: {_cause_of(error)}",
                 self._advice(error),
             ) from None
 
     def _advice(self, error: BaseException) -> str:
         if self._file is None:
             return "check that the database is running and that the URL is correct"
+        if not self._is_for_reading and (advice := advice_on(self._file, error)):
+            return advice
         if _is_damaged(error):
             return (
                 f"restore {self._file} from a backup, or move it away to start a new study; "
@@ -205,8 +211,9 @@ class Storage:
 
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
-            f"the storage {self.shown_url} cannot be used: {_first_line(error)}",
-            "check the database; the same command resumes the search",
+            f"the storage {self.shown_url} cannot be used: {_cause_of(error)}",
+            (self._file and advice_on(self._file, error))
+            or "check the database; the same command resumes the search",
         )
 
     def _require_tables(self) -> None:
@@ -360,8 +367,8 @@ def _is_fault(error: BaseException | None) -> bool:
     return isinstance(error, kinds)
 
 
-def _first_line(error: BaseException) -> str:
+def _cause_of(error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, DBAPIError) and cause.orig is not None:
         cause = cause.orig
-    return str(cause).strip().split("\n")[0]
+    return first_line(cause)

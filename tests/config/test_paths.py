@@ -94,7 +94,7 @@ def test_a_project_that_moved_never_reads_the_data_of_its_old_place(
     loaded = load_search(write_search({"project_root": str(project)}))
 
     with pytest.raises(ConfigError) as caught:
-        check_splits(loaded)
+        check_splits(loaded, print)
 
     assert loaded.config.training_data_path == f"{project}/data/shop-split0.parquet"
     place = f"{project}/configs/metadata_configs/shop.json"
@@ -111,7 +111,7 @@ def test_a_path_that_stands_in_the_file_is_reported_there(
     file = write_search({"training_data_path": "data/mine.parquet"})
 
     with pytest.raises(ConfigError) as caught:
-        check_splits(load_search(file))
+        check_splits(load_search(file), print)
 
     assert (caught.value.issues[0].file, caught.value.issues[0].path) == (
         str(file),

@@ -33,7 +33,7 @@ def foreign(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
 
 def run_untouched(project: Project, *arguments: str) -> Finished:
     """Run a command that must succeed, and must have run none of the files."""
-    done = project.run(*arguments)
+    done = project.run_program(*arguments)
     assert not (project.root / "imported").exists(), (project.root / "imported").read_text()
     assert done.code == 0, done.stderr
     return done

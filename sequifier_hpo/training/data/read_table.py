@@ -15,7 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.words import first_line
 
 _KEYS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
 _INT32 = np.iinfo(np.int32)
@@ -69,14 +71,14 @@ def _read(path: Path, read_format: str) -> pl.DataFrame:
     try:
         if read_format == "parquet":
             return pl.read_parquet(path, glob=False)
-        names = pl.read_csv(path, n_rows=0, glob=False).columns
+        require_not_compressed(path)
+        names = pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
         # Types are given, not guessed: a column that starts with whole numbers may go on with reals.
         types = {name: pl.Float64() for name in names if name.isdecimal()}
         return pl.read_csv(path, schema_overrides={**types, "inputCol": pl.String()}, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path} cannot be read as {read_format}: {reason}",
+            f"{path} cannot be read as {read_format}: {first_line(error)}",
             "check the path and read_format, or preprocess again",
         ) from error
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, leading_zeros
 from sequifier_hpo.training.memory import is_out_of_memory
+from sequifier_hpo.words import first_line
 
 _FIX = "name a folder that `preprocess` wrote with write_format: pt, or preprocess again"
 _INT32 = torch.iinfo(torch.int32)
@@ -169,7 +170,7 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     ) as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{path} is not a tensor shard: {_first_line(error)}", _FIX) from error
+        raise InputError(f"{path} is not a tensor shard: {first_line(error)}", _FIX) from error
 
 
 def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) -> Tensor:
@@ -182,10 +183,6 @@ def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) 
     if not windows:
         return torch.zeros(0, dtype=torch.int32)
     return leading_zeros(list(windows.values()))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _stored(values: Tensor) -> StoredColumn:
