@@ -107,7 +107,7 @@ def load_preprocess_config(
     document = read_yaml(path)
     replaced = overrides or {}
     data = _completed({**document.data, **replaced})
-    return load(PreprocessConfig, document.completed(data, replaced), PREPROCESS_CHECKS)
+    return load(PreprocessConfig, document.completed(data, replaced, {}), PREPROCESS_CHECKS)
 
 
 def _completed(data: dict[str, Any]) -> dict[str, Any]:
