@@ -36,9 +36,7 @@ from sequifier_hpo.study.files import StudyFiles
 
 @contextmanager
 def open_study(
-    prepared: PreparedSearch,
-    job: Job,
-    consent: Consent = NO_CONSENT,
+    prepared: PreparedSearch, job: Job, consent: Consent = NO_CONSENT
 ) -> Iterator["OpenStudy"]:
     """Open the study of a job, and release everything at the end.
 
@@ -114,10 +112,7 @@ class OpenStudy:
             raise ConfigError([issue])
         prepared, config = self.prepared, self.prepared.loaded.config
         specs = worker_specs(
-            prepared.device,
-            prepared.workers,
-            self.job.num_trainings,
-            config.num_processes,
+            prepared.device, prepared.workers, self.job.num_trainings, config.num_processes
         )
         log = config.paths.logs / f"sequifier-{self.job.log_name}-workers.log"
         with (

@@ -54,6 +54,7 @@ class Lease:
 
     def __init__(self, folder: Path) -> None:
         """Choose a new file in `folder`; nothing is written yet."""
+        self._folder = folder
         name = uuid.uuid4().hex
         self.owner = Owner(
             name=name,
@@ -83,8 +84,8 @@ class Lease:
         if self._descriptor is not None:
             return
         path = Path(self.owner.lock_path)
-        with explaining(path.parent):
-            make_own_folder(path.parent)
+        with explaining(self._folder):
+            make_own_folder(self._folder)
             self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         for other in path.parent.glob("*.lock"):

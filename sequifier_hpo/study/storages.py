@@ -75,21 +75,7 @@ class Storage:
         self.shown_url = redacted_url(url)
         self._lock_engine: Engine | None = None
         try:
-            if self._file is not None:
-                _require_plain_files(self._file)
-            if is_for_reading:
-                self._require_tables()
-                self.rdb = self._connect()
-            else:
-                if self._file is None:
-                    self._lock_engine = _postgres_engine(self._url)
-                else:
-                    self._file.parent.mkdir(parents=True, exist_ok=True)
-                # Two processes that create the tables at the same time fail without the lock.
-                with self.lock():
-                    if self._file is not None:
-                        make_for_group(self._file)
-                    self.rdb = self._connect()
+            self.rdb = self._opened()
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, sqlite3.Error) as error:
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} cannot be opened: {_cause_of(error)}",
@@ -108,6 +94,22 @@ class Storage:
             ) from None
         self._inode = _inode_of(self._file)
         self.cached = optuna.storages.get_storage(self.rdb)
+
+    def _opened(self) -> RDBStorage:
+        if self._file is not None:
+            _require_plain_files(self._file)
+        if self._is_for_reading:
+            self._require_tables()
+            return self._connect()
+        if self._file is None:
+            self._lock_engine = _postgres_engine(self._url)
+        else:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        # Two processes that create the tables at the same time fail without the lock.
+        with self.lock():
+            if self._file is not None:
+                make_for_group(self._file)
+            return self._connect()
 
     def lock(self) -> AbstractContextManager[None]:
         """Exclusive right to create tables and studies, across processes and hosts."""
