@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.counted_events import read_places
 from sequifier_hpo.preprocessing.shard_job import shard_index
+from sequifier_hpo.preprocessing.split_pieces import pieces_of_table
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.preprocessing.tensor_shards import make_shard
 from tests.preprocessing.conftest import Project
@@ -109,10 +111,11 @@ def test_a_file_is_no_shard_folder_and_a_folder_no_table(tmp_path: Path) -> None
     ("change", "problem"),
     [
         (lambda t: t.drop("inputCol"), "it has no column `inputCol`"),
-        (lambda t: t.drop("2"), "its columns must be L, L-1, ... 1, 0 in this order"),
-        (lambda t: t.drop("1", "2", "3"), "its columns must be L, L-1, ... 1, 0 in this order"),
-        (lambda t: t.select(pl.nth(0, 1, 2, 3), "0", "1"), "must be L, L-1, ... 1, 0"),
-        (lambda t: t.with_columns(extra=1), "must be L, L-1, ... 1, 0"),
+        (lambda t: t.drop("2"), "it lacks columns of items: they are called L, L-1, ... 1, 0"),
+        (
+            lambda t: t.drop("1", "2", "3"),
+            "it lacks columns of items: they are called L, L-1, ... 1, 0",
+        ),
         (lambda t: t.with_columns(pl.lit("x").alias("1")), "its column `1` holds String"),
         (lambda t: t.head(-1), "5 rows are not a whole number of windows with 2 columns"),
         (
@@ -238,3 +241,21 @@ def test_a_shard_that_would_run_code_is_refused_without_running_it(
 
     assert "a shard cannot contain" in refusal(folder, "pt")
     assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize("read_format", ["csv", "parquet"])
+def test_columns_are_found_by_name_and_any_others_left_out(
+    tmp_path: Path, read_format: str
+) -> None:
+    table = long_table(["a", "b"], 3).select(
+        "0", "1", pl.lit("u7").alias("userId"), pl.nth(0, 1, 2, 3)
+    )
+    path = tmp_path / f"t.{read_format}"
+    table.write_csv(path) if read_format == "csv" else table.write_parquet(path)
+
+    described = describe_split(path, read_format)
+
+    assert described == StoredSplit(1, ["a", "b"], 3)
+    [piece] = pieces_of_table(path, read_format, described)
+    assert piece.columns["b"]().tolist() == [[1, 1]] * 3
+    assert read_places(path, read_format, described)[1].tolist() == [0, 1, 2]

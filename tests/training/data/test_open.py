@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -143,16 +144,15 @@ def test_a_table_without_windows_is_refused(stored: Callable[..., TrainConfig]) 
     config = stored("csv")
     Path(config.training_data_path).write_text("sequenceId,itemPosition,cat1\n1,1,5\n")
 
-    with pytest.raises(
-        InputError, match="not a table of windows: it lacks the column subsequenceId"
-    ):
+    with pytest.raises(InputError, match=r"not a split .*: it has no column `subsequenceId`"):
         read_in_this_process(config)
 
 
-def read_in_this_process(config: TrainConfig) -> None:
+def read_in_this_process(config: TrainConfig) -> list[dict[str, Any]]:
     """What the reader process does, without its start; it takes most of the time."""
     with tempfile.TemporaryFile() as file:
-        read_splits([config.training_data_path], config.read_format, file, padding_is_stored=False)
+        paths = [config.training_data_path]
+        return read_splits(paths, config.read_format, file, padding_is_stored=False)
 
 
 def edited_csv(config: TrainConfig, edit: Callable[[list[str]], list[str]]) -> None:
@@ -188,7 +188,7 @@ def test_text_items_are_refused(stored: Callable[..., TrainConfig]) -> None:
     config = stored("csv")
     edited_csv(config, lambda lines: [*lines[:4], lines[4].rsplit(",", 1)[0] + ",x", *lines[5:]])
 
-    with pytest.raises(InputError, match="cannot be read as csv"):
+    with pytest.raises(InputError, match="its column `0` holds String, not numbers"):
         read_in_this_process(config)
 
 
@@ -238,3 +238,18 @@ def test_a_reader_process_that_fails_is_a_fault_of_the_environment(
 
     with pytest.raises(EnvironmentFaultError, match="reading the data failed: exit code 1"):
         open_training_data(config)
+
+
+@pytest.mark.parametrize("read_format", ["csv", "parquet"])
+def test_other_columns_of_a_table_are_left_out(
+    stored: Callable[..., TrainConfig], read_format: str
+) -> None:
+    config = stored(read_format)
+    path = Path(config.training_data_path)
+    table = pl.read_csv(path) if read_format == "csv" else pl.read_parquet(path)
+    table = table.select(pl.lit("u7").alias("userId"), pl.all())
+    table.write_csv(path) if read_format == "csv" else table.write_parquet(path)
+
+    [split] = read_in_this_process(config)
+
+    assert (split["num_windows"], split["window_length"]) == (10, 6)
