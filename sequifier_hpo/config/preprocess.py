@@ -56,7 +56,10 @@ class PreprocessConfig(FrozenModel):
     write_format: ReadFormat = "parquet"
     """Format of the windows: csv, parquet or pt."""
     merge_output: bool = Field(default_factory=_default_merge)
-    """Whether each split is one file: false for pt, true for csv and parquet, and may be left out."""
+    """Whether each split is one file: true for csv, false for pt, either for parquet.
+
+    May be left out; of parquet, each split is then one file.
+    """
     selected_columns: Columns | None = None
     """Feature columns to keep, in this order; null = all. The id columns are always kept."""
     split_ratios: Annotated[list[PositiveFloat], Field(min_length=1)]
@@ -75,7 +78,7 @@ class PreprocessConfig(FrozenModel):
     polars uses every core; its own variable `POLARS_MAX_THREADS` limits that.
     """
     batches_per_file: PositiveInt = 1024
-    """Number of sequences per tensor shard (pt only)."""
+    """Number of sequences per file where a split is several, as tensor shards are."""
     process_by_file: bool = True
     """Without effect: all files of a folder are one table, so no sequence is cut between files."""
     continue_preprocessing: bool = False
@@ -136,7 +139,7 @@ def _data_exists(config: PreprocessConfig) -> Iterator[Finding]:
 @check("write_format", "merge_output")
 def _merge_fits_format(config: PreprocessConfig) -> Iterator[Finding]:
     needed = config.write_format != "pt"
-    if config.merge_output != needed:
+    if config.merge_output != needed and config.write_format != "parquet":
         right = "true" if needed else "false"
         yield Finding(
             ("merge_output",),

@@ -18,7 +18,13 @@ from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, st
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, encode_column
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.raw_files import RawTable, find_files, read_raw_table
-from sequifier_hpo.preprocessing.shard_job import ShardFolder, write_shards
+from sequifier_hpo.preprocessing.shard_job import (
+    ShardFolder,
+    number_width,
+    plan_shards,
+    shard_index,
+    write_shards,
+)
 from sequifier_hpo.preprocessing.split_pieces import pieces_in_memory
 from sequifier_hpo.preprocessing.staging import StagedOutputs, check_replaceable, disk_faults
 from sequifier_hpo.preprocessing.table_checks import check_table, sort_items
@@ -136,7 +142,7 @@ def _metadata_path(config: PreprocessConfig) -> Path:
 
 def _split_paths(config: PreprocessConfig) -> list[str]:
     name = _data_name(config)
-    ending = "" if config.write_format == "pt" else f".{config.write_format}"
+    ending = f".{config.write_format}" if config.merge_output else ""
     return [
         project_path(f"data/{name}-split{i}{ending}", config.project_root)
         for i in range(len(config.split_ratios))
@@ -152,7 +158,7 @@ def _check_outputs(config: PreprocessConfig, files: Sequence[Path], split_paths:
             f"{eaten[0]} is an output of preprocess and lies in the input folder {config.data_path}",
             "keep the raw files in a folder of their own, such as data/raw",
         )
-    if config.write_format == "pt":
+    if not config.merge_output:
         for path in split_paths:
             check_replaceable(Path(path))
 
@@ -205,8 +211,28 @@ def _write_splits(
         return staged
     for i, (path, windows) in enumerate(zip(staged, data.splits, strict=True)):
         on_progress(f"writing split {i}: {counted(len(windows), 'window')} to {split_paths[i]}")
-        write_long_table(path, config.write_format, windows, data.columns)
+        if config.merge_output:
+            write_long_table(path, config.write_format, windows, data.columns)
+        else:
+            _write_table_folder(config, path, f"{_data_name(config)}-split{i}", windows, data)
     return staged
+
+
+def _write_table_folder(
+    config: PreprocessConfig, folder: Path, name: str, windows: Windows, data: _WindowedData
+) -> None:
+    """Write a split as several long tables, of so many sequences each, and their listing."""
+    num_sequences = config.batches_per_file
+    width = number_width(len(data.sequences), num_sequences)
+    files = plan_shards(name, windows, num_sequences, width, config.write_format)
+    with disk_faults(folder):
+        folder.mkdir()
+        (folder / "metadata.json").write_text(shard_index(files), encoding="utf-8")
+    begin = 0
+    for file, num_windows in files:
+        part = windows.part(begin, begin + num_windows)
+        write_long_table(folder / file, config.write_format, part, data.columns)
+        begin += num_windows
 
 
 def _digest(data: _WindowedData, windows: Windows) -> SplitValues:

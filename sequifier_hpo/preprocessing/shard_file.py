@@ -2,19 +2,16 @@
 
 import collections
 import io
-import json
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
-
-from sequifier_hpo.errors import InputError
 
 _DTYPES = {
     "LongStorage": "<i8",
@@ -29,6 +26,8 @@ _DTYPES = {
 }
 # A shard's pickle is a few hundred bytes per column; the numbers lie beside it.
 _MAX_PICKLE_BYTES = 64 * 2**20
+# Windows, and their three numbers; Sequifier 1.0 and 1.1 store inputs and targets, and these.
+_PARTS_OF_WHOLE_WINDOWS = 4
 
 # An entry of a zip archive begins with so many bytes, and the lengths of what follows them.
 _ENTRY_HEADER_BYTES = 30
@@ -68,6 +67,16 @@ class StoredTensor:
             values, shape, [step * values.itemsize for step in self.strides], writeable=False
         )
 
+    def one_item_less(self, first: int) -> "StoredTensor":
+        """The windows (rows, items) without their last item, or, from item 1 on, their first.
+
+        Raises:
+            ValueError: If it holds no windows.
+        """
+        rows, items = self.shape
+        offset = self.offset + first * self.strides[1]
+        return replace(self, offset=offset, shape=(rows, max(items - 1, 0)))
+
 
 @dataclass(frozen=True)
 class _Storage:
@@ -96,6 +105,9 @@ class _Storage:
 def read_shard(path: Path) -> Any:
     """What a shard holds, with every tensor as a `StoredTensor`.
 
+    Shards of Sequifier 1.2 hold whole windows. They come out as all others do: inputs, targets, and
+    the three numbers of every window.
+
     Raises:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
         pickle.UnpicklingError: If it names what a shard cannot contain.
@@ -119,30 +131,16 @@ def read_shard(path: Path) -> Any:
             size = numbers.file_size // np.dtype(dtype).itemsize
             return _Storage(path, numbers.header_offset, dtype, size)
 
-        return _ShardUnpickler(archive.read(entry), storage).load()
+        content = _ShardUnpickler(archive.read(entry), storage).load()
+    is_whole = isinstance(content, tuple) and len(content) == _PARTS_OF_WHOLE_WINDOWS
+    return _inputs_and_targets(*content) if is_whole else content
 
 
-def shard_windows(folder: Path, columns: list[str]) -> Iterator[Mapping[str, NDArray[np.float64]]]:
-    """Column -> windows (rows, L + 1), oldest item first, one shard after the other.
-
-    Raises:
-        InputError: If a file is not what preprocess writes.
-    """
-    listing = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    for file in listing["batch_files"]:
-        path = folder / file["path"]
-        try:
-            inputs, targets, *_ = read_shard(path)
-            yield {
-                column: window_rows(inputs[column], targets[column], 0, file["samples"]).astype(
-                    np.float64
-                )
-                for column in columns
-            }
-        except SHARD_FAULTS as error:
-            raise InputError(
-                f"{path} is not a tensor shard: {error}", "preprocess again"
-            ) from error
+def _inputs_and_targets(windows: dict[str, StoredTensor], *numbers: Any) -> tuple[Any, ...]:
+    inputs, targets = (
+        {name: window.one_item_less(first) for name, window in windows.items()} for first in (0, 1)
+    )
+    return inputs, targets, *numbers
 
 
 def window_rows(inputs: StoredTensor, targets: StoredTensor, begin: int, end: int) -> NDArray[Any]:

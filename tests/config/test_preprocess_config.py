@@ -78,9 +78,13 @@ def test_merge_output_left_out_is_what_the_write_format_needs(
     assert config.merge_output is merged
 
 
-@pytest.mark.parametrize(
-    ("write_format", "merge_output"), [("pt", "true"), ("csv", "false"), ("parquet", "false")]
-)
+def test_a_parquet_split_may_be_several_files(write: Write) -> None:
+    config = load_preprocess_config(write(write_format="parquet", merge_output="false"))
+
+    assert config.merge_output is False
+
+
+@pytest.mark.parametrize(("write_format", "merge_output"), [("pt", "true"), ("csv", "false")])
 def test_merge_output_that_contradicts_the_write_format_is_an_error(
     write: Write, write_format: str, merge_output: str
 ) -> None:

@@ -17,6 +17,8 @@ from sequifier_hpo.training.memory import is_out_of_memory
 
 _FIX = "name a folder that `preprocess` wrote with write_format: pt, or preprocess again"
 _INT32 = torch.iinfo(torch.int32)
+# Sequifier 1.2 stores windows and their three numbers; 1.0 and 1.1 inputs, targets, and these.
+_PARTS_OF_WHOLE_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,8 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     is_part = rows is not None and path.is_file() and zipfile.is_zipfile(path)
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=is_part)
-        windows = {}
-        for column, whole in content[0].items():
-            values, targets = (part[rows or slice(None)] for part in (whole, content[1][column]))
-            if not torch.equal(values[:, 1:], targets[:, :-1]):
-                raise InputError(f"the targets of `{column}` in {path} are not its inputs shifted")
-            windows[column] = torch.cat([values, targets[:, -1:]], 1)
-        starts = content[4][rows or slice(None)] if padding_is_stored else None
+        windows = _windows(path, content, rows or slice(None))
+        starts = content[-1][rows or slice(None)] if padding_is_stored else None
         return Shard(windows, _num_padding(path, windows, starts))
     except FileNotFoundError as error:
         raise InputError(f"the shard {path} does not exist", _FIX) from error
@@ -170,6 +167,19 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
         if is_out_of_memory(error):
             raise
         raise InputError(f"{path} is not a tensor shard: {_first_line(error)}", _FIX) from error
+
+
+def _windows(path: Path, content: Any, rows: slice) -> dict[str, Tensor]:
+    """Some windows of each column: whole ones, or made of inputs and the last target."""
+    if len(content) == _PARTS_OF_WHOLE_WINDOWS:
+        return {column: whole[rows, :].clone() for column, whole in content[0].items()}
+    windows = {}
+    for column, whole in content[0].items():
+        values, targets = (part[rows] for part in (whole, content[1][column]))
+        if not torch.equal(values[:, 1:], targets[:, :-1]):
+            raise InputError(f"the targets of `{column}` in {path} are not its inputs shifted")
+        windows[column] = torch.cat([values, targets[:, -1:]], 1)
+    return windows
 
 
 def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) -> Tensor:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -253,3 +254,38 @@ def test_other_columns_of_a_table_are_left_out(
     [split] = read_in_this_process(config)
 
     assert (split["num_windows"], split["window_length"]) == (10, 6)
+
+
+def test_shards_of_whole_windows_give_the_windows_of_inputs_and_targets(
+    stored: Callable[..., TrainConfig],
+) -> None:
+    config = stored("pt")
+    before = open_training_data(config).training
+    for path in Path(config.training_data_path).glob("*.pt"):
+        inputs, targets, *numbers = torch.load(path, weights_only=True)
+        whole = {name: torch.cat([inputs[name], targets[name][:, -1:]], 1) for name in inputs}
+        torch.save((whole, *numbers), path)
+
+    for lazily in (False, True):
+        spec = config.training_spec.model_copy(update={"load_full_data_to_ram": not lazily})
+        now = open_training_data(config.model_copy(update={"training_spec": spec})).training
+        assert torch.equal(now.num_padding, before.num_padding)
+        for name, column in before.columns.items():
+            assert torch.equal(now.columns[name].values, column.values)
+
+
+def test_a_folder_of_tables_gives_the_windows_of_one_table(
+    stored: Callable[..., TrainConfig],
+) -> None:
+    config = stored("parquet")
+    [one] = read_in_this_process(config)
+    path = Path(config.training_data_path)
+    table = pl.read_parquet(path)
+    path.unlink()
+    path.mkdir()
+    table.head(12).write_parquet(path / "b.parquet")
+    table.slice(12).write_parquet(path / "a.parquet")
+    files = [{"path": "b.parquet", "samples": 3}, {"path": "a.parquet", "samples": 7}]
+    (path / "metadata.json").write_text(json.dumps({"total_samples": 10, "batch_files": files}))
+
+    assert read_in_this_process(config) == [one]
