@@ -28,6 +28,7 @@ from sequifier_hpo.preprocessing.shard_job import (
 from sequifier_hpo.preprocessing.split_pieces import pieces_in_memory
 from sequifier_hpo.preprocessing.staging import StagedOutputs, check_replaceable, disk_faults
 from sequifier_hpo.preprocessing.table_checks import check_table, sort_items
+from sequifier_hpo.preprocessing.table_notes import table_notes
 from sequifier_hpo.preprocessing.value_digests import SplitValues, digest_pieces
 from sequifier_hpo.preprocessing.windows import (
     Sequences,
@@ -82,7 +83,7 @@ def preprocess(
     table = read_raw_table(config, files)
     check_table(table)
     data = _window(config, table, on_progress)
-    notes = (*_split_notes(config, data), *_column_notes(data))
+    notes = (*_split_notes(config, data), *_column_notes(data), *table_notes(table))
     metadata_path = _metadata_path(config)
     with StagedOutputs() as outputs:
         staged = _write_splits(config, data, split_paths, outputs, on_progress)
