@@ -19,6 +19,8 @@ from sequifier_hpo.config.fields import (
     ReadFormat,
     Seed,
 )
+from sequifier_hpo.config.later_versions import LATER_PREPROCESS_FIELDS
+from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, load
 from sequifier_hpo.config.yaml_file import read_yaml
 
@@ -85,6 +87,13 @@ class PreprocessConfig(FrozenModel):
     """Without effect on the result: an interrupted job leaves nothing behind and starts over."""
     subsequence_start_mode: StartMode = "distribute"
     """How windows are laid over a sequence: distribute (evenly) or exact (every stride items)."""
+    use_precomputed_maps: Columns | None = None
+    """Columns that must have a map of ids in `configs/id_maps/`; maps of others are used as well."""
+
+    @property
+    def id_map_folder(self) -> Path:
+        """Where `COLUMN.json` gives the ids of a column."""
+        return Path(project_path("configs/id_maps", self.project_root))
 
     def exact_ratios(self) -> tuple[Fraction, ...]:
         """The split ratios as the decimal fractions that were written, without rounding errors."""
@@ -106,7 +115,8 @@ def load_preprocess_config(
     document = read_yaml(path)
     replaced = overrides or {}
     data = _completed({**document.data, **replaced})
-    return load(PreprocessConfig, document.completed(data, replaced), PREPROCESS_CHECKS)
+    document = document.completed(data, replaced)
+    return load(PreprocessConfig, document, PREPROCESS_CHECKS, moved=LATER_PREPROCESS_FIELDS)
 
 
 def _completed(data: dict[str, Any]) -> dict[str, Any]:
@@ -183,12 +193,26 @@ def _strides_match_splits(config: PreprocessConfig) -> Iterator[Finding]:
         )
 
 
+@check("use_precomputed_maps", "project_root")
+def _maps_are_there(config: PreprocessConfig) -> Iterator[Finding]:
+    for i, column in enumerate(config.use_precomputed_maps or ()):
+        path = config.id_map_folder / f"{column}.json"
+        if not path.is_file():
+            yield Finding(
+                ("use_precomputed_maps", i),
+                f"there is no {path}",
+                "columns with a map in that folder",
+                'write one, such as {"red": 2, "blue": 3}, or remove the column from the list',
+            )
+
+
 PREPROCESS_CHECKS: tuple[Check[PreprocessConfig], ...] = (
     _data_exists,
     _merge_fits_format,
     _selected_columns_are_features,
     _ratios_sum_to_one,
     _strides_match_splits,
+    _maps_are_there,
 )
 
 

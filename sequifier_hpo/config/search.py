@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
+from sequifier_hpo.config.later_versions import LATER_SEARCH_FIELDS
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import Finding, load
@@ -98,6 +99,7 @@ def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
 
 _DESCRIPTION = description_of(TrainConfig)
 _MOVED = {
+    **LATER_SEARCH_FIELDS,
     **{
         field.name: f"move it to `{_DESCRIPTION.sections[field.section].name}`"
         for field in _DESCRIPTION.fields.values()

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sequifier_hpo.config.description import description_of
+from sequifier_hpo.config.later_versions import LATER_TRAINING_FIELDS
 from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
 from sequifier_hpo.config.model_fields import ModelSpec
 from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
@@ -34,18 +36,18 @@ def load_train_config(
     if not skip:
         data = _filled_from_metadata(document, data)
     document = document.completed(data, overrides or {})
-    return load(TrainConfig, document, TRAIN_CHECKS)
+    return load(TrainConfig, document, TRAIN_CHECKS, moved=LATER_TRAINING_FIELDS)
 
 
 def train_yaml(config: TrainConfig) -> str:
     """The text of the run's standalone `train.yaml`.
 
-    Sequifier 1.0.0.6 refuses keys it does not know, so `torch_compile` stands there only if it says
-    something.
+    Sequifier 1.0.0.6 refuses keys it does not know.
     """
     content = config.model_dump()
-    if config.training_spec.torch_compile == "none":
-        del content["training_spec"]["torch_compile"]
+    for field in description_of(TrainConfig).fields.values():
+        if field.is_newer and content[field.section][field.name] == field.default:
+            del content[field.section][field.name]
     return dump_yaml(content)
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,12 @@ from sequifier_hpo.config.train_rules import column_name_problem
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, stamp_split
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, encode_column
+from sequifier_hpo.preprocessing.id_maps import (
+    IdMap,
+    encode_with_map,
+    map_notes,
+    read_id_maps,
+)
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.raw_files import RawTable, find_files, read_raw_table
 from sequifier_hpo.preprocessing.shard_job import (
@@ -82,8 +88,14 @@ def preprocess(
     on_progress(f"reading {config.data_path}")
     table = read_raw_table(config, files)
     check_table(table)
-    data = _window(config, table, on_progress)
-    notes = (*_split_notes(config, data), *_column_notes(data), *table_notes(table))
+    maps = read_id_maps(config, table)
+    data = _window(config, table, maps, on_progress)
+    notes = (
+        *_split_notes(config, data),
+        *_column_notes(data),
+        *table_notes(table),
+        *map_notes(config, table, maps),
+    )
     metadata_path = _metadata_path(config)
     with StagedOutputs() as outputs:
         staged = _write_splits(config, data, split_paths, outputs, on_progress)
@@ -118,7 +130,10 @@ class _WindowedData:
 
 
 def _window(
-    config: PreprocessConfig, table: RawTable, on_progress: Callable[[str], None]
+    config: PreprocessConfig,
+    table: RawTable,
+    maps: Mapping[str, IdMap],
+    on_progress: Callable[[str], None],
 ) -> _WindowedData:
     ordered = sort_items(table)
     on_progress(
@@ -127,7 +142,11 @@ def _window(
     )
     sequences = find_sequences(ordered["sequenceId"].cast(pl.Int64).to_numpy())
     splits = _lay_all_windows(config, sequences)
-    return _WindowedData(sequences, [encode_column(ordered[c]) for c in table.features], splits)
+    columns = [
+        encode_with_map(ordered[name], maps[name]) if name in maps else encode_column(ordered[name])
+        for name in table.features
+    ]
+    return _WindowedData(sequences, columns, splits)
 
 
 def _data_name(config: PreprocessConfig) -> str:
@@ -256,7 +275,7 @@ def _keep_digest(
 def _metadata(columns: list[EncodedColumn], split_paths: list[str]) -> str:
     id_maps = {c.name: dict(c.id_map) for c in columns if c.id_map is not None}
     metadata = DataMetadata(
-        n_classes={name: len(id_map) + 1 for name, id_map in id_maps.items()},
+        n_classes={name: max(id_map.values()) + 1 for name, id_map in id_maps.items()},
         id_maps=id_maps,
         split_paths=split_paths,
         # Float64 whatever the raw type: Sequifier's inference drops columns called Float32.

@@ -56,6 +56,7 @@ def test_keys_that_are_left_out_take_the_defaults_of_sequifier(write: Write) -> 
         "process_by_file": True,
         "continue_preprocessing": False,
         "subsequence_start_mode": "distribute",
+        "use_precomputed_maps": None,
     }
 
 
@@ -94,6 +95,18 @@ def test_merge_output_that_contradicts_the_write_format_is_an_error(
 
     assert (issue.path, issue.line) == ("merge_output", 6)
     assert issue.problem == f"contradicts `write_format: {write_format}`"
+
+
+def test_a_column_that_must_have_a_map_and_has_none_is_an_error(write: Write) -> None:
+    path = write(use_precomputed_maps="[a, b]")
+    folder = path.parent / "configs" / "id_maps"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text('{"1": 2}')
+
+    (issue,) = issues_of(path)
+
+    assert (issue.path, issue.line) == ("use_precomputed_maps[1]", 5)
+    assert issue.problem == f"there is no {folder}/b.json"
 
 
 def test_exact_ratios_are_the_decimals_that_were_written(write: Write) -> None:
