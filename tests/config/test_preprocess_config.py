@@ -109,6 +109,13 @@ def test_a_column_that_must_have_a_map_and_has_none_is_an_error(write: Write) ->
     assert issue.problem == f"there is no {folder}/b.json"
 
 
+def test_metadata_of_other_data_are_refused_with_what_to_do(write: Write) -> None:
+    (issue,) = issues_of(write(metadata_config_path="configs/metadata_configs/old.json"))
+
+    assert issue.path == "metadata_config_path"
+    assert "to keep the ids of other metadata, write their `id_maps` to" in issue.fix
+
+
 def test_exact_ratios_are_the_decimals_that_were_written(write: Write) -> None:
     config = load_preprocess_config(write())
 
