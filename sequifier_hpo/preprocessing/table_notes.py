@@ -22,8 +22,9 @@ def _index_notes(table: RawTable) -> Iterator[str]:
         name, fix = f"the column `{column}`", "name it in `selected_columns` to keep it"
         if not column.strip() or column.startswith("_duplicated_"):
             name, fix = "the first column, which has no name", "give it a name to keep it"
+        more = ", ..." if table.frame.height > len(values) else ""
         yield (
-            f"left out {name} ({counted(table.frame.height, 'row')}: {', '.join(values)}, ...): "
+            f"left out {name} ({counted(table.frame.height, 'row')}: {', '.join(values)}{more}): "
             f"it looks like the row index of pandas; {fix}"
         )
 
