@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-grid test test-quick check conformance reference-3 fmt lint types chaos docs clean
+.PHONY: help setup demo demo-grid test test-quick lowest check conformance reference-3 fmt lint types chaos docs clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +33,26 @@ demo-grid: $(INSTALLED) ## The same data, every combination of a small space
 	$(BIN)/sequifier hyperparameter-search --config-path configs/hyperparameter_search_grid.yaml
 	@echo; echo 'to type these commands: source $(BIN)/activate'
 
+# A file at a time on each processor, in the order of tests/conftest.py. Hundreds of processes are
+# started, each of which would compile our modules anew where bytecode is not kept.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(INSTALLED) ## All tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 test-quick: $(INSTALLED) ## The tests that take less than a minute
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+	$(PYTEST) -m 'not slow'
+
+# torch stays at the release of constraints.txt: another one brings gigabytes of CUDA. Its own lower
+# bound is tested as far as can be without: mypy finds the names that we use in torch 2.6.0.
+lowest: ## The quick tests with the lowest version that pyproject.toml allows of each dependency
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet -c constraints.txt torch
+	.venv-lowest/bin/pip install --quiet uv
+	grep '^torch==' constraints.txt > .venv-lowest/torch.txt
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct \
+	  --override .venv-lowest/torch.txt -e '.[test]'
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m 'not slow' -W default::DeprecationWarning
 
 check: lint types test ## Everything that must be green: format, lint, layers, types, tests
 
@@ -53,14 +68,15 @@ lint: $(INSTALLED) ## Format, lint rules and import layers
 types: $(INSTALLED) ## Static types
 	$(BIN)/mypy
 
-conformance: $(INSTALLED) ## Let Sequifier 1.0.0.6, in an environment of its own, compare its networks and read our files
+conformance: $(INSTALLED) reference-3 ## Let Sequifier 1.0.0.6, in an environment of its own, compare its networks and read our files
 	test -x .venv-reference/bin/sequifier || { \
 	  $(PYTHON) -m venv .venv-reference \
 	  && .venv-reference/bin/pip install --quiet -r tests/conformance/requirements.txt \
 	  && .venv-reference/bin/pip install --quiet --no-deps sequifier==1.0.0.6; }
-	SEQUIFIER_REFERENCE=$(CURDIR)/.venv-reference $(BIN)/python -m pytest tests/conformance
+	SEQUIFIER_REFERENCE=$(CURDIR)/.venv-reference SEQUIFIER_REFERENCE_3=$(CURDIR)/.venv-reference-3 \
+	  $(BIN)/python -m pytest tests/conformance
 
-reference-3: ## Sequifier 3.1.1.0 in an environment of its own, for studies/throughput/run.py
+reference-3: ## Sequifier 3.1.1.0 in an environment of its own, also for studies/throughput/run.py
 	test -x .venv-reference-3/bin/sequifier || { \
 	  $(PYTHON) -m venv .venv-reference-3 \
 	  && .venv-reference-3/bin/pip install --quiet -c constraints.txt torch \

@@ -5,8 +5,10 @@ a running study, and has two plots that need minutes and gigabytes for a large s
 """
 
 import importlib.util
+import ipaddress
 import json
-from collections.abc import Callable, Iterable, Iterator
+import socket
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -22,7 +24,7 @@ from sequifier_hpo.study.notes import artifact_store, artifacts_of, note_of
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_INERT = [("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff")]
 _COSTLY = ("/plot/contour", "/plot/rank")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -67,7 +69,7 @@ def open_dashboard(
         application = guarded(
             wsgi(reader.cached_storage, artifact_store=artifact_store(artifacts)),
             artifacts=artifacts,
-            hosts=_LOOPBACK if host in _LOOPBACK else None,
+            names={"localhost", host.lower(), *_names_of_this_machine()},
             allow_changes=allow_changes,
         )
         try:
@@ -103,35 +105,72 @@ def guarded(
     application: Application,
     *,
     artifacts: Path,
-    hosts: frozenset[str] | None,
+    names: Collection[str],
     allow_changes: bool,
 ) -> Application:
-    """Let through only what a reader of this study needs.
+    """Let through only what a reader of this study needs, and no page of another site.
 
     Args:
         application: The dashboard.
         artifacts: Folder of the artifacts; for those on other machines the answer says so.
-        hosts: Host names that requests may use, as a guard against DNS rebinding.
-            None = any.
+        names: Host names that requests may use besides IP addresses. A page of another site can
+            make its own name point here (DNS rebinding), but no address.
         allow_changes: Whether requests may change the storage.
     """
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "GET")
-        if hosts is not None and _host_name(environ.get("HTTP_HOST", "")) not in hosts:
-            return _refused(start_response, "this dashboard answers to localhost only")
+        host = environ.get("HTTP_HOST", "")
+        if not _is_address(name := _host_name(host)) and name not in names:
+            return _refused(
+                start_response,
+                f"this dashboard answers to IP addresses and to {', '.join(sorted(names))}; "
+                "for another name of this machine, start it with --host NAME",
+            )
+        if (origin := environ.get("HTTP_ORIGIN")) and origin.partition("://")[2] != host:
+            return _refused(start_response, "this dashboard does not answer pages of other sites")
         if method not in _READING and not allow_changes:
             return _refused(
                 start_response, "read only: start it with --allow-changes to change the study"
             )
         if path.endswith(_COSTLY):
             return _refused(start_response, "this plot can take minutes and gigabytes")
-        if path.startswith("/artifacts/") and not (artifacts / PurePath(path).name).is_file():
+        is_artifact = path.startswith("/artifacts/")
+        if is_artifact and not (artifacts / PurePath(path).name).is_file():
             where = "the file is not here: it lies on the machine that trained the run"
             return _refused(start_response, where, "404 Not Found")
-        return application(environ, start_response)
+        return application(environ, _for_this_site_only(start_response, is_artifact=is_artifact))
 
     return serve
+
+
+def _for_this_site_only(
+    start_response: Callable[..., Any], *, is_artifact: bool
+) -> Callable[..., Any]:
+    """Without the leave to read an answer that the dashboard gives to pages of any site.
+
+    An artifact may be anybody's page: no script in it runs.
+    """
+
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        kept = [each for each in headers if not each[0].lower().startswith("access-control-")]
+        if is_artifact:
+            kept += _INERT
+        return start_response(status, kept, *more)
+
+    return start
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _names_of_this_machine() -> set[str]:
+    return {name.lower() for name in (socket.gethostname(), socket.getfqdn()) if name}
 
 
 def _host_name(header: str) -> str:

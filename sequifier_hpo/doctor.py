@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sequifier_hpo.config.locate import StudySource
+from sequifier_hpo.config.search_rules import TRAINING_SECTION
 from sequifier_hpo.config.storage_url import sqlite_path
-from sequifier_hpo.coordinator.devices import best_device, num_cores
+from sequifier_hpo.config.yaml_file import read_yaml
+from sequifier_hpo.coordinator.devices import best_device, device_issue, num_cores
 from sequifier_hpo.errors import SequifierHpoError
 
 _MIN_PYTHON = (3, 11)
@@ -56,7 +58,7 @@ def examine(source: StudySource | None, root: Path) -> Iterator[Check]:
         yield _folder(folder)
     if source is not None:
         yield _storage(source)
-    yield _torch()
+    yield _torch(source)
 
 
 def _python() -> Check:
@@ -141,7 +143,7 @@ def _storage(source: StudySource) -> Check:
     return Check(name, is_fine=True, found="reachable")
 
 
-def _torch() -> Check:
+def _torch(source: StudySource | None) -> Check:
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     try:
         done = subprocess.run(
@@ -161,16 +163,30 @@ def _torch() -> Check:
         reason = (done.stderr.strip().splitlines() or ["cannot be imported"])[-1]
         return Check("torch", is_fine=False, found=reason, fix="pip install torch")
     answer = json.loads(done.stdout.splitlines()[-1])
-    device = best_device()
+    device, problem, fix = _device(source)
     shown = f"{answer['version']}, trains on {device}"
     if answer["cuda"]:
         shown += f" ({', '.join(answer['cuda'])})"
     elif device == "cpu":
         shown += f" ({num_cores()} concurrent trials, one core each)"
-    is_fine = device != "cuda" or bool(answer["cuda"])
-    return Check(
-        "torch",
-        is_fine,
-        shown if is_fine else f"{shown}, but torch finds no GPU",
-        "" if is_fine else "check the driver with nvidia-smi, or set device: cpu",
-    )
+    if not problem and device.startswith("cuda") and not answer["cuda"]:
+        problem = "torch finds no GPU"
+        fix = "check the driver with nvidia-smi, or write `device: cpu`"
+    if problem:
+        return Check("torch", is_fine=False, found=f"{shown}, but {problem}", fix=fix)
+    return Check("torch", is_fine=True, found=shown)
+
+
+def _device(source: StudySource | None) -> tuple[str, str, str]:
+    """(the device of the runs, what is wrong with it, what to do about that)."""
+    document = read_yaml(source.search_file) if source and source.search_file else None
+    sampling = document.data.get(TRAINING_SECTION) if document else None
+    if document is None or not isinstance(sampling, dict) or not sampling.get("device"):
+        return best_device(), "", ""
+    device, world_size = str(sampling["device"]), sampling.get("world_size")
+    is_shared = sampling.get("distributed") is True
+    num_processes = world_size if is_shared and isinstance(world_size, int) else 1
+    issue = device_issue(device, num_processes, document, (TRAINING_SECTION, "device"))
+    if issue is None:
+        return device, "", ""
+    return device, f"{issue.file}:{issue.line}: {issue.problem}", issue.fix

@@ -6,9 +6,10 @@ a file system knows no locks, and a search that waits for a dead process is what
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
@@ -31,12 +32,23 @@ def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None
         OSError: If the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
+        _keep_out_readers(descriptor)
         _acquire(descriptor, path, timeout_seconds)
         yield
     finally:
         os.close(descriptor)
+
+
+def _keep_out_readers(descriptor: int) -> None:
+    """Let nobody open a lock who may not write it: to hold a lock, reading is enough."""
+    found = os.fstat(descriptor)
+    writers = found.st_mode & 0o222
+    mode = writers | writers << 1
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
+        with suppress(OSError):  # a file system without modes
+            os.fchmod(descriptor, mode)
 
 
 def _acquire(descriptor: int, path: Path, timeout_seconds: float | None) -> None:

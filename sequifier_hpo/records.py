@@ -159,6 +159,14 @@ class TrainingResult(FrozenModel):
     model_files: list[str] = Field(default=[])
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A trial that failed in a way that may stop the search."""
+
+    trial_number: int
+    reason: str
+
+
 def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
     """The outcome of a trial whose process ended without reporting one.
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.words import first_line
 
 WINDOW_COLUMNS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
 
@@ -21,39 +23,48 @@ TABLE_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError
 REWRITE = "run `sequifier-hpo preprocess` again, or correct the path"
 
 
+INDEX = "metadata.json"
+"""The file of a folder that lists its shards."""
+
+
 @dataclass(frozen=True)
 class Listing:
-    """What the `metadata.json` of a folder says."""
+    """What the index of a folder of shards or tables says."""
 
-    files: tuple[tuple[Path, int], ...]
-    """Every file with its number of windows, in their order."""
-
-    @property
-    def num_windows(self) -> int:
-        """Windows of all files."""
-        return sum(samples for _, samples in self.files)
+    shards: list[tuple[Path, int]]
+    """(file, number of windows), in the order of the split."""
+    num_windows: int
 
 
 def read_listing(folder: Path) -> Listing:
-    """Read which files hold the windows of a split.
+    """Read the index of a folder.
 
     Raises:
-        InputError: If there is no such listing, it does not add up, or a file is missing.
+        OSError, ValueError, KeyError, TypeError, RecursionError: If it is missing, or no index.
     """
-    index = folder / "metadata.json"
+    content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    shards = [(folder / str(file["path"]), int(file["samples"])) for file in content["batch_files"]]
+    return Listing(shards, int(content["total_samples"]))
+
+
+def checked_listing(folder: Path) -> Listing:
+    """Read the index of a folder that holds windows.
+
+    Raises:
+        InputError: If there is no such index, it does not add up, or a file is missing.
+    """
+    index = folder / INDEX
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-        total = int(content["total_samples"])
-        files = tuple((folder / str(f["path"]), int(f["samples"])) for f in content["batch_files"])
+        listing = read_listing(folder)
     except FileNotFoundError as error:
-        raise InputError(f"the shard folder {folder} has no metadata.json", REWRITE) from error
+        raise InputError(f"the shard folder {folder} has no {INDEX}", REWRITE) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise not_a_split(index, f"it is not an index of shards: {error}") from error
-    missing = [file for file, _ in files if not file.is_file()]
+    total = listing.num_windows
+    missing = [shard for shard, _ in listing.shards if not shard.is_file()]
     if missing:
         raise InputError(f"the shard {missing[0]} is listed in {index}, but missing", REWRITE)
-    listing = Listing(files)
-    if listing.num_windows != total:
+    if sum(samples for _, samples in listing.shards) != total:
         raise not_a_split(index, f"the samples of its files do not sum to the total of {total}")
     if not total:
         raise InputError(
@@ -76,8 +87,10 @@ def scan_windows(path: Path, read_format: str) -> tuple[pl.LazyFrame, list[str]]
     Raises:
         InputError: If it is no such table. That its rows cannot be read shows when they are.
     """
-    files = [file for file, _ in read_listing(path).files] if path.is_dir() else [path]
+    files = [file for file, _ in checked_listing(path).shards] if path.is_dir() else [path]
     try:
+        if read_format == "csv":
+            require_not_compressed(path)
         items = _item_columns(files[0], _raw(files[0], read_format))
         tables = [_scan(file, read_format, items) for file in files]
         return (pl.concat(tables, how="vertical_relaxed") if tables[1:] else tables[0]), items
@@ -87,8 +100,7 @@ def scan_windows(path: Path, read_format: str) -> tuple[pl.LazyFrame, list[str]]
 
 def unreadable(path: Path, read_format: str, error: BaseException) -> InputError:
     """The error for a file that is no table of the format, or is cut off."""
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
-    problem = f"{path} cannot be read as {read_format}: {reason}"
+    problem = f"{path} cannot be read as {read_format}: {first_line(error)}"
     return InputError(problem, f"correct `read_format`, or {REWRITE}")
 
 

@@ -1,4 +1,4 @@
-"""Numbers and lists as people read them."""
+"""Numbers, lists and errors as people read them."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,11 @@ def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def first_line(error: BaseException, *, if_silent: str = "") -> str:
+    """What an error says, cut to one line; one that says nothing goes by the name of its kind."""
+    return (str(error).strip().splitlines() or [if_silent or type(error).__name__])[0]
 
 
 def duration(seconds: float) -> str:

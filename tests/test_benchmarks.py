@@ -1,5 +1,6 @@
 """Benchmarks that are run by hand, and only now and then: they must still start when they are."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ SCRIPTS = {
     "throughput/run.py": (["--smallest", "--repeats", "1"], "state L16 B32"),
     "throughput/steps.py": (["--sizes", "smallest", "--repeats", "1"], "bare / ours"),
 }
+# What is compiled has no vector instructions: to try them out takes as long as the kernels.
+SETTINGS = {"TORCHINDUCTOR_VEC_ISA_OK": "0"}
 STORAGE = "storage-benchmark/run.py"
 NOT_RUN = {
     "throughput/searches.py",  # has no main program
@@ -43,6 +46,7 @@ def run_script(script: str, *arguments: str | Path, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, STUDIES / script, *arguments],
         cwd=folder,
+        env={**os.environ, **SETTINGS},
         capture_output=True,
         text=True,
         timeout=550,
@@ -64,6 +68,7 @@ def test_a_benchmark_runs_at_its_smallest_size(tmp_path: Path, script: str) -> N
     assert end in run_script(script, *arguments, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_storage_runs(tmp_path: Path) -> None:
     output = run_script(STORAGE, "--trials", "3", "--folder", tmp_path, folder=tmp_path)
 

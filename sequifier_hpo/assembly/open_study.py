@@ -6,12 +6,14 @@ from contextlib import ExitStack, closing, contextmanager
 
 from sequifier_hpo.assembly.jobs import Job
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.errors import ConfigError
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
@@ -23,10 +25,11 @@ from sequifier_hpo.study import (
     Consent,
     Lease,
     Ledger,
+    Permit,
     Place,
     Storage,
+    StudyIdentity,
     StudyPlan,
-    permit_all,
 )
 from sequifier_hpo.study.files import StudyFiles
 
@@ -46,21 +49,24 @@ def open_study(
     """
     config = prepared.loaded.config
     files = StudyFiles(prepared.name, config.paths, config.run_folder, prepared.shown_storage)
+    lease = Lease(config.study_folder / "coordinators")
+    # A winner check shares the files of its search, which were looked at already.
+    is_search = job.study_name == prepared.name
+
+    def permit(identity: StudyIdentity, *, is_adopted: bool) -> None:
+        if is_search:
+            files.require_own(identity.study_id, is_adopted=is_adopted)
+        lease.hold()
+
+    # What is refused leaves nothing behind: neither a lease nor an empty database.
+    plan = _plan(prepared, job, permit)
+    file = sqlite_path(prepared.storage_url)
+    if is_search and file is not None and not file.exists():
+        files.require_own(None)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
-        lease = Lease.acquire(config.study_folder / "coordinators")
         stack.callback(lease.release)
         stack.callback(files.remove_unfinished)
-        is_search = job.study_name == prepared.name
-        plan = StudyPlan(
-            name=job.study_name,
-            space=prepared.space,
-            data=prepared.data,
-            counted=counted_by_search(config),
-            key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
-            # A winner check shares the files of its search, which were looked at already.
-            permit=files.require_own if is_search else permit_all,
-        )
         ledger = Ledger(
             storage,
             lease.owner,
@@ -71,8 +77,21 @@ def open_study(
             # What an earlier check has trained is known by its keys: it needs no consent.
             consent=consent if is_search else Consent(new_data=True, same_data=True),
         )
+        if is_search:
+            files.remember(ledger.identity.study_id)
         ledger.describe_study(job.attributes, job.note)
         yield OpenStudy(prepared, job, ledger)
+
+
+def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
+    return StudyPlan(
+        name=job.study_name,
+        space=prepared.space,
+        data=prepared.data,
+        counted=counted_by_search(prepared.loaded.config),
+        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
+        permit=permit,
+    )
 
 
 class OpenStudy:
@@ -84,15 +103,21 @@ class OpenStudy:
         self.ledger = ledger
 
     def run(self, observer: Observer) -> SearchEnd:
-        """Train what is left; starts workers only if anything is."""
+        """Train what is left; starts workers only if anything is.
+
+        Raises:
+            ConfigError: If something is left, and this machine does not have the device for it.
+        """
         if not self.ledger.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
+        if issue := self.prepared.device_issue:
+            raise ConfigError([issue])
         prepared, config = self.prepared, self.prepared.loaded.config
         specs = worker_specs(
             prepared.device,
             prepared.workers,
             self.job.num_trainings,
-            config.training_hyperparameter_sampling.num_processes,
+            config.num_processes,
         )
         log = config.paths.logs / f"sequifier-{self.job.log_name}-workers.log"
         with (

@@ -1,6 +1,6 @@
 """Read, check and compile a search file, without opening its study."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,8 +8,10 @@ from typing import Any
 
 from sequifier_hpo.config.locate import StudySource, source_of
 from sequifier_hpo.config.search import LoadedSearch, load_search
+from sequifier_hpo.config.search_rules import TRAINING_SECTION
 from sequifier_hpo.config.storage_url import usual_storage
-from sequifier_hpo.coordinator.devices import best_device
+from sequifier_hpo.coordinator.devices import best_device, device_issue
+from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.inputs import check_splits, data_of_search
 from sequifier_hpo.records import DataDigest
 from sequifier_hpo.redaction import redacted_url
@@ -26,6 +28,8 @@ class PreparedSearch:
     storage_url: str
     workers: int | None
     """Trials at the same time; None = as many as cores or GPUs."""
+    on_progress: Callable[[str], None]
+    """Takes a line of text before something that takes time."""
 
     @property
     def name(self) -> str:
@@ -61,6 +65,13 @@ class PreparedSearch:
         """Torch device that the runs train on."""
         return self.loaded.config.training_hyperparameter_sampling.device or best_device()
 
+    @property
+    def device_issue(self) -> ConfigIssue | None:
+        """Why runs cannot train here, if this machine does not have their device."""
+        loc = (TRAINING_SECTION, "device")
+        num_processes = self.loaded.config.num_processes
+        return device_issue(self.device, num_processes, self.loaded.document, loc)
+
     @cached_property
     def data(self) -> DataDigest:
         """Digest of what the runs read.
@@ -68,7 +79,7 @@ class PreparedSearch:
         Raises:
             InputError: If the data cannot be read.
         """
-        return data_of_search(self.loaded.config)
+        return data_of_search(self.loaded.config, self.on_progress)
 
     @cached_property
     def keyer(self) -> Keyer:
@@ -92,6 +103,7 @@ def prepare_search(
     skip_metadata: bool,
     storage: str | None,
     workers: int | None,
+    on_progress: Callable[[str], None],
 ) -> PreparedSearch:
     """Read, check and compile a search file.
 
@@ -99,7 +111,7 @@ def prepare_search(
         ConfigError: With every mistake of the file, those against the data included.
     """
     loaded = load_search(path, overrides=overrides, skip_metadata=skip_metadata)
-    check_splits(loaded)
+    check_splits(loaded, on_progress)
     config = loaded.config
     space = compile_space(config)
     if workers is None and config.workers != "auto":
@@ -110,4 +122,5 @@ def prepare_search(
         effective=EffectiveSpace(space, config.seed),
         storage_url=storage or usual_storage(config.storage, config.study_folder),
         workers=workers,
+        on_progress=on_progress,
     )

@@ -19,16 +19,16 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     StudyFile,
     StudyName,
-    WantedCheck,
-    search_overrides,
 )
-from sequifier_hpo.cli.verify import DEFAULT_SEEDS, check_winners, prepare_check
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.verify import DEFAULT_SEEDS
+from sequifier_hpo.cli.verify import verify as check_winners
 from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
-from sequifier_hpo.report.run_files import run_file_of, train_file_of
-from sequifier_hpo.report.tables import detailed_records, results_csv
+from sequifier_hpo.report.run_files import record_with_file, run_file_of, train_file_of
+from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.words import counted
 
 if TYPE_CHECKING:
@@ -90,35 +90,33 @@ def best(
     Example: sequifier-hpo best --write configs/train.yaml
     """
     chosen = Format.JSON if as_json else output_format
+    of_check: dict[str, Any] = {
+        "workers": workers,
+        "retry_failed": retry_failed,
+        "input_columns": input_columns,
+        "metadata_config_path": metadata_config_path,
+        "skip_metadata": skip_metadata,
+    }
     if verify is None:
-        _refuse_stray(
-            {
-                "--seeds": seeds,
-                "--workers": workers,
-                "--retry-failed": retry_failed,
-                "--input-columns": input_columns,
-                "--metadata-config-path": metadata_config_path,
-                "--skip-metadata": skip_metadata,
-            }
-        )
+        _refuse_stray({"seeds": seeds, **of_check})
         _show_best(find_study(config_path, storage, study_name), write, chosen, force=force)
         return
     if write is not None:
         raise InputError("--write cannot be combined with --verify", "verify first, then write")
-    prepared = prepare_check(
+    say("best --verify is now its own command: sequifier-hpo verify")
+    check_winners(
         config_path,
-        overrides=search_overrides(input_columns, metadata_config_path),
-        skip_metadata=skip_metadata,
-        storage=storage,
-        study_name=study_name,
-        workers=workers,
+        storage,
+        study_name,
+        runs=verify,
+        seeds=seeds or DEFAULT_SEEDS,
+        output_format=chosen,
+        **of_check,
     )
-    print("best --verify is now its own command: sequifier-hpo verify", file=sys.stderr)
-    check_winners(prepared, WantedCheck(verify, seeds or DEFAULT_SEEDS, retry_failed, chosen))
 
 
 def _refuse_stray(only_with_verify: Mapping[str, object]) -> None:
-    stray = [option for option, value in only_with_verify.items() if value]
+    stray = [f"--{name.replace('_', '-')}" for name, value in only_with_verify.items() if value]
     if stray:
         raise InputError(f"{', '.join(stray)}: only with --verify", "add --verify 3")
 
@@ -179,13 +177,10 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
 
 
 def _as_json(source: StudySource, run: Run, snapshot: "StudySnapshot") -> dict[str, Any]:
-    file = run_file_of(source, run, snapshot.study_id)
-    (record,) = detailed_records(source.name, snapshot.runs, [run])
     return {
         "study": source.name,
-        **record,
+        **record_with_file(source, run, snapshot.study_id, snapshot.runs),
         "baselines": {baseline.name: baseline.loss for baseline in snapshot.baselines},
-        "train_config": None if file is None or file.elsewhere else str(file.path),
     }
 
 

@@ -16,6 +16,7 @@ from sequifier_hpo.cli.dashboard import dashboard
 from sequifier_hpo.cli.doctor import doctor
 from sequifier_hpo.cli.export import export
 from sequifier_hpo.cli.init import init
+from sequifier_hpo.cli.options import ListsLikeSequifier
 from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.preprocess import preprocess
 from sequifier_hpo.cli.report import report
@@ -69,7 +70,7 @@ for command in (
     train,
     doctor,
 ):
-    app.command(help=_help_of(command))(command)
+    app.command(cls=ListsLikeSequifier, help=_help_of(command))(command)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the callback's signature

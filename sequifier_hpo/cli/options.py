@@ -1,11 +1,17 @@
 """Options that several commands share."""
 
+import secrets
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
+
+from sequifier_hpo.errors import InputError
 
 ConfigPath = Annotated[
     Path, typer.Option("--config-path", metavar="FILE", help="The YAML file.", show_default=True)
@@ -29,9 +35,12 @@ OneInputSet = Annotated[
     typer.Option(
         "--input-columns",
         "-ic",
-        metavar="COLUMN",
-        help="Search only this input set; repeat for each column.",
+        metavar="COLUMN ...",
+        help="Search only this input set; None = all columns.",
     ),
+]
+Randomize = Annotated[
+    bool, typer.Option("--randomize", "-r", help="Draw the seed, and show it on stderr.")
 ]
 Workers = Annotated[
     int | None,
@@ -62,19 +71,68 @@ class WantedCheck:
     output_format: Format
 
 
+class ListsLikeSequifier(TyperCommand):
+    """A command whose lists may be written as Sequifier has them, `--input-columns A B`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments in which an option of several values may stand once, before them all."""
+        lists = {
+            name
+            for option in self.params
+            if isinstance(option, TyperOption) and option.multiple
+            for name in option.opts
+        }
+        return super().parse_args(ctx, list(_repeated(args, lists)))
+
+
+def _repeated(arguments: Iterable[str], lists: Collection[str]) -> Iterator[str]:
+    """`-ic A B` becomes `-ic A -ic B`."""
+    option, is_first = "", False
+    for argument in arguments:
+        if argument.startswith("-"):
+            name, equals, _ = argument.partition("=")
+            option, is_first = (name if name in lists else ""), not equals
+        elif option and not is_first:
+            yield option
+        else:
+            is_first = False
+        yield argument
+
+
 def given(**overrides: Any) -> dict[str, Any]:
-    """The overrides that were given on the command line."""
-    return {key: value for key, value in overrides.items() if value is not None}
+    """The overrides that were given on the command line; null for Sequifier's word `None`."""
+    return {
+        key: None if value == ["None"] else value
+        for key, value in overrides.items()
+        if value is not None and value != []
+    }
+
+
+def chosen_seed(seed: int | None, *, is_drawn: bool) -> int | None:
+    """The seed that `--seed` and `--randomize` ask for; one that is drawn is shown.
+
+    None is that of the file.
+
+    Raises:
+        InputError: If both are given.
+    """
+    if not is_drawn:
+        return seed
+    if seed is not None:
+        raise InputError("--randomize draws the seed that --seed gives", "leave one of them out")
+    drawn = secrets.randbelow(10**9)
+    print(f"seed: {drawn}", file=sys.stderr, flush=True)
+    return drawn
 
 
 def search_overrides(
     input_columns: list[str] | None, metadata_config_path: str | None
 ) -> dict[str, Any]:
     """What the options of Sequifier's search replace in the search file."""
-    return given(
-        input_columns=[input_columns] if input_columns else None,
-        metadata_config_path=metadata_config_path,
-    )
+    overrides = given(input_columns=input_columns, metadata_config_path=metadata_config_path)
+    if overrides.get("input_columns"):
+        overrides["input_columns"] = [overrides["input_columns"]]  # one set of columns
+    return overrides
 
 
 # A study that is looked at, by its search file or by where it is stored.

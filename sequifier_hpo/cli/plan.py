@@ -16,11 +16,16 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     search_overrides,
 )
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.storage_url import sqlite_path
-from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
-from sequifier_hpo.preprocessing.inputs import counted_by_search, guesses_padding_of_numbers
-from sequifier_hpo.preprocessing.stored_split import describe_split
-from sequifier_hpo.records import Run
+from sequifier_hpo.errors import ConfigIssue
+from sequifier_hpo.preprocessing.counted_events import CountedEvents
+from sequifier_hpo.preprocessing.inputs import (
+    counted_by_search,
+    counted_events,
+    guesses_padding_of_numbers,
+)
+from sequifier_hpo.records import Counted, Run
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
 from sequifier_hpo.searchspace import (
     AdjustedCells,
@@ -46,6 +51,8 @@ class _Plan:
     sizes: SpaceSizes
     done: Progress | None
     """None if the study was never started."""
+    positions: Counted
+    """Which positions the losses of a new study count."""
     events: CountedEvents | None
     """Of the validation split; None if the losses of all runs count all positions."""
 
@@ -54,6 +61,11 @@ class _Plan:
         """Runs that the search would start or continue now."""
         finished = self.done.num_complete + self.done.num_failed if self.done else 0
         return max(0, self.prepared.num_runs - finished)
+
+    @property
+    def guesses_padding(self) -> bool:
+        """Whether zeros alone tell what is padding, in a table of numbers."""
+        return guesses_padding_of_numbers(self.prepared.loaded.config, self.positions)
 
 
 def plan(
@@ -74,15 +86,18 @@ def plan(
         skip_metadata=skip_metadata,
         storage=storage,
         workers=None,
+        on_progress=say,
     )
     runs = _existing_runs(prepared)
+    positions = counted_by_search(prepared.loaded.config)
     found = _Plan(
         prepared=prepared,
         adjustments=adjusted_cells(prepared.space),
         duplicates=same_runs(prepared.effective, _MAX_SHOWN + 1),
-        sizes=measure(prepared.space, prepared.effective, prepared.num_runs),
+        sizes=measure(prepared.space, prepared.effective),
         done=None if runs is None else progress(runs, prepared.num_runs),
-        events=_count_events(prepared),
+        positions=positions,
+        events=counted_events(prepared.loaded.config, positions),
     )
     print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
 
@@ -96,21 +111,6 @@ def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
 
     found = existing_study(prepared)
     return None if found is None else list(found.runs)
-
-
-def _count_events(prepared: PreparedSearch) -> CountedEvents | None:
-    config = prepared.loaded.config
-    last_positions = counted_by_search(config).last_positions
-    if last_positions is None:
-        return None
-    assert config.validation_data_path is not None, "filled in from the metadata"
-    path, read_format = Path(config.validation_data_path), config.read_format
-    described = describe_split(path, read_format)
-    return count_events(
-        *read_places(path, read_format, described),
-        window_length=described.window_length,
-        last_positions=last_positions,
-    )
 
 
 def _as_text(found: _Plan, config_path: Path) -> str:
@@ -135,8 +135,8 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         f"{_bytes(sizes.memory_bytes.maximum)}, median {_bytes(sizes.memory_bytes.median)}, "
         "in addition to torch and the data",
     ]
-    if sizes.num_measured < prepared.num_runs:
-        lines.append(f"  (of the first {sizes.num_measured:,} configurations)")
+    if sizes.num_measured < prepared.effective.num_distinct:
+        lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
     strategy = prepared.loaded.config.search_strategy
     lines += ["", f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
     if prepared.num_requested > prepared.effective.num_distinct and strategy == "sample":
@@ -149,7 +149,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
             f"so far: {done.num_complete:,} complete, {done.num_failed:,} failed, "
             f"{done.num_running:,} running, {done.num_interrupted:,} interrupted"
         )
-    lines += [*_loss_lines(found), *_warning_lines(prepared)]
+    lines += [*_loss_lines(found), *_warning_lines(found)]
     lines += [
         f"remaining: {counted(found.num_to_come, 'run')}, on {prepared.device}",
         "",
@@ -161,11 +161,10 @@ def _as_text(found: _Plan, config_path: Path) -> str:
 
 def _loss_lines(found: _Plan) -> list[str]:
     """Which events the validation loss is over, where runs with several lengths are compared."""
-    counted = counted_by_search(found.prepared.loaded.config)
-    events, last_positions = found.events, counted.last_positions
+    events, last_positions = found.events, found.positions.last_positions
     if events is None or last_positions is None:
         return []
-    about = "" if counted.padding_is_stored else "about "
+    about = "" if found.positions.padding_is_stored else "about "
     which = "position" if last_positions == 1 else f"{last_positions} positions"
     lines = [
         f"the validation loss counts the last {which} of every window, which all runs predict: "
@@ -184,9 +183,15 @@ def _loss_lines(found: _Plan) -> list[str]:
     return lines
 
 
-def _warning_lines(prepared: PreparedSearch) -> list[str]:
-    lines = [f"warning: {warning}" for warning in prepared.loaded.warnings]
-    if guesses_padding_of_numbers(prepared.loaded.config):
+def _warnings(prepared: PreparedSearch) -> list[ConfigIssue]:
+    # To plan on a machine without the device is no mistake; to search there is.
+    issue = prepared.device_issue
+    return [*prepared.loaded.warnings, *([issue] if issue else [])]
+
+
+def _warning_lines(found: _Plan) -> list[str]:
+    lines = [f"warning: {warning}" for warning in _warnings(found.prepared)]
+    if found.guesses_padding:
         lines.append(
             "warning: the windows do not say which of their items are padding, and hold no ids: "
             "leading items at which all columns are 0 count as padding, also where 0 is the mean. "
@@ -243,7 +248,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
             }
             for parameter in prepared.space.parameters
         },
-        "warnings": [str(warning) for warning in prepared.loaded.warnings],
+        "warnings": [str(warning) for warning in _warnings(prepared)],
         "num_combinations": prepared.space.num_cells,
         "num_distinct": prepared.effective.num_distinct,
         "adjustments": [vars(adjusted) for adjusted in found.adjustments],
@@ -259,13 +264,13 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "num_to_come": found.num_to_come,
         "counted_events": found.events
         and {
-            "last_positions": counted_by_search(prepared.loaded.config).last_positions,
+            "last_positions": found.positions.last_positions,
             "num_counted": found.events.num_counted,
             "num_events": found.events.num_events,
             "share": found.events.share,
-            "is_estimate": not counted_by_search(prepared.loaded.config).padding_is_stored,
+            "is_estimate": not found.positions.padding_is_stored,
         },
-        "guesses_padding_of_numbers": guesses_padding_of_numbers(prepared.loaded.config),
+        "guesses_padding_of_numbers": found.guesses_padding,
     }
 
 

@@ -1,12 +1,12 @@
 """`sequifier-hpo preprocess`: a table of events becomes windows and metadata."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sequifier_hpo.cli.options import ConfigPath, given
+from sequifier_hpo.cli.options import ConfigPath, Randomize, chosen_seed, given
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.words import counted
@@ -22,10 +22,11 @@ def preprocess(
         typer.Option(
             "--selected-columns",
             "-sc",
-            metavar="COLUMN",
-            help="Replaces selected_columns; repeat for each column.",
+            metavar="COLUMN ...",
+            help="Replaces selected_columns; None = all.",
         ),
     ] = None,
+    randomize: Randomize = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Turn a table of events into windows to train on.
 
@@ -37,9 +38,10 @@ def preprocess(
         preprocess as run_preprocess,
     )
 
-    overrides = given(data_path=data_path, selected_columns=selected_columns or None)
+    seed = chosen_seed(None, is_drawn=randomize)
+    overrides = given(data_path=data_path, selected_columns=selected_columns, seed=seed)
     config = load_preprocess_config(config_path, overrides=overrides)
-    summary = run_preprocess(config, on_progress=lambda text: print(text, file=sys.stderr))
+    summary = run_preprocess(config, on_progress=say)
     print(
         f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
         f"{summary.seconds:.1f} seconds"

@@ -13,7 +13,7 @@ from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.search import SearchConfig, SearchFile
-from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.config.train import SUPPLIED, TrainConfig
 
 _OURS = ("seed", "storage", "workers", "on_out_of_memory", "max_consecutive_failures", "export")
 _HEAD = """# The search file
@@ -76,15 +76,14 @@ def search_file_reference(model: type[SearchFile] = SearchConfig) -> str:
 
 def train_file_reference(model: type[TrainConfig] = TrainConfig) -> str:
     """The reference page of the run file, as Markdown."""
-    from_metadata = supplied_by_metadata(model)
     sections = tuple(description_of(model).sections)
     parts = [
         _TRAIN_HEAD,
-        _table("Root", model, skip=(*from_metadata, *sections)),
+        _table("Root", model, skip=(*SUPPLIED, *sections)),
         _table(
             "From the metadata",
             model,
-            only=from_metadata,
+            only=SUPPLIED,
             default="the metadata's",
             intro="Optional root fields: by default they are read from the file at "
             "`metadata_config_path`. With `--skip-metadata` they are required.",
@@ -92,12 +91,6 @@ def train_file_reference(model: type[TrainConfig] = TrainConfig) -> str:
         *(_table(f"`{section}`", _model_at(model, section)) for section in sections),
     ]
     return "\n".join(parts)
-
-
-def supplied_by_metadata(model: type[TrainConfig] = TrainConfig) -> tuple[str, ...]:
-    """Fields of a run file that the metadata supply where they are left out."""
-    fields = description_of(model).fields.values()
-    return tuple(field.name for field in fields if field.is_from_metadata)
 
 
 def _model_at(model: type[FrozenModel], section: str) -> type[FrozenModel]:

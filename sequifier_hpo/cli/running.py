@@ -12,11 +12,11 @@ from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.options import Format, WantedCheck
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
     exit_code,
-    say,
     show_result,
     summary,
 )
@@ -83,10 +83,10 @@ def run_search(
     baselines = _write_report(report, runs)
     after = progress(runs, prepared.num_runs)
     if as_json:
-        print(json.dumps(summary(prepared, study_id, after), indent=2))
+        print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
     else:
         show_result(prepared, study_id, runs, after, baselines)
-    return exit_code(prepared.source.options, end, after)
+    return exit_code(prepared.source.options, end, after, runs)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
@@ -158,13 +158,14 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
         with make_view(shown, lambda: None, f"{prepared.name}: winner check") as view:
             end = check.run(view)
         checked = results()
+        trained = check.ledger.runs()
     if wanted.output_format == Format.JSON:
         print(json.dumps(verification_record(prepared.name, checked), indent=2))
     elif wanted.output_format == Format.CSV:
         print(verification_csv(checked), end="")
     else:
         print(check_text(prepared, checked))
-    return exit_code_of_check(end, checked)
+    return exit_code_of_check(end, checked, trained)
 
 
 def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:

@@ -17,6 +17,7 @@ from sequifier_hpo.cli.options import (
     Workers,
     search_overrides,
 )
+from sequifier_hpo.cli.say import say
 
 _Verbose = Annotated[
     bool,
@@ -62,6 +63,7 @@ def hyperparameter_search(
         skip_metadata=skip_metadata,
         storage=storage,
         workers=workers,
+        on_progress=say,
     )
     # Optuna and what it brings take half a second: only when a search really runs.
     from sequifier_hpo.cli.running import run_search  # noqa: PLC0415

@@ -2,19 +2,20 @@
 
 import re
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.observer import SearchEnd
-from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.records import Baseline, Failure, Run, RunState
+from sequifier_hpo.report.failures import what_failures_share
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, value_of
-from sequifier_hpo.report.run_files import RunFile, run_file_of
+from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.words import counted
 
@@ -117,13 +118,14 @@ def next_commands(
     return lines
 
 
-def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
+def exit_code(options: str, end: SearchEnd, after: Progress, runs: Sequence[Run]) -> int:
     """The exit code of a search, which is explained on standard error if it is not 0.
 
     Args:
         options: The options that lead to its study.
         end: How this command's part of it ended.
         after: Progress of the study.
+        runs: Its runs.
     """
     # A stop that arrived after the last result was stored stopped nothing.
     if end.stopped_by is not None and not after.is_over:
@@ -133,32 +135,53 @@ def exit_code(options: str, end: SearchEnd, after: Progress) -> int:
         )
         return 128 + end.stopped_by
     if end.gave_up_after:
-        say(why_it_gave_up(end.gave_up_after))
+        say(why_it_gave_up(end.gave_up_after, runs))
         return NO_SUCCESS
     if after.num_complete == 0:
+        failed = {run.trial_number for run in runs if run.state is RunState.FAILED}
         say(
-            "no run succeeded; see logs/ for the reasons\n    fix: correct the cause, then add --retry-failed"
+            "\n".join(
+                [
+                    "no run succeeded; see logs/ for the reasons",
+                    *_what_they_share(runs, failed),
+                    "    fix: correct the cause, then add --retry-failed",
+                ]
+            )
         )
         return NO_SUCCESS
     return 0
 
 
-def why_it_gave_up(reasons: Sequence[str]) -> str:
-    """What the failures in a row have in common, and what to do."""
+def why_it_gave_up(failures: Sequence[Failure], runs: Sequence[Run]) -> str:
+    """What the failures in a row have in common, and what to do.
+
+    Args:
+        failures: Those in a row.
+        runs: All runs of the study.
+    """
+    reasons = [failure.reason for failure in failures]
     kinds = [_WHERE_THEY_DIFFER.sub("", reason) for reason in reasons]
     common = max(kinds, key=kinds.count)
     share = "all" if len(set(kinds)) == 1 else str(kinds.count(common))
     example = reasons[kinds.index(common)]
-    return (
-        f"stopped: {counted(len(reasons), 'run')} in a row failed, {share} of them with: {example}\n"
-        "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures"
+    return "\n".join(
+        [
+            f"stopped: {counted(len(reasons), 'run')} in a row failed, {share} of them with: {example}",
+            *_what_they_share(runs, {failure.trial_number for failure in failures}),
+            "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures",
+        ]
     )
 
 
-def summary(prepared: PreparedSearch, study_id: str, after: Progress) -> dict[str, Any]:
+def _what_they_share(runs: Sequence[Run], failed_trials: Collection[int]) -> list[str]:
+    return [f"    {line}" for line in what_failures_share(runs, failed_trials)]
+
+
+def summary(
+    prepared: PreparedSearch, study_id: str, runs: Sequence[Run], after: Progress
+) -> dict[str, Any]:
     """The result of a search as JSON values."""
     best = after.best
-    file = best and _run_file(prepared, best, study_id)
     return {
         "study": prepared.name,
         "storage": prepared.shown_storage,
@@ -168,13 +191,7 @@ def summary(prepared: PreparedSearch, study_id: str, after: Progress) -> dict[st
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
-        "best": best
-        and {
-            "run": best.number,
-            "validation_loss": best.validation_loss,
-            "train_config": str(file.path) if file and not file.elsewhere else None,
-            "parameters": {name: value_of(label) for name, label in best.labels.items()},
-        },
+        "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.results_path),
     }
 
@@ -189,8 +206,3 @@ def _counts(of: Progress) -> str:
     if of.num_of_other_data:
         parts.append(f"{of.num_of_other_data:,} more on earlier data, not ranked")
     return ", ".join(parts)
-
-
-def say(text: str) -> None:
-    """Tell the user something that is not the result."""
-    print(text, file=sys.stderr, flush=True)

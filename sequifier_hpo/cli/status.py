@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.words import counted, duration
 
 if TYPE_CHECKING:
-    from sequifier_hpo.report.status import StatusReader, StudyStatus
+    from sequifier_hpo.report.status import StudyStatus
 
 _DEFAULT_SECONDS = 2.0
 _IDLE_SECONDS = 30.0  # without a running run the search counts as stopped
@@ -43,9 +43,10 @@ def status(
         _watch(source, top=top, interval=interval, as_json=as_json)
         return
     # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.report.status import read_status  # noqa: PLC0415
+    from sequifier_hpo.report.status import status_reader  # noqa: PLC0415
 
-    found = read_status(source)
+    with status_reader(source) as read:
+        found = read()
     print(json.dumps(status_json(found, top), indent=2) if as_json else status_text(found, top))
 
 
@@ -54,28 +55,28 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from sequifier_hpo.report.status import StatusReader as Reader  # noqa: PLC0415
+    from sequifier_hpo.report.status import status_reader  # noqa: PLC0415
 
     console = Console()
     try:
-        with Reader(source) as reader:
+        with status_reader(source) as read:
             if as_json or not console.is_terminal:
-                _follow(_looks(reader, interval), top=top, as_json=as_json)
+                _follow(_looks(read, interval), top=top, as_json=as_json)
                 return
-            found = reader.read()
+            found = read()
             with Live(console=console, auto_refresh=False, screen=True) as live:
-                for found in _looks(reader, interval):
+                for found in _looks(read, interval):
                     live.update(Text.from_ansi(status_text(found, top)), refresh=True)
             print(status_text(found, top))
     except KeyboardInterrupt:
         print("stopped watching; the search itself is not affected", file=sys.stderr)
 
 
-def _looks(reader: "StatusReader", interval: float) -> Iterator["StudyStatus"]:
+def _looks(read: Callable[[], "StudyStatus"], interval: float) -> Iterator["StudyStatus"]:
     """The state now and again, until nothing is left to run or nothing has run for a while."""
     last_sign_of_life = time.monotonic()
     while True:
-        found = reader.read()
+        found = read()
         yield found
         now = time.monotonic()
         if found.progress.num_running:

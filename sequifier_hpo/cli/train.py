@@ -1,6 +1,5 @@
 """`sequifier-hpo train`: one `train.yaml`, alone."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -8,9 +7,19 @@ import typer
 
 from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.lasting import lasting_output
-from sequifier_hpo.cli.options import ConfigPath, MetadataConfigPath, SkipMetadata, given
-from sequifier_hpo.config.train import load_train_config
-from sequifier_hpo.errors import InputError
+from sequifier_hpo.cli.options import (
+    ConfigPath,
+    MetadataConfigPath,
+    Randomize,
+    SkipMetadata,
+    chosen_seed,
+    given,
+)
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.config.train import TrainConfig, load_train_config
+from sequifier_hpo.config.yaml_file import read_yaml
+from sequifier_hpo.coordinator.devices import device_issue
+from sequifier_hpo.errors import ConfigError, InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
@@ -35,8 +44,8 @@ _InputColumns = Annotated[
     typer.Option(
         "--input-columns",
         "-ic",
-        metavar="COLUMN",
-        help="Replaces input_columns; repeat for each column.",
+        metavar="COLUMN ...",
+        help="Replaces input_columns; None = all.",
     ),
 ]
 _Restart = Annotated[
@@ -56,6 +65,7 @@ def train(
     config_path: ConfigPath = Path("configs/train.yaml"),
     model_name: _ModelName = None,
     seed: _Seed = None,
+    randomize: Randomize = False,  # noqa: FBT002 - a flag
     input_columns: _InputColumns = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
@@ -72,14 +82,14 @@ def train(
     checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
     overrides = given(
         model_name=model_name,
-        seed=seed,
-        input_columns=input_columns or None,
+        seed=chosen_seed(seed, is_drawn=randomize),
+        input_columns=input_columns,
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
+    _require_device(config, config_path)
     if restart:
-        for checkpoint in config.paths.checkpoints_of(config.model_name):
-            _show_progress(f"starting afresh: removing {checkpoint}")
+        _announce_restart(config)
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -91,14 +101,20 @@ def train(
             config,
             counted=counted_by_run(config, config_path),
             on_epoch=on_epoch,
-            on_progress=_show_progress,
+            on_progress=say,
             checkpoints=checkpoints,
         )
     if result.kind != OutcomeKind.COMPLETED:
         _end_early(result)
     if not trained:
-        _show_progress(_NOTHING_TRAINED)
+        say(_NOTHING_TRAINED)
     _show_result(result, Path(config.project_root))
+
+
+def _require_device(config: TrainConfig, path: Path) -> None:
+    spec, where = config.training_spec, ("training_spec", "device")
+    if issue := device_issue(spec.device, spec.num_processes, read_yaml(path), where):
+        raise ConfigError([issue])
 
 
 def _show_result(result: TrainingResult, root: Path) -> None:
@@ -118,9 +134,9 @@ def _end_early(result: TrainingResult) -> NoReturn:
     if result.kind == OutcomeKind.INVALID:
         raise InputError(result.reason)
     reason = f": {result.reason}" if result.reason else ""
-    print(f"{result.kind.value}{reason}", file=sys.stderr)
+    say(f"{result.kind.value}{reason}")
     if result.kind == OutcomeKind.INTERRUPTED:
-        print("to resume, set `continue_training: true` in the file", file=sys.stderr)
+        say("to resume, set `continue_training: true` in the file")
     raise typer.Exit(_EXIT_CODES[result.kind])
 
 
@@ -132,17 +148,16 @@ def _chosen(*, restart: bool, trust: bool) -> Checkpoints:
     return Checkpoints.TRUSTED if trust else Checkpoints.OWN
 
 
-def _show_progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _announce_restart(config: TrainConfig) -> None:
+    for checkpoint in config.paths.checkpoints_of(config.model_name):
+        say(f"starting afresh: removing {checkpoint}")
 
 
 def _show_epoch(report: EpochReport) -> None:
     best = ", best so far" if report.is_best else ""
     everywhere = report.validation_loss_all_positions
     beside = "" if everywhere is None else f" ({everywhere:.6g} over all positions)"
-    print(
+    say(
         f"epoch {report.epoch}: validation loss {report.validation_loss:.6g}{beside}, "
-        f"training loss {report.train_loss:.6g}, {report.tokens_per_second:,.0f} tokens/s{best}",
-        file=sys.stderr,
-        flush=True,
+        f"training loss {report.train_loss:.6g}, {report.tokens_per_second:,.0f} tokens/s{best}"
     )

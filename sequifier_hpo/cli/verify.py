@@ -1,12 +1,10 @@
 """`sequifier-hpo verify`: whether the winner of a search still wins with other seeds."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.assembly.prepare import prepare_search
 from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     Format,
@@ -22,6 +20,7 @@ from sequifier_hpo.cli.options import (
     Workers,
     search_overrides,
 )
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.errors import InputError
 
@@ -56,41 +55,13 @@ def verify(
 
     Example: sequifier-hpo verify --runs 3 --seeds 5
     """
-    prepared = prepare_check(
-        config_path,
+    prepared = prepare_search(
+        config_path or DEFAULT_SEARCH_FILE,
         overrides=search_overrides(input_columns, metadata_config_path),
         skip_metadata=skip_metadata,
         storage=storage,
-        study_name=study_name,
         workers=workers,
-    )
-    check_winners(
-        prepared,
-        WantedCheck(runs, seeds, retry_failed, Format.JSON if as_json else output_format),
-    )
-
-
-def prepare_check(
-    config_path: Path | None,
-    *,
-    overrides: Mapping[str, Any],
-    skip_metadata: bool,
-    storage: str | None,
-    study_name: str | None,
-    workers: int | None,
-) -> PreparedSearch:
-    """Read the search file of the study whose winners are checked.
-
-    Raises:
-        InputError: If the study named is not the one of the search file.
-        ConfigError: With every mistake of the file.
-    """
-    prepared = prepare_search(
-        config_path or DEFAULT_SEARCH_FILE,
-        overrides=overrides,
-        skip_metadata=skip_metadata,
-        storage=storage,
-        workers=workers,
+        on_progress=say,
     )
     # A training needs the search file; one of another study would be the wrong one.
     if study_name not in {None, prepared.name}:
@@ -99,14 +70,10 @@ def prepare_check(
             f"not of `{study_name}`",
             "name the search file of that study with --config-path",
         )
-    return prepared
-
-
-def check_winners(prepared: PreparedSearch, wanted: WantedCheck) -> None:
-    """Carry out a winner check, show what it finds, and exit."""
     # Optuna and what it brings take half a second: only when a study is really read.
     from sequifier_hpo.cli.running import run_check  # noqa: PLC0415
 
+    wanted = WantedCheck(runs, seeds, retry_failed, Format.JSON if as_json else output_format)
     with lasting_output():
         code = run_check(prepared, wanted)
     raise typer.Exit(code)

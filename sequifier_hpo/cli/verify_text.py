@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.cli.search_text import NO_SUCCESS, say, why_it_gave_up
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.search_text import NO_SUCCESS, why_it_gave_up
 from sequifier_hpo.cli.tables import verification_table
 from sequifier_hpo.config.paths import run_name, verification_name
 from sequifier_hpo.coordinator.observer import SearchEnd
@@ -110,13 +111,15 @@ def _next(prepared: PreparedSearch, found: Verdict) -> str:
     return f"\nnext:\n  sequifier-hpo train --config-path {file}" if file.is_file() else ""
 
 
-def exit_code_of_check(end: SearchEnd, checked: Sequence[CheckedRun]) -> int:
+def exit_code_of_check(
+    end: SearchEnd, checked: Sequence[CheckedRun], trained: Sequence[Run]
+) -> int:
     """The exit code of a winner check, which is explained on standard error if it is not 0."""
     if end.stopped_by is not None:
         say(f"stopped by {end.stopped_by.name}; the same command resumes")
         return 128 + end.stopped_by
     if end.gave_up_after:
-        say(why_it_gave_up(end.gave_up_after))
+        say(why_it_gave_up(end.gave_up_after, trained))
         return NO_SUCCESS
     if not any(each.losses for each in checked):
         say("no training run succeeded; see logs/ for the reasons")

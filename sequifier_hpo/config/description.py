@@ -31,7 +31,7 @@ NOTHING: Final = Influence.NOTHING
 
 
 class Mark(Enum):
-    """Further markers of a field."""
+    """What a field may be marked with, or have in place of a default."""
 
     FROM_METADATA = "the metadata supply it where it is left out"
     OF_ONE_RUN = "a search gives it to each of its runs"
@@ -151,7 +151,6 @@ class Description:
     """The fields of a run file, in the order in which they are declared."""
 
     def __init__(self, run_file: type[FrozenModel]) -> None:
-        self.run_file = run_file
         self.sections: dict[str, Section] = {}
         """Sections of the run file -> what they are in the search file."""
         self.fields: dict[str, TrainedField] = {}

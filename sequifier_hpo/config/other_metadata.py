@@ -1,6 +1,6 @@
-"""A train file that is read with a different metadata file, and still names old data."""
+"""The metadata that a run file or a search file is read with, perhaps in place of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,39 @@ from sequifier_hpo.errors import ConfigError, ConfigIssue
 _SPLITS = ("training_data_path", "validation_data_path")
 
 
-def leftovers_of_own_metadata(
+def metadata_in_use(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadata | None:
+    """The metadata of the data that a file is to be read with.
+
+    Args:
+        document: The file as it is.
+        data: Its root keys, those of the command line among them.
+
+    Returns:
+        None if the keys that say where they are are missing or mistyped: the model reports them.
+
+    Raises:
+        ConfigError: If they cannot be read, or the file names data of its own metadata instead.
+    """
+    path, root = data.get("metadata_config_path"), data.get("project_root")
+    if not isinstance(path, str) or not isinstance(root, str):
+        return None
+    where = document.issue(("metadata_config_path",), "")
+    metadata = read_metadata(Path(project_path(path, root)), where=where)
+    if issues := _leftovers_of_own_metadata(document, root, path, metadata):
+        raise ConfigError(issues)
+    return metadata
+
+
+def _leftovers_of_own_metadata(
     document: YamlDocument, project_root: str, path: str, metadata: DataMetadata
 ) -> list[ConfigIssue]:
-    """Issues for values of a train file that belong to its own metadata, not to the ones in use.
+    """Issues for values of a file that belong to its own metadata, not to the ones in use.
 
     A split of the old data would silently be trained on with the new metadata. The user's own paths,
     which are not splits of the file's metadata, may be combined with any metadata.
 
     Args:
-        document: The file as it is.
+        document: The run file or search file as it is.
         project_root: What relative paths start from.
         path: The metadata file that is read instead of the one that stands in the file.
         metadata: Its content.
@@ -57,7 +80,9 @@ def _other_descriptions(
         "n_classes": (own.n_classes, metadata.n_classes),
     }
     for key, (old, new) in descriptions.items():
-        if document.data.get(key) == old != new:
+        value = document.data.get(key)
+        said = value if isinstance(value, list) else [value]  # a search file has one per input set
+        if old != new and old in said:
             problem = f"describes the data of {named}, not those of the other metadata file"
             yield document.issue((key,), problem, fix="remove it: it is then taken from that file")
 

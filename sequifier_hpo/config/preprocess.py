@@ -27,6 +27,7 @@ from sequifier_hpo.config.yaml_file import read_yaml
 ID_COLUMNS = ("sequenceId", "itemPosition")
 
 RawFormat = Literal["csv", "parquet"]
+StatisticsFrom = Literal["all", "training"]
 StartMode = Literal["distribute", "exact"]
 
 # What Sequifier tolerates: numpy's closeness to 1.
@@ -66,6 +67,9 @@ class PreprocessConfig(FrozenModel):
     """Feature columns to keep, in this order; null = all. The id columns are always kept."""
     split_ratios: Annotated[list[PositiveFloat], Field(min_length=1)]
     """Share of every sequence per split, oldest items first; the shares sum to 1."""
+    statistics_from: StatisticsFrom = "all"
+    """Rows that means, standard deviations and categories are learned from: all (as Sequifier does)
+    or training, those of the first split; a category that only others have is then unknown."""
     seq_length: PositiveInt
     """Number of past items in a window, which holds one item more."""
     stride_by_split: list[PositiveInt] = Field(default_factory=_default_strides)

@@ -73,5 +73,5 @@ def study_of_run_file(path: Path) -> str | None:
 
 
 def _only(values: list[T]) -> T | None:
-    """The value that was found; None if there is none, or more than one."""
+    """The value that was found, once or again and again; None if there is none, or another too."""
     return values[0] if len(set(values)) == 1 else None

@@ -218,6 +218,7 @@ _TYPE_WORDS: dict[str, tuple[str, str]] = {
     "number_expected": ("is not a number", "a number"),
     "list_type": ("is not a list", ""),
     "string_type": ("is not text", "text"),
+    "string_pattern_mismatch": ("does not have the form that is needed", ""),
 }
 
 

@@ -1,17 +1,18 @@
 """The search file: read, filled in from the metadata, checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.later_versions import LATER_SEARCH_FIELDS
-from sequifier_hpo.config.metadata import DataMetadata, read_metadata
+from sequifier_hpo.config.metadata import DataMetadata
+from sequifier_hpo.config.other_metadata import metadata_in_use
 from sequifier_hpo.config.paths import project_path
-from sequifier_hpo.config.schema import Finding, load
+from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
-from sequifier_hpo.config.search_rules import SEARCH_CHECKS, TRAINING_SECTION
+from sequifier_hpo.config.search_rules import SEARCH_CHECKS, unusual
 from sequifier_hpo.config.train import effective_columns
 from sequifier_hpo.config.train_fields import TrainConfig
 from sequifier_hpo.config.yaml_file import YamlDocument, read_yaml
@@ -49,7 +50,7 @@ def load_search(
         issues += _missing_derived_fields(document, data)
     else:
         try:
-            metadata = _metadata_of(document, data)
+            metadata = metadata_in_use(document, data)
         except ConfigError as error:
             issues += error.issues
         data = _filled(data, metadata)
@@ -61,45 +62,16 @@ def load_search(
     if issues:
         raise ConfigError(issues)
     warnings = tuple(
-        document.issue(finding.loc, finding.problem, fix=finding.fix)
-        for finding in _unusual(config)
+        document.issue(finding.loc, finding.problem, fix=finding.fix) for finding in unusual(config)
     )
     return LoadedSearch(config, document, warnings)
 
 
-def _unusual(config: SearchFile) -> Iterator[Finding]:
-    """What is allowed but probably not meant."""
-    yield from _schedules_that_do_not_end(config)
-    for column, kind in config.target_column_types.items():
-        if kind == "real" and column in (config.n_classes or {}):
-            yield Finding(
-                ("target_column_types", column),
-                f"`{column}` is categorical in the data: as a real target it is the number that "
-                "its category happens to have",
-                fix="categorical; or give the table decimal numbers (3.0) if it is a quantity",
-            )
-
-
-def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
-    sampling = config.training_hyperparameter_sampling
-    if sampling.scheduler_step_on != "epoch":
-        return
-    for i, (recipe, epochs) in enumerate(
-        zip(sampling.scheduler or [], sampling.epochs, strict=False)
-    ):
-        period = recipe.get("T_max")
-        if isinstance(period, int) and period != epochs:
-            turns = "rises again" if period < epochs else "stops before its minimum"
-            yield Finding(
-                (TRAINING_SECTION, "scheduler", i, "T_max"),
-                f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
-                fix=f"T_max: {epochs}, unless this is intended",
-            )
-
-
 _DESCRIPTION = description_of(TrainConfig)
+_LATER = "this file is one for Sequifier 2 or later, whose own `sequifier` runs it"
 _MOVED = {
     **LATER_SEARCH_FIELDS,
+    "base_config_path": _LATER,
     **{
         field.name: f"move it to `{_DESCRIPTION.sections[field.section].name}`"
         for field in _DESCRIPTION.fields.values()
@@ -107,14 +79,6 @@ _MOVED = {
     },
     **dict.fromkeys(SearchConfig.model_fields, "move it to the root of the file"),
 }
-
-
-def _metadata_of(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadata | None:
-    path, root = data.get("metadata_config_path"), data.get("project_root")
-    if not isinstance(path, str) or not isinstance(root, str):
-        return None  # the model reports them as missing or mistyped
-    where = document.issue(("metadata_config_path",), "")
-    return read_metadata(Path(project_path(path, root)), where=where)
 
 
 def _missing_derived_fields(document: YamlDocument, data: Mapping[str, Any]) -> list[ConfigIssue]:

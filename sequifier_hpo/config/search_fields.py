@@ -27,15 +27,6 @@ from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 
 
-class Sampling(FrozenModel):
-    """A section of a search file, with fields of a section of its run files."""
-
-    @property
-    def num_processes(self) -> int:
-        """Processes that train one run: of fields of the same names, which are no candidates."""
-        return int(TrainingSpec.num_processes.__get__(self))
-
-
 class _InsteadOfAName(FrozenModel):
     """The search's own fields in the place where a run file has the name of its run."""
 
@@ -61,7 +52,7 @@ class _Own(FrozenModel):
     on_out_of_memory: Literal["halve", "halve_and_accumulate"] = "halve"
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
-    """Failed runs in a row after which the search stops."""
+    """Failed runs in a row after which the search stops; a loss that diverges does not count."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 
@@ -80,6 +71,22 @@ class SearchFile(_Own, _InsteadOfAName):
     def description(self) -> Description:
         """The fields of its runs."""
         return description_of(self.run_file)
+
+    @property
+    def types_of_columns(self) -> dict[str, str]:
+        """Type of every column of the data, in the order of the metadata."""
+        return {c: kind for types in self.column_types or [] for c, kind in types.items()}
+
+    @property
+    def columns_read(self) -> set[str]:
+        """Columns of the data that some run reads."""
+        inputs = {column for columns in self.input_columns or [] for column in columns}
+        return inputs | set(self.target_columns)
+
+    @property
+    def num_processes(self) -> int:
+        """Processes that train one run: of fields of the same names, which are no candidates."""
+        return int(TrainingSpec.num_processes.__get__(self.training_hyperparameter_sampling))
 
     @property
     def paths(self) -> ProjectPaths:
@@ -118,7 +125,7 @@ def search_model(run_file: type[TrainConfig]) -> type[SearchFile]:
     return type("SearchConfig", bases, own)
 
 
-def _section_model(description: Description, name: str) -> type[Sampling]:
+def _section_model(description: Description, name: str) -> type[FrozenModel]:
     searched = [
         description.fields[field]
         for part in description.searched(name)
@@ -129,7 +136,7 @@ def _section_model(description: Description, name: str) -> type[Sampling]:
     section = description.sections[name]
     return create_model(
         section.name,
-        __base__=Sampling,
+        __base__=FrozenModel,
         __doc__=section.words,
         **_definitions([*searched, *settings]),
     )

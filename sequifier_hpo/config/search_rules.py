@@ -244,3 +244,33 @@ SEARCH_CHECKS: tuple[Check[SearchFile], ...] = (
     _embedding_widths_fit,
     _prediction_fits_window,
 )
+
+
+def unusual(config: SearchFile) -> Iterator[Finding]:
+    """What is allowed but probably not meant."""
+    yield from _schedules_that_do_not_end(config)
+    for column, kind in config.target_column_types.items():
+        if kind == "real" and column in (config.n_classes or {}):
+            yield Finding(
+                ("target_column_types", column),
+                f"`{column}` is categorical in the data: as a real target it is the number that "
+                "its category happens to have",
+                fix="categorical; or give the table decimal numbers (3.0) if it is a quantity",
+            )
+
+
+def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
+    sampling = config.training_hyperparameter_sampling
+    if sampling.scheduler_step_on != "epoch":
+        return
+    for i, (recipe, epochs) in enumerate(
+        zip(sampling.scheduler or [], sampling.epochs, strict=False)
+    ):
+        period = recipe.get("T_max")
+        if isinstance(period, int) and period != epochs:
+            turns = "rises again" if period < epochs else "stops before its minimum"
+            yield Finding(
+                (TRAINING_SECTION, "scheduler", i, "T_max"),
+                f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
+                fix=f"T_max: {epochs}, unless this is intended",
+            )

@@ -6,15 +6,25 @@ from typing import Any
 
 from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.later_versions import LATER_TRAINING_FIELDS
-from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real, read_metadata
+from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real
 from sequifier_hpo.config.model_fields import ModelSpec
-from sequifier_hpo.config.other_metadata import leftovers_of_own_metadata
+from sequifier_hpo.config.other_metadata import metadata_in_use
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
-from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, parse_path, read_yaml
-from sequifier_hpo.errors import ConfigError
+from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, read_yaml
+from sequifier_hpo.errors import ConfigError, ConfigIssue
+
+SUPPLIED = (
+    "input_columns",  # all of them; what decides which are read, if the file says it
+    *(
+        field.name
+        for field in description_of(TrainConfig).fields.values()
+        if field.is_from_metadata
+    ),
+)
+"""Root fields that a file may leave out, since the metadata supply them."""
 
 
 def load_train_config(
@@ -33,10 +43,25 @@ def load_train_config(
     document = read_yaml(path)
     data = {**document.data, **(overrides or {})}
     skip = bool(data.pop("skip_metadata", False)) or skip_metadata
+    issues: list[ConfigIssue] = []
+    unknown: set[str] = set()
     if not skip:
-        data = _filled_from_metadata(document, data)
+        try:
+            if (metadata := metadata_in_use(document, data)) is not None:
+                data = filled(data, metadata, data["project_root"])
+        except ConfigError as error:
+            issues += error.issues
+            unknown = {name for name in SUPPLIED if data.get(name) is None}
     document = document.completed(data, overrides or {})
-    return load(TrainConfig, document, TRAIN_CHECKS, moved=LATER_TRAINING_FIELDS)
+    try:
+        config = load(TrainConfig, document, TRAIN_CHECKS, moved=LATER_TRAINING_FIELDS)
+    except ConfigError as error:
+        # What the metadata would have supplied is not missing from the file.
+        issues += [issue for issue in error.issues if issue.path not in unknown]
+        raise ConfigError(issues) from None
+    if issues:
+        raise ConfigError(issues)
+    return config
 
 
 def train_yaml(config: TrainConfig) -> str:
@@ -60,18 +85,6 @@ def effective_columns(
     return [n for n, t in chosen if is_categorical(t)], [n for n, t in chosen if is_real(t)]
 
 
-def _filled_from_metadata(document: YamlDocument, data: dict[str, Any]) -> dict[str, Any]:
-    metadata_path = data.get("metadata_config_path")
-    project_root = data.get("project_root")
-    if not isinstance(metadata_path, str) or not isinstance(project_root, str):
-        return data  # reported as missing or mistyped by the model
-    place = document.issue(("metadata_config_path",), "")
-    metadata = read_metadata(Path(project_path(metadata_path, project_root)), where=place)
-    if issues := leftovers_of_own_metadata(document, project_root, metadata_path, metadata):
-        raise ConfigError(issues)
-    return filled(data, metadata, project_root)
-
-
 def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> dict[str, Any]:
     """Root keys of a train config with everything that the metadata supplies."""
     data = dict(data)
@@ -84,7 +97,7 @@ def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> d
             data[key] = project_path(data[key], project_root)
     data.setdefault("column_types", dict(metadata.column_types))
     data["n_classes"] = data.get("n_classes") or dict(metadata.n_classes)
-    if data.get("input_columns", ...) is None and isinstance(data["column_types"], dict):
+    if data.get("input_columns") is None and isinstance(data["column_types"], dict):
         data["input_columns"] = list(data["column_types"])
     if isinstance(data.get("input_columns"), list):
         categorical, real = effective_columns(data["input_columns"], metadata.column_types)
@@ -111,6 +124,7 @@ def assert_valid(config: TrainConfig) -> TrainConfig:
 
 
 __all__ = [
+    "SUPPLIED",
     "ModelSpec",
     "TrainConfig",
     "TrainingSpec",
@@ -118,6 +132,5 @@ __all__ = [
     "effective_columns",
     "filled",
     "load_train_config",
-    "parse_path",
     "train_yaml",
 ]

@@ -249,7 +249,7 @@ class TrainConfig(FrozenModel):
             position=0,
         ),
     ]
-    """Columns the model reads."""
+    """Columns the model reads; null = all."""
     column_types: Annotated[
         dict[str, str],
         NOTHING,
@@ -340,6 +340,11 @@ class TrainConfig(FrozenModel):
         TrainingSpec, Section("training_hyperparameter_sampling", "Candidates for training.")
     ]
     """Training."""
+
+    @property
+    def columns_read(self) -> set[str]:
+        """Columns of the data that the run reads."""
+        return {*self.input_columns, *self.target_columns}
 
     @property
     def paths(self) -> ProjectPaths:

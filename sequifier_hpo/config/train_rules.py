@@ -298,7 +298,7 @@ def _process_findings(spec: Any, section: str) -> Iterator[Finding]:
     if spec.backend not in _BACKENDS:
         yield Finding(
             (section, "backend"),
-            f"processes cannot communicate through {spec.backend} on this machine",
+            f"processes cannot communicate through {spec.backend}: it is not supported",
             ", ".join(_BACKENDS),
         )
 

@@ -74,14 +74,6 @@ def dotted(loc: Loc) -> str:
     return text
 
 
-def parse_path(path: str) -> Loc:
-    """`a.b[1]` -> `("a", "b", 1)`: the inverse of `dotted` for names without dots or brackets."""
-    parts: list[str | int] = []
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        parts.append(int(index) if index else name)
-    return tuple(parts)
-
-
 def read_yaml(path: Path) -> YamlDocument:
     """Read one YAML mapping.
 

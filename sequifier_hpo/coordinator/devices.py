@@ -8,7 +8,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from sequifier_hpo.config.yaml_file import Loc, YamlDocument
 from sequifier_hpo.coordinator.pool import WorkerSpec
+from sequifier_hpo.errors import ConfigIssue
+from sequifier_hpo.words import counted
 
 
 def best_device() -> str:
@@ -20,9 +23,45 @@ def best_device() -> str:
     return "cpu"
 
 
+def device_issue(
+    device: str, num_processes: int, document: YamlDocument, loc: Loc
+) -> ConfigIssue | None:
+    """Why runs cannot train on a device of this machine, or None if nothing is known against it.
+
+    Args:
+        device: Torch device that a file asks for.
+        num_processes: Processes that train one run; on GPUs each needs its own.
+        document: The file.
+        loc: Where the device stands in it.
+    """
+    problem = _device_problem(device, num_processes)
+    fix = "run it on a machine that has the device, or write `device: cpu`"
+    return document.issue(loc, f"{device}: {problem}", fix=fix) if problem else None
+
+
+def _device_problem(device: str, num_processes: int) -> str | None:
+    kind, _, index = device.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or not (index or "0").isdecimal():
+        return "it is none of cpu, cuda, cuda:n and mps"
+    if kind == "mps":
+        return None if best_device() == "mps" else "this is not a Mac with an Apple chip"
+    if kind != "cuda" or _torch_built_for("hip"):
+        return None
+    num_gpus = num_cuda_devices()
+    if not num_gpus:
+        if not _torch_built_for("cuda"):
+            return "the torch that is installed was built without CUDA"
+        return "there is no GPU here that CUDA can use; `nvidia-smi` lists them"
+    if index and int(index) >= num_gpus:
+        return f"there is no such GPU: this machine has {counted(num_gpus, 'GPU')}, from cuda:0 on"
+    if num_processes > num_gpus:
+        return f"a run of {num_processes} processes needs as many GPUs, and this machine has {num_gpus}"
+    return None
+
+
 def num_cuda_devices() -> int:
     """GPUs visible to this process, 0 if torch was built without CUDA."""
-    if not _torch_has_cuda():
+    if not _torch_built_for("cuda"):
         return 0
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -83,8 +122,8 @@ def _visible_devices(environment: Mapping[str, str]) -> list[str]:
     return [str(i) for i in range(num_cuda_devices())]
 
 
-def _torch_has_cuda() -> bool:
-    """Read torch's own version file, since importing it takes a second."""
+def _torch_built_for(platform_name: str) -> bool:
+    """Whether torch's own version file names it; importing torch takes a second."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return False
@@ -93,7 +132,7 @@ def _torch_has_cuda() -> bool:
         text = version_file.read_text(encoding="utf-8")
     except OSError:
         return False
-    match = re.search(r"^cuda\b[^=]*=\s*(.+)$", text, re.MULTILINE)
+    match = re.search(rf"^{platform_name}\b[^=]*=\s*(.+)$", text, re.MULTILINE)
     return match is not None and match[1].strip() != "None"
 
 

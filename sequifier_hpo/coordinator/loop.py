@@ -244,8 +244,8 @@ class Coordinator:
             case reducer.Abandon(trial_number):
                 self._pool.kill_trial(trial_number)
                 self._forget(trial_number)
-            case reducer.GiveUp(reasons):
-                fields = {"num_failures": len(reasons), "reason": reasons[-1]}
+            case reducer.GiveUp(failures):
+                fields = {"num_failures": len(failures), "reason": failures[-1].reason}
                 _log.warning("gave up", extra=fields)
             case reducer.StopTrials():
                 self._stop_deadline = self._clock() + STOP_SECONDS

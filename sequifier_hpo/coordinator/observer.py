@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.records import BatchReport, EpochReport, TrainingResult
+from sequifier_hpo.records import BatchReport, EpochReport, Failure, TrainingResult
 from sequifier_hpo.study import Claim
 
 
@@ -30,8 +30,8 @@ class SearchEnd:
 
     stopped_by: signal.Signals | None
     """The signal, if the user stopped the search."""
-    gave_up_after: tuple[str, ...]
-    """Reasons of the failures in a row that made the search give up."""
+    gave_up_after: tuple[Failure, ...]
+    """The failures in a row that made the search give up."""
 
 
 class Observer(Protocol):

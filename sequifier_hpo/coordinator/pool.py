@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from sequifier_hpo.atomic import explaining
+from sequifier_hpo.config.storage_url import STORAGE_VARIABLE
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.messages import (
     BaselinesFound,
@@ -207,7 +208,7 @@ class WorkerPool(Pool):
         if worker.spec.is_resident:
             command.append("--resident")
         environment = {**os.environ, **worker.spec.environment}
-        environment.pop("SEQUIFIER_HPO_STORAGE", None)  # no worker needs its secrets
+        environment.pop(STORAGE_VARIABLE, None)  # no worker needs its secrets
         if not worker.spec.is_resident:
             environment |= _FORKING_ENVIRONMENT
         worker.process = subprocess.Popen(

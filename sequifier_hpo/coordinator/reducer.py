@@ -11,7 +11,14 @@ from typing import assert_never
 
 from sequifier_hpo.coordinator.pool import WorkerGone
 from sequifier_hpo.messages import BaselinesFound, EpochDone, TrialEnded
-from sequifier_hpo.records import Baseline, BatchPlan, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import (
+    Baseline,
+    BatchPlan,
+    EpochReport,
+    Failure,
+    OutcomeKind,
+    TrainingResult,
+)
 
 MAX_HALVINGS = 3
 MAX_LOST_WORKERS = 3
@@ -50,8 +57,8 @@ class State:
     is_exhausted: bool = False
     """Whether the last claim found nothing; other coordinators may still lose a run."""
     is_stopping: bool = False
-    recent_failures: tuple[str, ...] = ()
-    """Reasons of the failures since the last success; once it gave up, they are kept."""
+    recent_failures: tuple[Failure, ...] = ()
+    """Those since the last success; once it gave up, they are kept."""
     gave_up: bool = False
     has_baselines: bool = True
     """Whether the losses of the trivial predictors are known; else every attempt is to find them."""
@@ -168,7 +175,7 @@ class Abandon:
 class GiveUp:
     """Say that the search ends because of repeated failures."""
 
-    reasons: tuple[str, ...]
+    failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True)
@@ -250,11 +257,12 @@ def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
             failures = state.recent_failures if state.gave_up else ()
             state = _without(replace(state, recent_failures=failures), trial)
             return _then_claim(state, [StoreEnd(trial, result)])
-        case OutcomeKind.INTERRUPTED:
+        case OutcomeKind.INTERRUPTED | OutcomeKind.DIVERGED:
+            # Divergence is a result, of the values that were tried: no sign that the rest will fail.
             return _then_claim(_without(state, trial), [StoreEnd(trial, result)])
         case OutcomeKind.OUT_OF_MEMORY:
             return _out_of_memory(state, trial, result)
-        case OutcomeKind.DIVERGED | OutcomeKind.CRASHED | OutcomeKind.INVALID:
+        case OutcomeKind.CRASHED | OutcomeKind.INVALID:
             return _failed(state, trial, result)
         case _:
             assert_never(result.kind)
@@ -296,7 +304,7 @@ def _again(state: State, trial: ActiveTrial, why: str, *, resume: bool) -> Step:
 
 
 def _failed(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
-    failures = (*state.recent_failures, result.reason)
+    failures = (*state.recent_failures, Failure(trial.trial_number, result.reason))
     gives_up = len(failures) >= state.policy.max_consecutive_failures
     state = _without(replace(state, recent_failures=failures), trial)
     actions: list[Action] = [StoreEnd(trial, result)]

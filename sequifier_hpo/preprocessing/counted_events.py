@@ -1,6 +1,5 @@
 """How many events of a stored split the validation loss counts, from where its windows lie."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import polars as pl
 
 from sequifier_hpo.preprocessing.shard_file import SHARD_FAULTS, read_shard
 from sequifier_hpo.preprocessing.stored_split import StoredSplit
-from sequifier_hpo.stored_tables import TABLE_FAULTS, not_a_split, scan_windows
+from sequifier_hpo.stored_tables import TABLE_FAULTS, not_a_split, read_listing, scan_windows
+from sequifier_hpo.words import first_line
 
 Ints = npt.NDArray[np.int64]
 
@@ -81,20 +81,19 @@ def read_places(path: Path, read_format: str, described: StoredSplit) -> tuple[I
     try:
         found = places.cast(pl.Int64).collect().fill_null(0)
     except TABLE_FAULTS as error:
-        reason = str(error).strip().split("\n")[0]
-        raise not_a_split(path, f"where its windows lie cannot be read: {reason}") from error
+        reason = f"where its windows lie cannot be read: {first_line(error)}"
+        raise not_a_split(path, reason) from error
     ids, starts = (found[column].to_numpy() for column in _PLACE_COLUMNS)
     return ids, starts
 
 
 def _places_in_shards(folder: Path) -> tuple[Ints, Ints]:
     try:
-        listing = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
         ids, starts = [], []
-        for file in listing["batch_files"]:
-            _, _, sequence_ids, _, start_positions = read_shard(folder / file["path"])
-            ids.append(sequence_ids.rows(0, file["samples"]).astype(np.int64))
-            starts.append(start_positions.rows(0, file["samples"]).astype(np.int64))
+        for path, samples in read_listing(folder).shards:
+            _, _, sequence_ids, _, start_positions = read_shard(path)
+            ids.append(sequence_ids.rows(0, samples).astype(np.int64))
+            starts.append(start_positions.rows(0, samples).astype(np.int64))
         return np.concatenate(ids), np.concatenate(starts)
     except SHARD_FAULTS as error:
         raise not_a_split(folder, f"where its windows lie cannot be read: {error}") from error

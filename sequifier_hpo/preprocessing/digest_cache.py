@@ -3,7 +3,6 @@
 A split of tens of gigabytes is read once, not before every search. The file may be deleted.
 """
 
-import json
 import os
 import tempfile
 from contextlib import suppress
@@ -16,6 +15,7 @@ from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.preprocessing.value_digests import SplitValues
+from sequifier_hpo.stored_tables import INDEX, read_listing
 
 # A file changed twice within a tick of its file system's clock, without a change of size, looks
 # unchanged. The slowest clock in use is FAT's, of two seconds.
@@ -113,9 +113,7 @@ def keep_values(split: Path, read_format: str, values: SplitValues, stamp: Split
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    index = path / "metadata.json"
-    listing = json.loads(index.read_text(encoding="utf-8"))
-    return [index, *(path / str(file["path"]) for file in listing["batch_files"])]
+    return [path / INDEX, *(shard for shard, _ in read_listing(path).shards)]
 
 
 def _file_stamp(path: Path) -> FileStamp:

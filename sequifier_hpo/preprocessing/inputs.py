@@ -8,6 +8,7 @@ from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
+from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.records import Counted, DataDigest
@@ -21,7 +22,7 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         on_progress: Takes a line of text before a split is read, which takes time if it is large.
 
     Raises:
-        InputError: If a split cannot be read.
+        InputError: If a split cannot be read, or the run would be validated on what it trains on.
         ConfigError: If there is a metadata file, and it is none.
     """
     digest = data_digest(
@@ -31,12 +32,19 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         metadata=metadata_of(config),
         column_types=config.column_types,
         on_progress=on_progress,
-    )
-    return digest.reading({*config.input_columns, *config.target_columns})
+    ).reading(config.columns_read)
+    if digest.training == digest.validation:
+        paths = config.training_data_path, config.validation_data_path
+        raise InputError(f"`validation_data_path`: {_same_windows(*paths)}", _OTHER_VALIDATION)
+    return digest
 
 
-def data_of_search(config: SearchFile) -> DataDigest:
+def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> DataDigest:
     """The digest of the data of a search, in the columns that some run of it reads.
+
+    Args:
+        config: The search file.
+        on_progress: Takes a line of text before a split is read, which takes time if it is large.
 
     Raises:
         InputError: If a split cannot be read.
@@ -48,9 +56,10 @@ def data_of_search(config: SearchFile) -> DataDigest:
         validation,
         config.read_format,
         metadata=metadata_of(config),
-        column_types={c: kind for types in config.column_types or [] for c, kind in types.items()},
+        column_types=config.types_of_columns,
+        on_progress=on_progress,
     )
-    return digest.reading(_columns(config))
+    return digest.reading(config.columns_read)
 
 
 def counted_by_run(config: TrainConfig, path: Path) -> Counted:
@@ -71,28 +80,56 @@ def counted_by_search(config: SearchFile) -> Counted:
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
 
 
-def guesses_padding_of_numbers(config: SearchFile) -> bool:
-    """Whether padding is known by zeros alone, which numbers may be as well."""
-    types = [kind for of_set in config.column_types or [] for kind in of_set.values()]
-    return not _padding_is_stored(config) and bool(types) and not any(map(is_categorical, types))
-
-
-def check_splits(loaded: LoadedSearch) -> None:
-    """Compare a search file with the stored windows.
+def counted_events(config: SearchFile, counted: Counted) -> CountedEvents | None:
+    """How many events of the validation split the losses count; None if they count all positions.
 
     Raises:
-        ConfigError: If a split is missing or unreadable, a column is missing from it, or its
-            windows are shorter than a `seq_length`.
+        InputError: If the split cannot be read.
+    """
+    if counted.last_positions is None:
+        return None
+    _, (_, path) = _splits(config)
+    described = describe_split(Path(path), config.read_format)
+    return count_events(
+        *read_places(Path(path), config.read_format, described),
+        window_length=described.window_length,
+        last_positions=counted.last_positions,
+    )
+
+
+def guesses_padding_of_numbers(config: SearchFile, counted: Counted) -> bool:
+    """Whether padding is known by zeros alone, which numbers may be as well."""
+    types = config.types_of_columns.values()
+    return not counted.padding_is_stored and bool(types) and not any(map(is_categorical, types))
+
+
+def check_splits(loaded: LoadedSearch, on_progress: Callable[[str], None]) -> None:
+    """Compare a search file with the stored windows.
+
+    Args:
+        loaded: The search file.
+        on_progress: Takes a line of text before a split is read, if its values must be compared.
+
+    Raises:
+        ConfigError: If a split is missing or unreadable, a column is missing from it, its windows
+            are shorter than a `seq_length`, or both splits hold the same ones.
     """
     config, document = loaded.config, loaded.document
     issues: list[ConfigIssue] = []
+    described: list[StoredSplit] = []
     for field, path in _splits(config):
         try:
             split = describe_split(Path(path), config.read_format)
         except InputError as error:
             issues.append(document.issue((field,), error.problem, fix=error.fix))
             continue
+        described.append(split)
         issues += _split_issues(loaded, split, path)
+    # Reading their values takes time: only where they can be the same.
+    if not issues and len({(split.num_windows, split.window_length) for split in described}) == 1:
+        data = data_of_search(config, on_progress)
+        if data.training == data.validation:
+            issues.append(_validates_on_training(loaded))
     if issues:
         unique = {(issue.path, issue.problem): issue for issue in issues}
         raise ConfigError(list(unique.values()))
@@ -109,13 +146,37 @@ def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterat
                 allowed=f"1 to {split.window_length}",
                 fix="choose a smaller value, or preprocess with a larger seq_length",
             )
-    for column in sorted(_columns(config) - set(split.columns)):
+    for column in sorted(config.columns_read - set(split.columns)):
         yield document.issue(
             ("input_columns",),
             f"the column `{column}` is not in {path}",
             allowed=", ".join(split.columns),
             fix="run preprocess again, or correct the column",
         )
+
+
+_OTHER_VALIDATION = (
+    "give `split_ratios` of the preprocessing file two shares or more, such as [0.8, 0.2], and run "
+    "preprocess again; or name another split in `validation_data_path`"
+)
+
+
+def _validates_on_training(loaded: LoadedSearch) -> ConfigIssue:
+    """The issue at the field that names the validation split, or the metadata that do."""
+    document = loaded.document
+    field = "validation_data_path"
+    named_by = field if (field,) in document.lines else "metadata_config_path"
+    paths = (path for _, path in _splits(loaded.config))
+    return document.issue((named_by,), _same_windows(*paths), fix=_OTHER_VALIDATION)
+
+
+def _same_windows(training: str, validation: str) -> str:
+    is_same_file = Path(training).samefile(validation)
+    what = "is also the training split" if is_same_file else f"holds the same windows as {training}"
+    return (
+        f"the validation split {validation} {what}, so that losses would be measured on what was "
+        "trained on"
+    )
 
 
 def _padding_is_stored(config: SearchFile | TrainConfig) -> bool:
@@ -129,9 +190,3 @@ def _splits(config: SearchFile) -> Iterator[tuple[str, str]]:
         path = getattr(config, field)
         assert path is not None, "filled in from the metadata"
         yield field, path
-
-
-def _columns(config: SearchFile) -> set[str]:
-    """All columns that some run reads."""
-    inputs = {column for columns in config.input_columns or [] for column in columns}
-    return inputs | set(config.target_columns)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import polars as pl
 
+from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.words import first_line
 
 # Columns of the long table: a feature of that name could not be told from them.
 RESERVED_COLUMNS = ("inputCol", "subsequenceId", "startItemPosition")
@@ -123,9 +125,32 @@ def _first_values(path: Path, column: str, *, is_csv: bool) -> list[str]:
     return [str(value) for value in frame[column].to_list()]
 
 
+def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
+    """Read the ids and some features of one file: Parquet if its name ends so, else CSV as text.
+
+    Raises:
+        InputError: If the file cannot be read or lacks a column.
+    """
+    is_csv = path.suffix != ".parquet"
+    wanted = [*ID_COLUMNS, *columns]
+    names = _column_names(path, is_csv=is_csv)
+    missing = [column for column in wanted if column not in names]
+    if missing:
+        raise InputError(
+            f"{path} has no column `{missing[0]}`; it has " + ", ".join(f"`{n}`" for n in names),
+            did_you_mean(missing[0], names)
+            or "give it the columns of the table preprocessed before",
+        )
+    frame = _read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
+    texts = [name for name, dtype in frame.schema.items() if _is_text(dtype)]
+    frame = frame.with_columns(pl.col(texts).cast(pl.String))
+    return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
+
+
 def _column_names(path: Path, *, is_csv: bool) -> list[str]:
     try:
         if is_csv:
+            require_not_compressed(path)
             _check_encoding(path)
             return list(csv_names(path))
         return list(pl.read_parquet_schema(path))
@@ -135,9 +160,8 @@ def _column_names(path: Path, *, is_csv: bool) -> list[str]:
 
 def csv_names(path: Path) -> dict[str, str]:
     """Names of the columns -> what polars calls them, which leaves quotes in a header doubled."""
-    return {
-        name.replace('""', '"'): name for name in pl.read_csv(path, n_rows=0, glob=False).columns
-    }
+    names = pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
+    return {name.replace('""', '"'): name for name in names}
 
 
 def _check_encoding(path: Path) -> None:
@@ -203,7 +227,7 @@ def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError
     kind = "a CSV table" if is_csv else "a Parquet table"
     if isinstance(error, OSError):
         return InputError(f"{path} cannot be read: {error.strerror or error}")
-    reason = str(error).strip().split("\n")[0]
+    reason = first_line(error)
     fix = "check `data_path` and `read_format`"
     if is_csv:
         fix += "; the file must be UTF-8, comma separated, with a header and equally long lines"
@@ -305,7 +329,7 @@ def _cast(path: Path, frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.
     try:
         return frame.cast(pl.Schema(types))
     except pl.exceptions.PolarsError as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(
             f"the columns of {path} do not match those of the other files: {reason}",
             "store the columns with the same types in all files",

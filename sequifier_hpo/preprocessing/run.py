@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from sequifier_hpo.config.metadata import DataMetadata
@@ -37,10 +38,12 @@ from sequifier_hpo.preprocessing.table_checks import check_table, sort_items
 from sequifier_hpo.preprocessing.table_notes import table_notes
 from sequifier_hpo.preprocessing.value_digests import SplitValues, digest_pieces
 from sequifier_hpo.preprocessing.windows import (
+    Ints,
     Sequences,
     Windows,
     find_sequences,
     lay_windows,
+    rows_of_split,
     split_bounds,
 )
 from sequifier_hpo.words import counted
@@ -141,9 +144,13 @@ def _window(
         f"{counted(len(table.features), 'feature column')}"
     )
     sequences = find_sequences(ordered["sequenceId"].cast(pl.Int64).to_numpy())
-    splits = _lay_all_windows(config, sequences)
+    bounds = split_bounds(sequences.lengths, config.exact_ratios())
+    splits = _lay_all_windows(config, sequences, bounds)
+    learned_from = rows_of_split(sequences, bounds, 0) if config.statistics_from != "all" else None
     columns = [
-        encode_with_map(ordered[name], maps[name]) if name in maps else encode_column(ordered[name])
+        encode_with_map(ordered[name], maps[name])
+        if name in maps
+        else encode_column(ordered[name], learned_from)
         for name in table.features
     ]
     return _WindowedData(sequences, columns, splits)
@@ -183,8 +190,7 @@ def _check_outputs(config: PreprocessConfig, files: Sequence[Path], split_paths:
             check_replaceable(Path(path))
 
 
-def _lay_all_windows(config: PreprocessConfig, sequences: Sequences) -> list[Windows]:
-    bounds = split_bounds(sequences.lengths, config.exact_ratios())
+def _lay_all_windows(config: PreprocessConfig, sequences: Sequences, bounds: Ints) -> list[Windows]:
     splits = [
         lay_windows(
             sequences,
@@ -314,6 +320,16 @@ def _split_notes(config: PreprocessConfig, data: _WindowedData) -> list[str]:
     return notes
 
 
+def _constant_note(column: EncodedColumn) -> str:
+    if np.abs(column.values).max() < 1:  # not exactly 0: means are rounded
+        return f"column `{column.name}` is constant and becomes all zeros"
+    return (
+        f"column `{column.name}` is constant in the training split and then changes, to numbers "
+        f"beyond {np.abs(column.values).max():.0e} standard deviations: leave it out with "
+        "`selected_columns`"
+    )
+
+
 def _column_notes(data: _WindowedData) -> list[str]:
     notes = []
     num_rows = int(data.sequences.lengths.sum())
@@ -322,7 +338,12 @@ def _column_notes(data: _WindowedData) -> list[str]:
         if problem := column_name_problem(column.name):
             notes.append(f"{problem}: it can be stored, but not trained on")
         if column.statistics is not None and column.statistics.std == 0:
-            notes.append(f"column `{column.name}` is constant and becomes all zeros")
+            notes.append(_constant_note(column))
+        if column.unknown is not None:
+            notes.append(
+                f"{column.unknown} after the training split: they get id 0, "
+                "which no model learns to predict"
+            )
         if column.id_map is not None and len(column.id_map) > suspicious:
             is_text = not all(value.lstrip("-").isdecimal() for value in column.id_map)
             notes.append(

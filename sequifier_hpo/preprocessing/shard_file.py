@@ -26,8 +26,6 @@ _DTYPES = {
 }
 # A shard's pickle is a few hundred bytes per column; the numbers lie beside it.
 _MAX_PICKLE_BYTES = 64 * 2**20
-# Windows, and their three numbers; Sequifier 1.0 and 1.1 store inputs and targets, and these.
-_PARTS_OF_WHOLE_WINDOWS = 4
 
 # An entry of a zip archive begins with so many bytes, and the lengths of what follows them.
 _ENTRY_HEADER_BYTES = 30
@@ -132,7 +130,7 @@ def read_shard(path: Path) -> Any:
             return _Storage(path, numbers.header_offset, dtype, size)
 
         content = _ShardUnpickler(archive.read(entry), storage).load()
-    is_whole = isinstance(content, tuple) and len(content) == _PARTS_OF_WHOLE_WINDOWS
+    is_whole = isinstance(content, tuple) and isinstance(content[1], StoredTensor)
     return _inputs_and_targets(*content) if is_whole else content
 
 

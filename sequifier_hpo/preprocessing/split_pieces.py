@@ -1,6 +1,5 @@
 """The values of a split, some windows at a time: of a stored one in any format, or of memory."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,14 @@ from sequifier_hpo.preprocessing.shard_file import (
 )
 from sequifier_hpo.preprocessing.stored_split import StoredSplit
 from sequifier_hpo.preprocessing.windows import Windows, gather_items
-from sequifier_hpo.stored_tables import TABLE_FAULTS, not_a_split, scan_windows
+from sequifier_hpo.stored_tables import (
+    INDEX,
+    TABLE_FAULTS,
+    not_a_split,
+    read_listing,
+    scan_windows,
+)
+from sequifier_hpo.words import first_line
 
 # What is in memory at a time: 8 MiB of the numbers of one column, or 32 MiB of all of a table.
 _COLUMN_VALUES = 2**20
@@ -76,7 +82,7 @@ def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Ite
             if whole:
                 yield _table_piece(path, rows.head(whole), names, items)
     except TABLE_FAULTS as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise not_a_split(path, f"it cannot be read to its end: {reason}") from error
 
 
@@ -98,11 +104,10 @@ def pieces_of_shards(folder: Path, described: StoredSplit) -> Iterator[Piece]:
     Raises:
         InputError: If a shard cannot be read, or is not like the others; also from the columns.
     """
-    index = folder / "metadata.json"
-    with _shard_faults(index):
-        listing = json.loads(index.read_text(encoding="utf-8"))
-    for file in listing["batch_files"]:
-        path, shape = folder / file["path"], (file["samples"], described.window_length)
+    with _shard_faults(folder / INDEX):
+        listing = read_listing(folder)
+    for path, samples in listing.shards:
+        shape = (samples, described.window_length)
         with _shard_faults(path):
             inputs, targets, _, _, start_positions = read_shard(path)
             tensors = {name: (inputs[name], targets[name]) for name in described.columns}

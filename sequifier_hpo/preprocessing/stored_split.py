@@ -12,8 +12,8 @@ from sequifier_hpo.stored_tables import (
     REWRITE,
     TABLE_FAULTS,
     WINDOW_COLUMNS,
+    checked_listing,
     not_a_split,
-    read_listing,
     scan_windows,
     unreadable,
 )
@@ -67,7 +67,7 @@ def _describe_table(path: Path, read_format: str) -> StoredSplit:
             path, f"{num_rows} rows are not a whole number of windows with {len(columns)} columns"
         )
     num_windows = num_rows // len(columns)
-    if path.is_dir() and num_windows != (listed := read_listing(path).num_windows):
+    if path.is_dir() and num_windows != (listed := checked_listing(path).num_windows):
         raise not_a_split(path, f"it holds {num_windows} windows, not {listed} as its index says")
     return StoredSplit(len(items) - 1, columns, num_windows)
 
@@ -97,8 +97,8 @@ def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
 
 
 def _describe_shards(folder: Path) -> StoredSplit:
-    listing = read_listing(folder)
-    first, samples = next((shard, samples) for shard, samples in listing.files if samples)
+    listing = checked_listing(folder)
+    first, samples = next((shard, samples) for shard, samples in listing.shards if samples)
     window_length, columns = _describe_shard(first, samples)
     return StoredSplit(window_length, columns, listing.num_windows)
 

@@ -25,7 +25,7 @@ def check_table(table: RawTable) -> None:
     Raises:
         InputError: With every fault of the table.
     """
-    faults = [fault for column in ID_COLUMNS for fault in _id_faults(table, column)]
+    faults = [fault for column in ID_COLUMNS for fault in id_faults(table, column)]
     faults += [fault for column in table.features for fault in _feature_faults(table, column)]
     if faults:
         headline = f"the table in {table.files[0][0].parent} cannot be preprocessed:"
@@ -39,10 +39,26 @@ def check_table(table: RawTable) -> None:
 
 
 def sort_items(table: RawTable) -> pl.DataFrame:
-    """The rows ordered by sequence and item, checked to be distinct.
+    """The rows ordered by sequence and item, checked to have something to predict.
 
     Raises:
         InputError: If two items of a sequence have one position, or no sequence has two items.
+    """
+    ordered = order_items(table)
+    ids = ordered["sequenceId"]
+    if not (ids == ids.shift(1)).any():
+        raise InputError(
+            f"none of the {len(ids):,} sequences has two items: there is nothing to predict",
+            "check that `sequenceId` is the same for all items of a sequence",
+        )
+    return ordered
+
+
+def order_items(table: RawTable) -> pl.DataFrame:
+    """The rows ordered by sequence and item, checked to be distinct.
+
+    Raises:
+        InputError: If two items of a sequence have one position.
     """
     ordered = table.frame.sort(ID_COLUMNS)
     is_repeated = ordered.select(
@@ -50,12 +66,6 @@ def sort_items(table: RawTable) -> pl.DataFrame:
     ).to_series()
     if is_repeated.any():
         raise InputError(_repetition(table), "give every item of a sequence its own itemPosition")
-    ids = ordered["sequenceId"]
-    if not (ids == ids.shift(1)).any():
-        raise InputError(
-            f"none of the {len(ids):,} sequences has two items: there is nothing to predict",
-            "check that `sequenceId` is the same for all items of a sequence",
-        )
     return ordered
 
 
@@ -70,12 +80,13 @@ def _repetition(table: RawTable) -> str:
     )
 
 
-def _id_faults(table: RawTable, column: str) -> Iterator[str]:
+def id_faults(table: RawTable, column: str) -> Iterator[str]:
+    """What keeps an id column from being whole numbers."""
     values = table.frame[column]
-    yield from _fault(table, column, values.is_null(), "has no value")
+    yield from faults_of(table, column, values.is_null(), "has no value")
     if values.dtype.is_integer():
         is_lost = values.cast(pl.Int64, strict=False).is_null() & values.is_not_null()
-        yield from _fault(table, column, is_lost, "is beyond 64 bits", show=True)
+        yield from faults_of(table, column, is_lost, "is beyond 64 bits", show=True)
         return
     wanted = "is not a whole number"
     is_wrong = values.is_not_null()
@@ -85,21 +96,23 @@ def _id_faults(table: RawTable, column: str) -> Iterator[str]:
         wanted = f"is stored as {values.dtype}, not as a whole number"
     elif values.dtype in REAL_TYPES:
         is_wrong &= ~(values.round() == values)
-    yield from _fault(table, column, is_wrong, wanted, show=True)
+    yield from faults_of(table, column, is_wrong, wanted, show=True)
 
 
 def _feature_faults(table: RawTable, column: str) -> Iterator[str]:
     values = table.frame[column]
     dtype = values.dtype
-    yield from _fault(table, column, values.is_null(), "has no value")
+    yield from faults_of(table, column, values.is_null(), "has no value")
     if dtype in REAL_TYPES:
         is_number = values.is_finite()
-        yield from _fault(table, column, ~is_number, "is not a finite number", show=True)
+        yield from faults_of(table, column, ~is_number, "is not a finite number", show=True)
     elif dtype == pl.String and table.is_csv:
-        yield from _fault(table, column, _gaps_among_numbers(values), "is not a number", show=True)
+        yield from faults_of(
+            table, column, _gaps_among_numbers(values), "is not a number", show=True
+        )
     elif dtype.is_integer() and dtype not in INTEGER_TYPES:
         is_lost = values.cast(pl.Int64, strict=False).is_null() & values.is_not_null()
-        yield from _fault(table, column, is_lost, "is beyond 64 bits", show=True)
+        yield from faults_of(table, column, is_lost, "is beyond 64 bits", show=True)
     elif dtype not in INTEGER_TYPES and dtype not in (pl.String, pl.Boolean, pl.Null):
         others = [other for other in table.features if other != column]
         yield (
@@ -117,9 +130,10 @@ def _gaps_among_numbers(values: pl.Series) -> pl.Series:
     return is_gap & is_column_of_numbers
 
 
-def _fault(
+def faults_of(
     table: RawTable, column: str, is_wrong: pl.Series, what: str, *, show: bool = False
 ) -> Iterator[str]:
+    """One line if a column is wrong in some rows: in how many, and in which first."""
     rows = is_wrong.fill_null(False).arg_true()  # noqa: FBT003 - the value to fill in
     if not len(rows):
         return

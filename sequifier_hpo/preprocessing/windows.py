@@ -92,6 +92,19 @@ def split_bounds(lengths: Ints, ratios: Sequence[Fraction]) -> Ints:
     return bounds[where]
 
 
+def rows_of_split(sequences: Sequences, bounds: Ints, split: int) -> npt.NDArray[np.bool_]:
+    """Which rows belong to a split, (rows,).
+
+    Args:
+        sequences: All sequences of the table.
+        bounds: Result of `split_bounds` for them.
+        split: Index of the split.
+    """
+    places = np.arange(sequences.lengths.sum()) - np.repeat(sequences.first_rows, sequences.lengths)
+    lower, upper = (np.repeat(bounds[:, split + i], sequences.lengths) for i in (0, 1))
+    return (places >= lower) & (places < upper)
+
+
 def lay_windows(
     sequences: Sequences, bounds: Ints, split: int, *, seq_length: int, stride: int, mode: str
 ) -> Windows:

@@ -1,13 +1,15 @@
 """The files of a study's runs, as those find them who only look at it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sequifier_hpo.config.locate import StudySource
-from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.run_file import study_of_run_file
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run
+from sequifier_hpo.report.tables import detailed_records, model_name
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def run_file_of(source: StudySource, run: Run, study_id: str | None) -> RunFile 
         run: One of its runs.
         study_id: The study's unique id; None in studies of 0.1.0.
     """
-    path = source.run_file(model_name_of(source.name, run))
+    path = source.run_file(model_name(source.name, run))
     if path is None:
         return None
     is_here = not run.host or (path.is_file() and study_of_run_file(path) == study_id)
@@ -67,6 +69,17 @@ def train_file_of(source: StudySource, run: Run, study_id: str | None) -> Path:
     return file.path
 
 
-def model_name_of(study_name: str, run: Run) -> str:
-    """Model name of a run; a duplicate cell has that of the run whose result it took."""
-    return run_name(study_name, run.number if run.duplicate_of is None else run.duplicate_of)
+def record_with_file(
+    source: StudySource, run: Run, study_id: str | None, runs: Sequence[Run]
+) -> dict[str, Any]:
+    """The record of a run, and where its `train.yaml` is if it is here.
+
+    Args:
+        source: The study.
+        run: One of its runs.
+        study_id: The study's unique id; None in studies of 0.1.0.
+        runs: All of its runs.
+    """
+    file = run_file_of(source, run, study_id)
+    (record,) = detailed_records(source.name, runs, [run])
+    return {**record, "train_config": None if file is None or file.elsewhere else str(file.path)}

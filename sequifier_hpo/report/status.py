@@ -1,11 +1,10 @@
 """The state of a study at one moment, gathered for `status`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean
-from types import TracebackType
-from typing import Self
 
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.records import Baseline, Run, RunState
@@ -42,34 +41,11 @@ class StudyStatus:
         )
 
 
-class StatusReader:
-    """Reads a study's state again and again."""
-
-    def __init__(self, source: StudySource) -> None:
-        """Open the storage; errors as those of `StudyReader`."""
-        self._source = source
-        self._reader = StudyReader(source)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._reader.__exit__(kind, error, trace)
-
-    def read(self) -> StudyStatus:
-        """The state now."""
-        return _status_of(self._source, self._reader.read())
-
-
-def read_status(source: StudySource) -> StudyStatus:
-    """The state of a study now."""
-    with StatusReader(source) as reader:
-        return reader.read()
+@contextmanager
+def status_reader(source: StudySource) -> Iterator[Callable[[], StudyStatus]]:
+    """A function that reads a study's state again and again; errors as those of `StudyReader`."""
+    with StudyReader(source) as reader:
+        yield lambda: _status_of(source, reader.read())
 
 
 def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:

@@ -1,4 +1,4 @@
-"""Ask one of Optuna's samplers for a point without a study in a storage."""
+"""Ask one of Optuna's samplers, which draws every parameter alone, without a study in a storage."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -39,12 +39,10 @@ def ask(
         system_attrs=dict(system_attrs or {}),
         intermediate_values={},
     )
-    relative = sampler.infer_relative_search_space(study, trial)
-    values = sampler.sample_relative(study, trial, relative)
-    for name, distribution in distributions.items():
-        if name not in values:
-            values[name] = sampler.sample_independent(study, trial, name, distribution)
-    return values
+    return {
+        name: sampler.sample_independent(study, trial, name, distribution)
+        for name, distribution in distributions.items()
+    }
 
 
 @cache

@@ -18,15 +18,11 @@ class Cells:
         point = self.space.point_at(cell)
         return Proposal(self._keyer.key(point), point, self.space.labels_at(cell))
 
-    def at(self, rank: int) -> Proposal:
-        """The run at a place of the seeded order."""
-        return self.proposal(self.effective.representative(rank))
-
     def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
         """The first run of the seeded order that was not handed out, and its place there."""
         # Runs once handed out stay so: the next scan starts where this one ends.
         while self._next_rank < self.effective.num_distinct:
-            proposal = self.at(self._next_rank)
+            proposal = self.proposal(self.effective.representative(self._next_rank))
             if not history.is_taken(proposal.key):
                 return self._next_rank, proposal
             self._next_rank += 1

@@ -6,10 +6,9 @@ from sequifier_hpo.searchspace.effective import EffectiveSpace
 from sequifier_hpo.searchspace.fingerprint import (
     describe_space,
     differences,
-    fingerprint,
     point_of_labels,
 )
-from sequifier_hpo.searchspace.key import Keyer, data_read, run_key, weights_fields, weights_values
+from sequifier_hpo.searchspace.key import Keyer, run_key
 from sequifier_hpo.searchspace.labels import value_text
 from sequifier_hpo.searchspace.overview import (
     AdjustedCells,
@@ -39,17 +38,13 @@ __all__ = [
     "SpaceSizes",
     "adjusted_cells",
     "compile_space",
-    "data_read",
     "decode",
     "describe_space",
     "differences",
-    "fingerprint",
     "measure",
     "point_of_labels",
     "run_key",
     "same_runs",
     "value_text",
     "values_of",
-    "weights_fields",
-    "weights_values",
 ]

@@ -15,11 +15,10 @@ def compile_space(config: SearchFile) -> SearchSpace:
     candidates = list(_candidates(config, description))
     return SearchSpace(
         config=config,
-        description=description,
         parameters=tuple(parameter for parameter in candidates if len(parameter.choices) > 1),
         fixed=tuple(parameter for parameter in candidates if len(parameter.choices) == 1),
         settings=_settings(config, description),
-        column_types={c: kind for types in config.column_types or [] for c, kind in types.items()},
+        column_types=config.types_of_columns,
     )
 
 

@@ -60,7 +60,7 @@ class EffectiveSpace:
         Raises:
             IndexError: If rank is not in range(num_distinct).
         """
-        return next(self._cells(rank))
+        return next(self._combined(self._members(rank)))
 
     def representative_of(self, cell: Cell) -> Cell:
         """The cell that is run for the class of a cell."""
@@ -93,9 +93,6 @@ class EffectiveSpace:
             rest, digit = divmod(rest, len(component.classes))
             members.append(component.classes[digit])
         return members[::-1]
-
-    def _cells(self, rank: int) -> Iterator[Cell]:
-        return self._combined(self._members(rank))
 
     def _combined(self, members: Sequence[tuple[Cell, ...]]) -> Iterator[Cell]:
         """All cells whose parts are members of these classes, one class per component."""

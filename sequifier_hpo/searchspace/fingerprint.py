@@ -1,6 +1,5 @@
 """What makes two search files the same study, and how two files differ."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,11 +28,6 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
         if field in space.settings
     }
     return _comparable({**fixed, **candidates}, space.description)
-
-
-def fingerprint(description: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical description; rows count, not only their number."""
-    return hashlib.sha256(canonical(description).encode()).hexdigest()
 
 
 def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, str]) -> Point:

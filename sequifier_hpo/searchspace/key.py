@@ -13,6 +13,7 @@ from sequifier_hpo.config.description import SELECTION, WEIGHTS, Description, de
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import DataDigest, SplitDigest
 from sequifier_hpo.searchspace.canonical import canonical
+from sequifier_hpo.searchspace.decode import values_of
 from sequifier_hpo.searchspace.meaning import columns_read, meaning
 from sequifier_hpo.searchspace.parameters import SearchSpace
 from sequifier_hpo.searchspace.point import Point
@@ -21,6 +22,8 @@ from sequifier_hpo.searchspace.resolve import resolve
 
 def run_key(config: TrainConfig, data: DataDigest) -> str:
     """The key of a run as it is asked, 64 hexadecimal digits.
+
+    Not how a search computes it: the definition that tests hold against `Keyer`.
 
     Args:
         config: Before any retry has changed it.
@@ -58,7 +61,7 @@ class Keyer:
             KeyError: If the digest of a column that the run reads is missing.
         """
         space = self._space
-        chosen, _ = resolve(space.point_values(point), space.column_order)
+        chosen, _ = values_of(space, point)
         values = {**space.settings, **chosen}
         if seed is not None:
             values["seed"] = seed
@@ -75,30 +78,6 @@ class Keyer:
         return self._data_texts[columns]
 
 
-def data_read(config: TrainConfig, data: DataDigest) -> DataDigest:
-    """Digests of the columns that a run reads.
-
-    Raises:
-        KeyError: If the digest of such a column is missing.
-    """
-    return DataDigest.model_validate(_of_run(data, columns_read(_resolved(config)[1])))
-
-
-def weights_fields(description: Description) -> tuple[str, ...]:
-    """Fields that have a part in the weights after any step."""
-    return _influencing(description, selection=False)
-
-
-def weights_values(config: TrainConfig) -> dict[str, Any]:
-    """What decides the weights of a run after any step, as plain JSON values.
-
-    Neither when it ends, nor how fast and where it is trained, nor what is logged and exported: a
-    run continued with more epochs proceeds exactly as if it had had them from the start.
-    """
-    description, values = _resolved(config)
-    return meaning(values, weights_fields(description))
-
-
 def _resolved(config: TrainConfig) -> tuple[Description, dict[str, Any]]:
     """The values of a run file as a search would have written them."""
     description = description_of(type(config))
@@ -107,13 +86,13 @@ def _resolved(config: TrainConfig) -> tuple[Description, dict[str, Any]]:
 
 
 def _key(values: Mapping[str, Any], description: Description, data: str) -> str:
-    asked = canonical(meaning(values, _influencing(description, selection=True)))
+    asked = canonical(meaning(values, _influencing(description)))
     return hashlib.sha256(f'{{"config":{asked},"data":{data}}}'.encode()).hexdigest()
 
 
 @cache
-def _influencing(description: Description, *, selection: bool) -> tuple[str, ...]:
-    return description.influencing(*((WEIGHTS, SELECTION) if selection else (WEIGHTS,)))
+def _influencing(description: Description) -> tuple[str, ...]:
+    return description.influencing(WEIGHTS, SELECTION)
 
 
 def _of_run(data: DataDigest, columns: set[str] | frozenset[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-from sequifier_hpo.config.widths import allocate_widths
+from sequifier_hpo.searchspace.resolve import ATTENTION, embedding_widths, num_kv_heads
 
 
 class _Absent(Enum):
@@ -41,13 +41,6 @@ def columns_read(values: Values) -> set[str]:
     }
 
 
-def _widths(values: Values) -> Any:
-    """Spelled out: widths that are shared out can be the same as written ones."""
-    return values["feature_embedding_dims"] or allocate_widths(
-        values["initial_embedding_dim"], values["categorical_columns"], values["real_columns"]
-    )
-
-
 def _n_classes(values: Values) -> list[list[Any]]:
     """Of the columns that are read as ids, in order: in that order their tables are drawn."""
     kinds = values["target_column_types"]
@@ -62,11 +55,11 @@ def _loss_weights(values: Values) -> Any:
 _READ: Mapping[str, Callable[[Values], Any]] = {
     # The network sees categorical and real columns, each in the order of the metadata.
     "input_columns": lambda _: _ABSENT,
-    "feature_embedding_dims": _widths,
+    # Spelled out: widths that are shared out can be the same as written ones.
+    "feature_embedding_dims": embedding_widths,
     "n_classes": _n_classes,
-    # Attention depends on the number of key/value heads only: `mqa` is `gqa` with one.
     "attention_type": lambda _: _ABSENT,
-    "n_kv_heads": lambda v: v["n_kv_heads"] or v["n_head"],
+    "n_kv_heads": num_kv_heads,
     "rope_theta": lambda v: v["rope_theta"] if v["positional_encoding"] == "rope" else _ABSENT,
     "accumulation_steps": lambda v: v["accumulation_steps"] or 1,
     "loss_weights": _loss_weights,
@@ -76,6 +69,6 @@ _READ: Mapping[str, Callable[[Values], Any]] = {
 # Searched fields that must be looked at together to know what a run is. Embedding widths are not
 # among them as long as none are written: then different widths are different runs in any case.
 INTERACTIONS = (
-    frozenset({"n_head", "attention_type", "n_kv_heads"}),
+    ATTENTION,
     frozenset({"positional_encoding", "rope_theta"}),
 )

@@ -40,7 +40,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class SpaceSizes:
-    """Sizes of the configurations that will run, of the first 20,000 if there are more."""
+    """Sizes of the distinct configurations, of 20,000 of them if there are more."""
 
     num_measured: int
     parameters: Sizes
@@ -69,11 +69,13 @@ def same_runs(effective: EffectiveSpace, limit: int) -> list[SameRun]:
     return list(islice(_same_runs(effective), limit))
 
 
-def measure(space: SearchSpace, effective: EffectiveSpace, num_runs: int) -> SpaceSizes:
-    """Parameter counts and rough memory of the configurations that will run."""
+def measure(
+    space: SearchSpace, effective: EffectiveSpace, *, most: int = _MAX_MEASURED
+) -> SpaceSizes:
+    """Parameter counts and rough memory of the distinct configurations, or of so many of them."""
     config = space.config
     n_classes, target_types = config.n_classes or {}, config.target_column_types
-    num_measured = min(num_runs, _MAX_MEASURED)
+    num_measured = min(effective.num_distinct, most)
     counts: list[int] = []
     memory: list[int] = []
     for rank in range(num_measured):

@@ -10,7 +10,6 @@ from sequifier_hpo.config.description import Description
 from sequifier_hpo.config.search import SearchFile
 from sequifier_hpo.config.train import effective_columns
 from sequifier_hpo.searchspace.canonical import canonical
-from sequifier_hpo.searchspace.labels import row_text, value_text
 from sequifier_hpo.searchspace.point import Point
 
 Cell = tuple[int, ...]
@@ -65,8 +64,6 @@ class SearchSpace:
     """The product of all parameters, and everything that does not vary."""
 
     config: SearchFile
-    description: Description
-    """The fields of its run files."""
     parameters: tuple[Parameter, ...]
     """Those with more than one choice, slowest to fastest varying."""
     fixed: tuple[Parameter, ...]
@@ -74,7 +71,12 @@ class SearchSpace:
     settings: Mapping[str, Any]
     """Trained fields without candidates -> their value in every run."""
     column_types: Mapping[str, str]
-    """All columns of the data, in the order of the metadata."""
+    """Type of every column of the data, as the metadata calls it."""
+
+    @property
+    def description(self) -> Description:
+        """The fields of its run files."""
+        return self.config.description
 
     @cached_property
     def column_order(self) -> tuple[str, ...]:
@@ -139,17 +141,6 @@ class SearchSpace:
                 merged[parameter.name] = point.values[parameter.name]
         return merged
 
-    def labels(self, point: Point) -> dict[str, str]:
-        """Parameter name -> label of a point's value, for people; `-` where it is no candidate."""
-        found: dict[str, str] = {}
-        for parameter in self.parameters:
-            index = self._index(parameter, point)
-            if index is None:
-                found[parameter.name] = f"-: {_text(parameter, point.values[parameter.name])}"
-            else:
-                found[parameter.name] = parameter.choices[index].label
-        return found
-
     def labels_at(self, cell: Cell) -> dict[str, str]:
         """Parameter name -> label at a cell, which tells a candidate from its equal twin."""
         return {
@@ -189,10 +180,3 @@ class SearchSpace:
             "real_columns": real,
         }
         return {**chosen, **{field: decided[field] for field in missing}}
-
-
-def _text(parameter: Parameter, chosen: Any) -> str:
-    if not parameter.is_linked:
-        return value_text(chosen)
-    row = {field: chosen[field] for field in parameter.fields if field in chosen}
-    return row_text(row, varying=row.keys())

@@ -65,6 +65,23 @@ def _order_columns(values: dict[str, Any], column_order: Sequence[str]) -> None:
         values["feature_embedding_dims"] = {c: widths[c] for c in values["input_columns"]}
 
 
+def embedding_widths(values: Mapping[str, Any]) -> Mapping[str, int]:
+    """Per input column: as written, else as the total is shared out."""
+    if values["feature_embedding_dims"] is not None:
+        written: Mapping[str, int] = values["feature_embedding_dims"]
+        return written
+    shared = allocate_widths(
+        values["initial_embedding_dim"], values["categorical_columns"], values["real_columns"]
+    )
+    assert shared is not None, "the search file's checks let a too narrow embedding through"
+    return shared
+
+
+def num_kv_heads(values: Mapping[str, Any]) -> int:
+    """Number of key/value heads; all that attention depends on: `mqa` is `gqa` with one."""
+    return int(values["n_kv_heads"] or values["n_head"])
+
+
 def _write_widths(values: dict[str, Any]) -> Iterable[Adjustment]:
     """Spell out the embedding widths where Sequifier would refuse to share them out."""
     if values["feature_embedding_dims"] is not None:
@@ -75,8 +92,7 @@ def _write_widths(values: dict[str, Any]) -> Iterable[Adjustment]:
     refused = shared_by and max(values["dim_model"], values["n_head"]) % shared_by
     if equal_to_default(width, categorical, real) and not (refused and not real):
         return
-    widths = allocate_widths(width, categorical, real)
-    assert widths is not None, "the search file's checks let a too narrow embedding through"
+    widths = embedding_widths(values)
     values["feature_embedding_dims"] = {c: widths[c] for c in values["input_columns"]}
     yield Adjustment(
         "feature_embedding_dims",
@@ -94,8 +110,10 @@ class Rule:
     apply: Callable[[dict[str, Any]], Iterable[Adjustment]]
 
 
+ATTENTION = frozenset({"n_head", "attention_type", "n_kv_heads"})
+"""The fields that decide the number of key/value heads."""
 RULES = (
-    Rule(frozenset({"n_head", "attention_type", "n_kv_heads"}), _reconcile_attention),
+    Rule(ATTENTION, _reconcile_attention),
     Rule(frozenset({"initial_embedding_dim", "input_columns"}), _write_widths),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sequifier_hpo.config.widths import allocate_widths
+from sequifier_hpo.searchspace.resolve import embedding_widths, num_kv_heads
 
 _BYTES = 4  # float32
 # Copies of every parameter while training: weights, gradients, two moments, best weights so far.
@@ -19,7 +19,7 @@ def num_parameters(
     """
     width, inner, depth = values["dim_model"], values["dim_feedforward"], values["num_layers"]
     embedding = values["initial_embedding_dim"]
-    widths = _widths(values)
+    widths = embedding_widths(values)
     total = sum(n_classes[column] * widths[column] for column in values["categorical_columns"])
     total += sum(2 * widths[column] for column in values["real_columns"] if widths[column] > 1)
     if values["joint_embedding_dim"] is not None:
@@ -27,7 +27,7 @@ def num_parameters(
     if values["positional_encoding"] == "learned":
         total += values["seq_length"] * embedding
     norm = width if values["normalization"] == "rmsnorm" else 2 * width
-    kv_width = width // values["n_head"] * (values["n_kv_heads"] or values["n_head"])
+    kv_width = width // values["n_head"] * num_kv_heads(values)
     attention = 2 * width * width + 2 * width * kv_width
     matrices = 3 if values["activation_fn"] == "swiglu" else 2
     feedforward = matrices * width * inner + (matrices - 1) * inner + width
@@ -62,14 +62,3 @@ def training_bytes(
         + 3 * outputs
     )
     return _BYTES * int(_PARAMETER_COPIES * num_trained + activations)
-
-
-def _widths(values: Mapping[str, Any]) -> Mapping[str, int]:
-    written: Mapping[str, int] | None = values["feature_embedding_dims"]
-    if written is not None:
-        return written
-    shared = allocate_widths(
-        values["initial_embedding_dim"], values["categorical_columns"], values["real_columns"]
-    )
-    assert shared is not None, "the search file's checks let a too narrow embedding through"
-    return shared

@@ -10,12 +10,12 @@ from sequifier_hpo.study.opening import (
     NO_CONSENT,
     Consent,
     DataChangedError,
+    Permit,
     SpaceChangedError,
     StudyIdentity,
     StudyMovedOnError,
     StudyPlan,
     UnknownDataError,
-    permit_all,
 )
 from sequifier_hpo.study.proposing import History, NoProposal, Proposal, Proposer
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
@@ -36,6 +36,7 @@ __all__ = [
     "Ledger",
     "NoProposal",
     "Owner",
+    "Permit",
     "Place",
     "Proposal",
     "Proposer",
@@ -50,6 +51,5 @@ __all__ = [
     "UnknownDataError",
     "batch_plan_attributes",
     "batch_plan_of",
-    "permit_all",
     "read_study",
 ]

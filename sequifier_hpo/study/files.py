@@ -10,7 +10,6 @@ from sequifier_hpo.atomic import remove_unfinished, write_atomically
 from sequifier_hpo.config.paths import ProjectPaths, run_name
 from sequifier_hpo.config.run_file import study_of_run_file
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.study.opening import StudyIdentity
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,11 @@ class StudyFiles:
     def _marker(self) -> Path:
         return self.paths.study_folder(self.name) / "study.json"
 
-    def require_own(self, identity: StudyIdentity, *, is_adopted: bool) -> None:
-        """Make sure that they belong to this study, and remember it.
+    def require_own(self, study_id: str | None, *, is_adopted: bool = False) -> None:
+        """Make sure that they belong to this study.
 
         Args:
-            identity: The study.
+            study_id: Unique id of the study; None = it is new.
             is_adopted: Whether 0.1.0 has begun it, whose run files do not say whose they are.
 
         Raises:
@@ -45,11 +44,14 @@ class StudyFiles:
         """
         owner, storage = _read_marker(self._marker)
         if owner is None:
-            owner = self._owner_by_run_files(identity.study_id)
-        if owner not in {None, identity.study_id} and not (is_adopted and owner == ""):
+            owner = self._owner_by_run_files(study_id)
+        if owner not in {None, study_id} and not (is_adopted and owner == ""):
             raise self._foreign(storage)
+
+    def remember(self, study_id: str) -> None:
+        """Note in the study's folder whose they are, unless it says so."""
         if not self._marker.exists():
-            content = {"study_id": identity.study_id, "storage": self.shown_storage}
+            content = {"study_id": study_id, "storage": self.shown_storage}
             write_atomically(self._marker, json.dumps(content, indent=1) + "\n")
 
     def remove_unfinished(self) -> None:
@@ -59,7 +61,7 @@ class StudyFiles:
                 folder, lambda file_name: f"{self.name}-run-" in file_name, of_the_dead=True
             )
 
-    def _owner_by_run_files(self, study_id: str) -> str | None:
+    def _owner_by_run_files(self, study_id: str | None) -> str | None:
         """Whose they are: another study's id if there is one, None if there are no files."""
         owner: str | None = None
         for path in sorted(self.run_folder.glob(f"{glob.escape(self.name)}-run-*.yaml")):
@@ -92,7 +94,10 @@ class StudyFiles:
         )
 
     def _shell_patterns(self) -> list[str]:
-        """What lies under the names of the study's runs, and its folder, as a shell takes them."""
+        """What lies under the names of the study's runs, and its folder, as a shell takes them.
+
+        Only what is there: `rm` would stop at the rest.
+        """
         paths, run = self.paths, run_name(self.name, 0).removesuffix("0")
         beginnings = (
             self.run_folder / run,
@@ -107,7 +112,8 @@ class StudyFiles:
             for beginning in beginnings
             if any(beginning.parent.glob(f"{glob.escape(beginning.name)}[0-9]*"))
         ]
-        return [*patterns, shlex.quote(str(paths.study_folder(self.name)))]
+        folder = paths.study_folder(self.name)
+        return [*patterns, shlex.quote(str(folder))] if folder.exists() else patterns
 
 
 def _read_marker(marker: Path) -> tuple[str | None, str]:

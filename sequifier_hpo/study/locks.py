@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -45,33 +46,45 @@ class Owner(BaseModel):
 
 
 class Lease:
-    """This coordinator's own lock file, held from `acquire` until the process ends."""
+    """This coordinator's own lock file, held from `hold` until the process ends."""
 
-    def __init__(self, owner: Owner, descriptor: int) -> None:
-        self.owner = owner
-        self._descriptor = descriptor
+    def __init__(self, folder: Path) -> None:
+        """Choose a new file in `folder`; nothing is written yet."""
+        name = uuid.uuid4().hex
+        self.owner = Owner(
+            name=name,
+            host=socket.gethostname(),
+            boot_id=boot_id(),
+            lock_path=str(folder.resolve() / f"{name}.lock"),
+        )
+        self._descriptor: int | None = None
 
     @classmethod
     def acquire(cls, folder: Path) -> Self:
-        """Create and lock a new file in `folder`, and remove those that the dead have left."""
-        folder.mkdir(parents=True, exist_ok=True)
-        name = uuid.uuid4().hex
-        path = folder.resolve() / f"{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        owner = Owner(name=name, host=socket.gethostname(), boot_id=boot_id(), lock_path=str(path))
-        for other in folder.glob("*.lock"):
-            if (
-                other.name != path.name
-                and owner.model_copy(update={"lock_path": str(other.resolve())}).is_dead()
-            ):
-                other.unlink(missing_ok=True)
-        return cls(owner, descriptor)
+        """A lease that is held."""
+        lease = cls(folder)
+        lease.hold()
+        return lease
+
+    def hold(self) -> None:
+        """Create and lock the file, and remove those that the dead have left; again, do nothing."""
+        if self._descriptor is not None:
+            return
+        path = Path(self.owner.lock_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        for other in path.parent.glob("*.lock"):
+            if other != path and self.owner.model_copy(update={"lock_path": str(other)}).is_dead():
+                with suppress(OSError):  # in some folders only its owner may
+                    other.unlink()
 
     def release(self) -> None:
         """Remove the file and free the lock."""
-        Path(self.owner.lock_path).unlink(missing_ok=True)
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            Path(self.owner.lock_path).unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def boot_id() -> str:

@@ -24,6 +24,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.redaction import redacted_url
+from sequifier_hpo.study.shared_file import advice_on, make_for_group
+from sequifier_hpo.words import first_line
 
 HEARTBEAT_SECONDS = 20
 GRACE_SECONDS = 120
@@ -67,10 +69,12 @@ class Storage:
                 self._lock_engine = _postgres_engine(self._url)
             # Two processes that create the tables at the same time fail without the lock.
             with self.lock():
+                if self._url.drivername == "sqlite":
+                    make_for_group(Path(self._url.database or ""))
                 self.rdb = self._connect()
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, sqlite3.Error) as error:
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} cannot be opened: {_first_line(error)}",
+                f"the storage {self.shown_url} cannot be opened: {_cause_of(error)}",
                 self._advice(error),
             ) from None
         except ImportError:
@@ -170,7 +174,7 @@ class Storage:
     def _give_up_if_damaged(self, error: BaseException | None) -> None:
         if _is_damaged(error):
             raise EnvironmentFaultError(
-                f"the storage {self.shown_url} is damaged: {_first_line(error)}",
+                f"the storage {self.shown_url} is damaged: {_cause_of(error)}",
                 self._advice(error),
             ) from None
 
@@ -178,6 +182,8 @@ class Storage:
         if self._url.drivername != "sqlite":
             return "check that the database is running and that the URL is correct"
         path = Path(self._url.database or "")
+        if (advice := advice_on(path, error)) is not None:
+            return advice
         if _is_damaged(error):
             return (
                 f"restore {path} from a backup, or move it away to start a new study; "
@@ -189,8 +195,9 @@ class Storage:
 
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
-            f"the storage {self.shown_url} cannot be used: {_first_line(error)}",
-            "check the database; the same command resumes the search",
+            f"the storage {self.shown_url} cannot be used: {_cause_of(error)}",
+            advice_on(Path(self._url.database or ""), error)
+            or "check the database; the same command resumes the search",
         )
 
     def _connect(self) -> RDBStorage:
@@ -327,8 +334,8 @@ def _is_fault(error: BaseException | None) -> bool:
     return isinstance(error, kinds)
 
 
-def _first_line(error: BaseException) -> str:
+def _cause_of(error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, DBAPIError) and cause.orig is not None:
         cause = cause.orig
-    return str(cause).strip().split("\n")[0]
+    return first_line(cause)

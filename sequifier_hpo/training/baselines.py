@@ -19,7 +19,7 @@ from sequifier_hpo.records import Baseline, Counted
 from sequifier_hpo.training.class_frequencies import frequencies, frequencies_after
 from sequifier_hpo.training.data.batching import Batch, WindowBatches
 from sequifier_hpo.training.data.windows import TrainingData
-from sequifier_hpo.training.losses import TargetLosses, newest
+from sequifier_hpo.training.losses import TargetLosses, newest, weights_of_classes
 
 _CONSTANT, _AFTER_LAST, _LAST = "constant", "after the last value", "the last value"
 _WORDS: Mapping[str, Mapping[str, str]] = {
@@ -211,11 +211,9 @@ class _Classes:
         self.has_pairs = n * n <= _MOST_PAIRS
         """Whether there are few enough classes for a table of pairs."""
         self._criterion = criterion
-        weights = (config.training_spec.class_weights or {}).get(target)
+        weights = weights_of_classes(config, target)
         # A class of weight 0 adds 0 to the loss, but 0 times infinity would not.
-        self._log_weights = (
-            None if weights is None else torch.tensor(weights).clamp(min=_LEAST_WEIGHT).log()
-        )
+        self._log_weights = None if weights is None else weights.clamp(min=_LEAST_WEIGHT).log()
         self._counts = torch.zeros(n, dtype=torch.int64)
         self._num_stayed = 0
         # Of the events that are learned from, and of those that are held out.

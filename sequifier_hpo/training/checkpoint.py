@@ -21,26 +21,17 @@ import numpy as np
 import torch
 
 from sequifier_hpo.atomic import MAKE_ROOM, StagedFiles, explaining, remove_unfinished
-from sequifier_hpo.config.description import WEIGHTS, description_of
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.training.memory import is_out_of_memory
-from sequifier_hpo.training.origin import Origin, Verdict, judge
-from sequifier_hpo.words import counted
+from sequifier_hpo.training.origin import Origin, Verdict, judge, without_influence
+from sequifier_hpo.words import counted, first_line
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
 _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"})
-
-# What may differ between the run that wrote a checkpoint and the run that continues it, because it
-# does not change a single weight at any step: where files are, what is logged and exported, and
-# when the run ends.
-# (Version 0.1.0 compared the types of all columns too.)
-_NO_WEIGHTS = [f for f in description_of(TrainConfig).fields.values() if f.influence is not WEIGHTS]
-_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if not f.section) - {"column_types"}
-_TRAINING_WITHOUT_INFLUENCE = frozenset(f.name for f in _NO_WEIGHTS if f.section == "training_spec")
 
 
 @dataclass(frozen=True)
@@ -108,24 +99,23 @@ class CheckpointStore:
         Raises:
             InputError: If there is one that the run cannot continue and must not replace.
         """
-        for path, content in self._sound():
-            verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
-            if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
-                reason = f"it is past epoch {last_epoch}, the last one of this run"
-                verdict = verdict.hindered(reason)
+        for path, content, verdict in self._judged(run, last_epoch, trusts=trusts):
             if verdict.is_continued:
                 return FoundCheckpoint(path, content, verdict)
             self.pass_over(path, verdict, run)
         return None
 
-    def check_replaceable(self, run: Origin) -> None:
+    def check_replaceable(self, run: Origin, last_epoch: int) -> None:
         """Make sure that a fresh start of the run takes away nothing but its own checkpoints.
+
+        Args:
+            run: The run that starts afresh.
+            last_epoch: The epoch with which it ends.
 
         Raises:
             InputError: If there is one that it should not remove unasked.
         """
-        for path, content in self._sound():
-            verdict = judge(run, content.get(OWN_KEY), trusts=False)
+        for path, _, verdict in self._judged(run, last_epoch, trusts=False):
             if not verdict.is_replaceable:
                 raise _refusal(f"a fresh start would remove {path}", verdict)
 
@@ -150,6 +140,20 @@ class CheckpointStore:
         for path in [*stale, self._paths.interrupted_checkpoint(self._model_name)]:
             _remove(path)
         self._remove_unfinished()
+
+    def _judged(
+        self, run: Origin, last_epoch: int, *, trusts: bool
+    ) -> Iterator[tuple[Path, dict[str, Any], Verdict]]:
+        """Every sound checkpoint, the most advanced first, and what the run may do with it."""
+        for path, content in self._sound():
+            verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
+            if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
+                verdict = verdict.hindered(
+                    f"it is past epoch {last_epoch}, the last one of this run",
+                    # Nobody asked the search for it: a user trained the run on by hand.
+                    is_lost=run.is_of_study,
+                )
+            yield path, content, verdict
 
     def _sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Every checkpoint of this model name that can be read, the most advanced first."""
@@ -265,6 +269,9 @@ def _check_sums(path: Path) -> None:
     """Compare every record of the file with the checksum that torch wrote and does not read."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            # torch compresses nothing, and a few bytes may be the zeros of gigabytes.
+            if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+                raise zipfile.BadZipFile("its numbers are compressed")
             if (record := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"the checksum of {record} is wrong")
 
@@ -272,7 +279,7 @@ def _check_sums(path: Path) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):  # torch's own message advises running its code
         return "it holds something other than numbers and tensors"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def origin_of(
@@ -291,10 +298,11 @@ def origin_of(
 def weight_fields(config: TrainConfig) -> dict[str, Any]:
     """The JSON values of all fields that shape the weights, under their names.
 
-    Of the columns of the data only those that the run reads: a table may grow by others.
+    Of the columns of the data only those that the run reads: a table may grow by others. The whole
+    architecture is among them; `judge` passes over what of it has no influence.
     """
     values = _fields_with_influence(config)
-    read = {*config.input_columns, *config.target_columns}
+    read = config.columns_read
     for key in ("column_types", "n_classes"):
         values[key] = {column: value for column, value in values[key].items() if column in read}
     sections = [values.pop("model_spec"), values.pop("training_spec")]
@@ -314,9 +322,11 @@ def fingerprint_of(config: TrainConfig, num_training_windows: int) -> str:
 
 
 def _fields_with_influence(config: TrainConfig) -> dict[str, Any]:
-    values = config.model_dump(mode="json", exclude=set(_WITHOUT_INFLUENCE))
-    for key in _TRAINING_WITHOUT_INFLUENCE:
-        del values["training_spec"][key]
+    """As version 0.1.0 chose them, which left out nothing of the architecture."""
+    values = config.model_dump(mode="json")
+    for holder in (values, values["training_spec"]):
+        for name in without_influence(type(config)) & holder.keys():
+            del holder[name]
     return values
 
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.training.device import choose_precision
 
 # Estimates of CPU seconds, see studies/throughput/README.md. What the compiler saves grows with the
 # number of values that pass from one operation to the next, since it joins operations.
@@ -20,7 +21,6 @@ _SAVED_SECONDS_PER_POSITION_AND_LAYER = 1.5e-6
 _SAVED_SECONDS_WITH_DROPOUT = 0.5e-6  # its masks are drawn outside of what is compiled
 # A GPU saves the start of some hundred operations per layer, whatever their size.
 _SAVED_SECONDS_PER_LAYER_ON_GPU = 2e-4
-_NARROW = frozenset({"bfloat16", "float16"})
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def plan_compilation(
         return CompilePlan(compiles=False, reason="several processes share the run")
     if device == "mps":
         return CompilePlan(compiles=False, reason="not supported on the device mps")
-    if device == "cpu" and computes_narrow(config):
+    if device == "cpu" and choose_precision(config).is_narrow:
         return CompilePlan(compiles=False, reason="bfloat16 on the CPU would round differently")
     if device == "cpu" and not has_cpp_compiler:
         return CompilePlan(compiles=False, reason="there is no C++ compiler")
@@ -65,16 +65,6 @@ def plan_compilation(
     build = _BUILD_SECONDS + _BUILD_SECONDS_PER_LAYER * layers
     reason = f"{steps} full batches save about {steps * saved:.0f} s, building takes {build:.0f} s"
     return CompilePlan(compiles=steps * saved > build, reason=reason)
-
-
-def computes_narrow(config: TrainConfig) -> bool:
-    """Whether a run computes in types narrower than float32, in its layers or by autocast."""
-    spec = config.training_spec
-    dtypes = spec.layer_type_dtypes or {}
-    # Autocast takes the type of the linear layers, and bfloat16 if only others have one.
-    has_autocast = bool(dtypes) and spec.layer_autocast
-    by_autocast = {dtypes.get("linear", "bfloat16")} if has_autocast else set()
-    return not _NARROW.isdisjoint(by_autocast.union(dtypes.values()))
 
 
 def finds_cpp_compiler() -> bool:

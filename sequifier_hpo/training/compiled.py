@@ -26,6 +26,7 @@ import sequifier_hpo
 from sequifier_hpo.training.data.batching import Batch
 from sequifier_hpo.training.forward import ForwardPass
 from sequifier_hpo.training.random_state import random_state, restore_random_state
+from sequifier_hpo.words import first_line
 
 _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 # Rounding of float32 moves the gradients by about 1e-6 of their norm, that of bfloat16 by 1e-2.
@@ -96,8 +97,7 @@ class CompiledPass:
             difference = expected.difference(result)
         except Exception as error:  # noqa: BLE001 - whatever it is, the usual pass does without it
             self._function = None
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._tell(f"the training step is not compiled: {reason}")
+            self._tell(f"the training step is not compiled: {first_line(error)}")
         else:
             seconds = time.perf_counter() - mark
             self._tell(f"the training step is compiled, which took {seconds:.1f} s")

@@ -20,6 +20,9 @@ _FLOAT32_ERROR = 1e-5
 _PROBE_SIZE = 128
 
 
+_NARROW = frozenset({torch.bfloat16, torch.float16})
+
+
 @dataclass(frozen=True)
 class Precision:
     """In which number types a run computes."""
@@ -28,6 +31,11 @@ class Precision:
     """Per kind of layer; empty = float32 everywhere."""
     autocast_dtype: torch.dtype | None
     """Type of autocast, or None when it would change nothing."""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is computed in a type narrower than float32."""
+        return not _NARROW.isdisjoint({*self.layer_dtypes.values(), self.autocast_dtype})
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the forward pass runs."""
@@ -43,7 +51,7 @@ def find_device(name: str) -> torch.device:
         EnvironmentFaultError: If this machine does not have it.
     """
     device = torch.device(name)
-    fix = "set training_spec.device to cpu, or run on a machine that has the device"
+    fix = "run on a machine that has the device, or write `device: cpu`"
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise EnvironmentFaultError(f"device {name}: torch finds no CUDA device here", fix)

@@ -102,7 +102,13 @@ def _criterion(config: TrainConfig, target: str, device: torch.device) -> nn.Mod
     """The target's criterion, one number per position."""
     spec = config.training_spec
     loss_class: type[nn.Module] = getattr(nn, spec.criterion[target])
-    weights = (spec.class_weights or {}).get(target)
+    weights = weights_of_classes(config, target)
     if weights is None:
         return loss_class(reduction="none")
-    return loss_class(reduction="none", weight=torch.tensor(weights, device=device))
+    return loss_class(reduction="none", weight=weights.to(device))
+
+
+def weights_of_classes(config: TrainConfig, target: str) -> Tensor | None:
+    """How much each class of a target weighs in its loss, (n_classes,); None = all the same."""
+    weights = (config.training_spec.class_weights or {}).get(target)
+    return None if weights is None else torch.tensor(weights)

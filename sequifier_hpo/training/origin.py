@@ -7,10 +7,13 @@ certain that nothing else is lost.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
+from sequifier_hpo.config.description import WEIGHTS, description_of
+from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.digests import digest_differences
 from sequifier_hpo.records import DataDigest, RunIdentity
 from sequifier_hpo.words import counted
@@ -28,6 +31,21 @@ _FIX_OF_DOUBT = (
 _FIX_IN_SEARCH = "move it elsewhere, then run the search again with `--retry-failed`"
 
 
+@cache
+def without_influence(run_file: type[TrainConfig]) -> frozenset[str]:
+    """Names of the fields that may differ between a run and one that continues its checkpoint.
+
+    They do not change a single weight at any step: where files are, what is logged and exported,
+    when the run ends.
+    """
+    return frozenset(
+        field.name
+        for field in description_of(run_file).fields.values()
+        # The types of the columns that are read: the network is made after them.
+        if field.influence is not WEIGHTS and field.name != "column_types"
+    )
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a run is, as recorded in its checkpoints."""
@@ -35,7 +53,7 @@ class Origin:
     identity: RunIdentity | None
     """None = whoever ordered the run did not say."""
     fields: dict[str, Any]
-    """The JSON values of all fields that shape the weights."""
+    """The JSON values of all fields that shape the weights, and of some that do not."""
     fingerprint: str
     """SHA-256 of them and of the number of training windows: all that 0.1.0 knew of a run."""
 
@@ -43,6 +61,11 @@ class Origin:
     def is_alone(self) -> bool:
         """Whether the run is known to belong to no study."""
         return self.identity is not None and self.identity.study_id is None
+
+    @property
+    def is_of_study(self) -> bool:
+        """Whether the run is known to belong to a study."""
+        return self.identity is not None and self.identity.study_id is not None
 
     def as_state(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
@@ -61,9 +84,19 @@ class Verdict:
     """Why it is not certain that the checkpoint is the run's, or why it is certain that it is not."""
     fix: str = _FIX
 
-    def hindered(self, reason: str) -> "Verdict":
-        """The same verdict, but the checkpoint cannot be continued for this reason."""
-        return replace(self, is_continued=False, reasons=(reason,))
+    def hindered(self, reason: str, *, is_lost: bool = False) -> "Verdict":
+        """The same verdict, but the checkpoint cannot be continued for this reason.
+
+        Args:
+            reason: What is in the way.
+            is_lost: Whether a fresh start would never get as far.
+        """
+        return replace(
+            self,
+            is_continued=False,
+            is_replaceable=self.is_replaceable and not is_lost,
+            reasons=(reason,),
+        )
 
 
 def judge(run: Origin, own: Mapping[str, Any] | None, *, trusts: bool) -> Verdict:
@@ -123,6 +156,13 @@ def _judge_in_search(run: Origin, identity: RunIdentity, own: Mapping[str, Any] 
         reason = "it was written by another configuration"
     elif found.study_id is None:
         reason = "it belongs to a run that was trained alone"
+        differences = (
+            *digest_differences(found.data, identity.data),
+            *_field_differences(own, run),
+        )
+        if not differences:
+            # Someone trained the run's own file by hand: it is the same training.
+            return Verdict(is_continued=True, is_replaceable=True, fix=_FIX_IN_SEARCH)
     elif found.study_id != identity.study_id:
         reason = f"it belongs to another study, with the id {found.study_id}"
     elif found.key != identity.key:
@@ -151,10 +191,12 @@ def _field_differences(own: Mapping[str, Any], run: Origin) -> tuple[str, ...]:
 
     Empty too where the checkpoint does not name its fields: those of 0.1.0 have a fingerprint only.
     """
-    before = own.get("fields")
-    if not isinstance(before, dict) or _as_text(before) == _as_text(run.fields):
+    if not isinstance(own.get("fields"), dict):
         return ()
-    old, new = dict(_leaves("", before)), dict(_leaves("", run.fields))
+    before, now = _with_influence(own["fields"]), _with_influence(run.fields)
+    if _as_text(before) == _as_text(now):
+        return ()
+    old, new = dict(_leaves("", before)), dict(_leaves("", now))
     found = [
         f"{name}: {_shown(old.get(name))} in the checkpoint, {_shown(new.get(name))} now"
         for name in dict.fromkeys([*old, *new])
@@ -163,11 +205,16 @@ def _field_differences(own: Mapping[str, Any], run: Origin) -> tuple[str, ...]:
     if not found:
         found = [
             f"{name}: in a different order now"
-            for name, value in run.fields.items()
+            for name, value in now.items()
             if _as_text(value) != _as_text(before[name])
         ]
     more = len(found) - _MOST_SHOWN
     return (*found[:_MOST_SHOWN], *([f"and {counted(more, 'more field')}"] if more > 0 else []))
+
+
+def _with_influence(fields: Mapping[str, Any]) -> dict[str, Any]:
+    passed_over = without_influence(TrainConfig)
+    return {name: value for name, value in fields.items() if name not in passed_over}
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

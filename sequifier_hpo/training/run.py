@@ -15,7 +15,6 @@ from sequifier_hpo.records import (
 from sequifier_hpo.training.checkpoint import CheckpointStore, FoundCheckpoint, origin_of
 from sequifier_hpo.training.compile_plan import (
     CompilePlan,
-    computes_narrow,
     finds_cpp_compiler,
     plan_compilation,
 )
@@ -41,6 +40,7 @@ from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
 from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
+from sequifier_hpo.words import first_line
 
 ALL_COUNT = Counted()
 """Every position counts; padding is known by its zeros."""
@@ -147,7 +147,7 @@ def _ready(
                 return training, None if found.is_own else training.judge_restored()
             store.pass_over(found.path, found.verdict.hindered(misfit), origin)
     elif checkpoints is not Checkpoints.REMOVED and team.is_first:
-        store.check_replaceable(origin)
+        store.check_replaceable(origin, spec.epochs)
     if team.is_first:
         store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.
@@ -160,8 +160,7 @@ def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | 
     try:
         training.restore(found.content)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"it does not fit this run: {reason}"
+        return f"it does not fit this run: {first_line(error)}"
     progress = training.progress
     hooks.on_message(
         f"continuing after epoch {progress.epoch} and {progress.batch} batches, from {found.path}"
@@ -237,7 +236,7 @@ def _choose_pass(
     return CompiledPass(
         usual,
         batch_size=config.training_spec.batch_size,
-        is_narrow=computes_narrow(config),
+        is_narrow=choose_precision(config).is_narrow,
         on_message=hooks.on_message,
     )
 

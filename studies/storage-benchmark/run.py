@@ -166,7 +166,7 @@ def run(study: Ledger, space: SearchSpace, num_trials: int, folder: Path) -> Sto
             break
         loss = 1 + math.sin(i)
         for epoch in range(1, NUM_REPORTS + 1):
-            watch.time("report", study.report, claim, epoch, loss / epoch, {})
+            watch.time("report", study.report, claim, epoch, loss / epoch)
         attributes = {"run": f"stub-run-{i}", "best_epoch": 3, "seconds": 1.5, "oom_retries": 0}
         config, _ = decode(space, claim.point, claim.run_number, device="cpu")
         active = ActiveRun(claim, config, [], train_losses=dict.fromkeys(range(1, 4), 1.0))

@@ -19,10 +19,17 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from tests.browser import load_page, needs_chromium
 from tests.cli.conftest import Run, Study
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+NAMES = frozenset({"localhost", "gpu7.lab"})
 
 
-def ask(path: str, *, method: str = "GET", host: str = "127.0.0.1:8080", changes: bool = False) -> str:  # fmt: skip
+def ask(
+    path: str,
+    *,
+    method: str = "GET",
+    host: str = "127.0.0.1:8080",
+    origin: str | None = None,
+    changes: bool = False,
+) -> str:
     """What a guarded application that always answers 200 answers."""
     answers: list[str] = []
 
@@ -30,20 +37,37 @@ def ask(path: str, *, method: str = "GET", host: str = "127.0.0.1:8080", changes
         start_response("200 OK", [])
         return [b""]
 
-    guard = guarded(application, artifacts=Path("artifacts"), hosts=LOOPBACK, allow_changes=changes)
+    guard = guarded(application, artifacts=Path("artifacts"), names=NAMES, allow_changes=changes)
     environ = {"PATH_INFO": path, "REQUEST_METHOD": method, "HTTP_HOST": host}
+    if origin is not None:
+        environ["HTTP_ORIGIN"] = origin
     guard(environ, lambda status, headers: answers.append(status))
     return answers[0]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080", "LOCALHOST:1"])
-def test_a_reader_on_this_machine_is_let_in(host: str) -> None:
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8080", "localhost", "[::1]:8080", "LOCALHOST:1", "gpu7.lab:8080", "192.0.2.7:8080"],
+)
+def test_a_reader_who_names_this_machine_is_let_in(host: str) -> None:
     assert ask("/api/studies", host=host) == "200 OK"
 
 
-@pytest.mark.parametrize("host", ["evil.example:8080", "", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize("host", ["evil.example:8080", "", "127.0.0.1.evil.example", "2130706433"])
 def test_a_page_from_elsewhere_is_kept_out(host: str) -> None:
     assert ask("/api/studies", host=host) == "403 Forbidden"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:9999"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_of_another_site_neither_reads_nor_changes(origin: str, method: str) -> None:
+    assert ask("/api/studies", origin=origin, method=method, changes=True) == "403 Forbidden"
+
+
+def test_a_page_of_the_dashboard_changes_what_it_may() -> None:
+    own = "http://127.0.0.1:8080"
+
+    assert ask("/api/studies/1", origin=own, method="POST", changes=True) == "200 OK"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -127,6 +151,40 @@ def test_the_real_dashboard_serves_notes_and_artifacts(address: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_artifact_is_for_this_site_alone_and_runs_no_script(address: str) -> None:
+    base, _, study_id = address.rpartition("/dashboard/studies/")
+    trial = json.loads(fetched(f"{base}/api/studies/{study_id}?after=0")[1])["trials"][0]
+    artifact = trial["artifacts"][0]["artifact_id"]
+
+    with urllib.request.urlopen(
+        f"{base}/artifacts/{study_id}/{trial['trial_id']}/{artifact}"
+    ) as answer:
+        headers = answer.headers
+
+    assert headers["Access-Control-Allow-Origin"] is None
+    assert headers["Content-Security-Policy"] == "sandbox"
+
+
+@pytest.mark.parametrize("listens_on", ["0.0.0.0", "127.0.0.1"])
+def test_the_real_dashboard_knows_the_names_of_its_machine(study: Study, listens_on: str) -> None:
+    pytest.importorskip("optuna_dashboard")
+    study.complete(0.5)
+    source = find_study(None, study.url, "shop")
+    with open_dashboard(source, host=listens_on, port=0, allow_changes=False) as opened:
+        thread = threading.Thread(target=opened.serve_forever)
+        thread.start()
+        page = opened.url.replace("0.0.0.0", "127.0.0.1")
+        request = urllib.request.Request(page, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+            urllib.request.urlopen(request)
+        opened.stop()
+        thread.join()
+
+    assert "answers to IP addresses and to" in caught.value.read().decode()
+    caught.value.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_artifact_of_another_machine_is_said_to_be_there(address: str, study: Study) -> None:
     base, _, study_id = address.rpartition("/dashboard/studies/")
     for file in Path("studies/shop/artifacts").iterdir():
@@ -177,6 +235,7 @@ def test_a_dashboard_of_no_study_is_refused(run: Run, study: Study) -> None:
     assert "studies there: shop" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_who_opens_it_to_other_machines_is_told_that_there_is_no_password(
     study: Study, host: str, *, is_warned: bool

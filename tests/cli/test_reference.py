@@ -1,6 +1,7 @@
 """The reference pages are written from models and commands, so they cannot drift."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,18 @@ from sequifier_hpo.cli.reference import (
     command_reference,
     preprocess_file_reference,
     search_file_reference,
-    supplied_by_metadata,
     train_file_reference,
 )
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.config.train import load_train_config
+from sequifier_hpo.config.train import SUPPLIED, load_train_config
 from sequifier_hpo.config.yaml_file import dump_yaml
 from sequifier_hpo.searchspace import compile_space, decode
 from tests.cli.conftest import Run
 from tests.conftest import WriteSearch
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference"
+REPOSITORY = Path(__file__).parents[2]
+PAGES = REPOSITORY / "docs" / "reference"
+CONSTRAINTS = REPOSITORY / "constraints.txt"
 
 
 @pytest.mark.parametrize(
@@ -42,12 +44,17 @@ def test_what_the_page_of_the_train_file_leaves_to_the_metadata_may_be_left_out(
     complete, _ = decode(space, space.point_at((0,) * len(space.parameters)), 0, device="cpu")
     fields = complete.model_dump()
     file = project / "train.yaml"
-    supplied = supplied_by_metadata()
+    supplied = set(SUPPLIED) - {"input_columns"}  # without them all are read
     file.write_text(dump_yaml({key: fields[key] for key in fields if key not in supplied}))
 
     assert load_train_config(file) == complete
 
 
+# How a help text is laid out is typer's business, and changes.
+@pytest.mark.skipif(
+    f"typer=={version('typer')}\n" not in CONSTRAINTS.read_text(),
+    reason="the page has the layout of another release of typer",
+)
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
     page = (PAGES / "command-line.md").read_text()
 

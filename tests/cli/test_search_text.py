@@ -7,7 +7,13 @@ import pytest
 
 from sequifier_hpo.cli.search_text import exit_code, next_commands, why_it_gave_up
 from sequifier_hpo.coordinator.observer import SearchEnd
+from sequifier_hpo.records import Failure, Run
 from sequifier_hpo.report.leaderboard import Progress
+from tests.report.conftest import MakeRun, make_run
+
+__all__ = ["make_run"]
+
+UNDISTURBED = SearchEnd(stopped_by=None, gave_up_after=())
 
 
 def _words(num_complete: int, num_failed: int, num_distinct: int = 100) -> str:
@@ -25,6 +31,44 @@ def test_more_runs_are_offered_where_all_are_done_and_more_are_possible(
     assert ("n_samples" in _words(num_complete, num_failed, num_distinct)) == is_offered
 
 
+def failures(*reasons: str) -> list[Failure]:
+    return [Failure(number, reason) for number, reason in enumerate(reasons)]
+
+
+@pytest.fixture
+def half_absurd(make_run: MakeRun) -> list[Run]:
+    """A study in which all runs with a learning rate of 1e30 failed, and no other."""
+    schedules = [{"learning_rate": 1e30, "epochs": 8}, {"learning_rate": 0.001, "epochs": 12}]
+    return [
+        make_run(
+            number,
+            0.5 if number % 2 else None,
+            point={"training_schedule": schedules[number % 2], "dropout": (0.0, 0.1)[number // 8]},
+        )
+        for number in range(16)
+    ]
+
+
+def test_a_search_that_gave_up_names_the_values_that_its_failures_share(
+    half_absurd: list[Run],
+) -> None:
+    text = why_it_gave_up([Failure(number, "bad") for number in range(0, 10, 2)], half_absurd)
+
+    lines = text.splitlines()
+    assert lines[1] == "    8 of 8 failed at learning_rate=1e+30, epochs=8 (0 of 8 elsewhere)"
+    assert len(lines) == 3
+
+
+def test_a_search_without_a_success_names_the_values_that_its_failures_share(
+    half_absurd: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [run for run in half_absurd if run.validation_loss is None]
+    after = Progress(8, 0, 8, 0, 0, 0, 0, None)
+
+    assert exit_code("--config-path s.yaml", UNDISTURBED, after, runs) == 4
+    assert "    8 of 8 failed at learning_rate=1e+30, epochs=8\n" in capsys.readouterr().err
+
+
 def test_failures_are_followed_by_the_way_to_their_reasons() -> None:
     assert "sequifier-hpo status --config-path s.yaml    # why did runs fail?" in _words(6, 2)
     assert "why did runs fail" not in _words(8, 0)
@@ -33,15 +77,15 @@ def test_failures_are_followed_by_the_way_to_their_reasons() -> None:
 def test_reasons_that_differ_in_the_number_of_the_run_are_one_reason() -> None:
     reasons = [f"cannot write models/shop-run-{k}-best-4.onnx: Read-only" for k in range(5)]
 
-    text = why_it_gave_up(reasons)
+    text = why_it_gave_up(failures(*reasons), [])
 
     assert f"5 runs in a row failed, all of them with: {reasons[0]}" in text
 
 
 def test_the_most_frequent_of_several_reasons_is_told() -> None:
-    text = why_it_gave_up(["diverged in epoch 3", "no room", "diverged in epoch 1"])
+    text = why_it_gave_up(failures("lost in epoch 3", "no room", "lost in epoch 1"), [])
 
-    assert "3 runs in a row failed, 2 of them with: diverged in epoch 3" in text
+    assert "3 runs in a row failed, 2 of them with: lost in epoch 3" in text
     assert "--retry-failed" in text
 
 
@@ -52,5 +96,5 @@ def test_a_stop_after_the_last_result_has_stopped_nothing(
     after = Progress(8, num_complete, 0, 0, 8 - num_complete, 0, 0, None)
     end = SearchEnd(stopped_by=signal.SIGINT, gave_up_after=())
 
-    assert exit_code("--config-path s.yaml", end, after) == expected
+    assert exit_code("--config-path s.yaml", end, after, []) == expected
     assert ("resume with" in capsys.readouterr().err) == (expected != 0)

@@ -1,4 +1,4 @@
-"""A train file that is read with another metadata file than the one that it names."""
+"""A run file or a search file that is read with another metadata file than the one it names."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from sequifier_hpo.config.search import load_search
 from sequifier_hpo.config.train import load_train_config
 from sequifier_hpo.errors import ConfigError
-from tests.conftest import METADATA
+from tests.conftest import METADATA, WriteSearch
 
 OTHER = {"metadata_config_path": "configs/metadata_configs/other.json"}
 WriteRunFile = Callable[..., Path]
@@ -182,3 +183,35 @@ def test_splits_of_metadata_that_are_gone_are_taken_for_the_users_own(
     config = load_train_config(file, overrides=OTHER)
 
     assert Path(config.training_data_path) == Path("data/shop-split0.parquet")
+
+
+def test_a_search_file_is_as_little_read_with_splits_of_the_old_metadata(
+    write_search: WriteSearch, other_metadata: Callable[..., None]
+) -> None:
+    own = {
+        "training_data_path": "data/shop-split0.parquet",
+        "column_types": [METADATA["column_types"]] * 2,
+        "n_classes": METADATA["n_classes"],
+    }
+    file = write_search(own)
+    other_metadata(
+        n_classes={"product": 11, "weekday": 8},
+        column_types={"product": "Int64", "price": "Float64", "weekday": "Float64"},
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load_search(file, overrides=OTHER)
+
+    paths = [issue.path for issue in caught.value.issues]
+    assert paths == ["training_data_path", "column_types", "n_classes"]
+
+
+def test_a_search_file_without_old_data_is_read_with_any_metadata(
+    write_search: WriteSearch, other_metadata: Callable[..., None]
+) -> None:
+    file = write_search()
+    other_metadata()
+
+    config = load_search(file, overrides=OTHER).config
+
+    assert Path(config.training_data_path) == Path("data/other-split0.parquet")

@@ -47,6 +47,7 @@ def test_keys_that_are_left_out_take_the_defaults_of_sequifier(write: Write) -> 
         "write_format": "parquet",
         "merge_output": True,
         "selected_columns": None,
+        "statistics_from": "all",
         "seq_length": 6,
         "stride_by_split": [6, 6, 6],
         "max_rows": None,

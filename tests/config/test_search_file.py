@@ -106,7 +106,7 @@ def test_a_wrong_choice_gets_the_choices_and_the_nearest(write_search: WriteSear
         (f"{TRAINING}.dropout", [1.5], f"{TRAINING}.dropout[0]", "out of range"),
         (f"{TRAINING}.learning_rate", [0], f"{TRAINING}.learning_rate[0]", "out of range"),
         (f"{TRAINING}.learning_rate", [float("nan")], f"{TRAINING}.learning_rate[0]", "finite"),
-        (f"{TRAINING}.device", "gpu", f"{TRAINING}.device", "pattern"),
+        (f"{TRAINING}.device", "gpu", f"{TRAINING}.device", "form"),
         ("hp_search_name", "my-embedding", "hp_search_name", "embedding"),
         ("hp_search_name", "../evil", "hp_search_name", "separator"),
         ("hp_search_name", "", "hp_search_name", "empty"),

@@ -306,7 +306,7 @@ class ScriptedPool(Pool):
 
 _ENDS = {
     Deed.COMPLETE: OutcomeKind.COMPLETED,
-    Deed.FAIL: OutcomeKind.DIVERGED,
+    Deed.FAIL: OutcomeKind.CRASHED,
     Deed.RUN_OUT_OF_MEMORY: OutcomeKind.OUT_OF_MEMORY,
     Deed.BE_STOPPED_BY_OTHERS: OutcomeKind.INTERRUPTED,
 }

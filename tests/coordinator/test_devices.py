@@ -1,7 +1,8 @@
 import pytest
 
+from sequifier_hpo.config.yaml_file import parse_yaml
 from sequifier_hpo.coordinator import devices
-from sequifier_hpo.coordinator.devices import worker_specs
+from sequifier_hpo.coordinator.devices import device_issue, worker_specs
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,41 @@ def test_cores_are_shared_by_as_many_trials_as_have_one_for_each_process(
     (spec,) = worker_specs("cpu", workers, num_runs=9, processes_per_run=4)
 
     assert spec.num_slots == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "num_gpus", "built_for", "words"),
+    [
+        ("cpu", 4, 0, "", None),
+        ("cuda", 1, 0, "", "built without CUDA"),
+        ("cuda", 1, 0, "cuda", "no GPU here"),
+        ("cuda", 1, 1, "cuda", None),
+        ("cuda", 2, 2, "cuda", None),
+        ("cuda", 2, 1, "cuda", "as many GPUs, and this machine has 1"),
+        ("cuda:1", 1, 2, "cuda", None),
+        ("cuda:2", 1, 2, "cuda", "2 GPUs, from cuda:0 on"),
+        ("cuda", 1, 0, "hip", None),  # such GPUs are known to torch alone
+        ("mps", 1, 0, "", "Apple"),
+        ("gpu", 1, 0, "", "none of cpu"),
+        ("cuda:x", 1, 0, "", "none of cpu"),
+    ],
+)
+def test_a_device_that_this_machine_does_not_have_is_named_with_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    processes: int,
+    num_gpus: int,
+    built_for: str,
+    words: str | None,
+) -> None:
+    monkeypatch.setattr(devices, "num_cuda_devices", lambda: num_gpus)
+    monkeypatch.setattr(devices, "_torch_built_for", lambda name: name == built_for)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    document = parse_yaml(f"training_spec:\n  device: {device}\n", file="train.yaml")
+
+    issue = device_issue(device, processes, document, ("training_spec", "device"))
+
+    assert (issue is None) == (words is None)
+    if issue is not None and words is not None:
+        assert words in issue.problem
+        assert (issue.file, issue.line, issue.path) == ("train.yaml", 2, "training_spec.device")

@@ -27,7 +27,7 @@ from sequifier_hpo.coordinator.reducer import (
     reduce,
 )
 from sequifier_hpo.messages import BaselinesFound, TrialEnded
-from sequifier_hpo.records import Baseline, BatchPlan, OutcomeKind, TrainingResult
+from sequifier_hpo.records import Baseline, BatchPlan, Failure, OutcomeKind, TrainingResult
 
 POLICY = Policy(max_consecutive_failures=3, accumulates=False)
 
@@ -142,7 +142,7 @@ def test_too_many_failures_in_a_row_end_the_search() -> None:
     assert StopTrials() in actions
     assert state.gave_up
     assert is_over(state)
-    assert state.recent_failures == ("bad data",) * 3
+    assert state.recent_failures == tuple(Failure(i, "bad data") for i in range(3))
 
 
 def test_a_success_in_between_forgives_the_failures_before() -> None:
@@ -150,6 +150,15 @@ def test_a_success_in_between_forgives_the_failures_before() -> None:
     state, _ = reduce(state, ended(OutcomeKind.COMPLETED, number=2))
 
     assert state.recent_failures == ()
+
+
+def test_a_divergence_neither_counts_as_a_failure_nor_forgives_one() -> None:
+    state, _ = fail_in_a_row(2, running(TRIAL))
+
+    state, _ = reduce(state, ended(OutcomeKind.DIVERGED, number=2))
+
+    assert not state.gave_up
+    assert [failure.trial_number for failure in state.recent_failures] == [0, 1]
 
 
 def test_a_lost_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint() -> None:

@@ -1,15 +1,19 @@
 """A project with real data, and a search in it that has run to its end."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from sequifier_hpo.cli.main import app, exit_code_of
 
 SEARCH = """
 project_root: .
@@ -52,7 +56,7 @@ class Finished:
 
 
 class Project:
-    """A project root in which commands are run as a user runs them."""
+    """A project root in which commands are run."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -73,8 +77,21 @@ class Project:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, program: str = "sequifier_hpo.cli") -> Finished:
-        """Run a command to its end."""
+    def run(self, *arguments: str) -> Finished:
+        """Run a command to its end, in this process: to start one takes more than a second."""
+        output, errors = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            chdir(self.root),
+            redirect_stdout(output),
+            redirect_stderr(errors),
+        ):
+            patch.delenv("SEQUIFIER_HPO_STORAGE", raising=False)
+            code = exit_code_of(lambda: app(list(arguments)))
+        return Finished(code, output.getvalue(), errors.getvalue())
+
+    def run_program(self, *arguments: str, program: str = "sequifier_hpo.cli") -> Finished:
+        """Run a command to its end, in a process of its own as a user does."""
         process = self.start(*arguments, program=program)
         try:
             stdout, stderr = process.communicate(timeout=120)
@@ -115,7 +132,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="session")
 def searched(prepared: Project) -> tuple[Project, Finished]:
     """The project after the tiny grid has run to its end."""
-    prepared.write_search("tiny")
-    finished = prepared.search()
+    file = prepared.write_search("tiny")
+    finished = prepared.run_program("hyperparameter-search", "--config-path", file)
     assert finished.code == 0, finished.stderr
     return prepared, finished

@@ -1,16 +1,13 @@
 """A small project with a table that a test may change: a shop's sales, 12 sequences of 20."""
 
 import csv
-import io
 import json
 import random
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sequifier_hpo.cli.main import app, exit_code_of
 from tests.end_to_end.conftest import Finished, Project
 
 FILE = "configs/search.yaml"
@@ -49,18 +46,6 @@ _SEARCH: dict[str, Any] = {
         "continue_training": True,
     },
 }
-
-
-class Shop(Project):
-    """The project. Its commands run in this process: to start one for each takes a second."""
-
-    def run(self, *arguments: str, program: str = "sequifier_hpo.cli") -> Finished:
-        """Run a command to its end."""
-        assert program == "sequifier_hpo.cli", "the other program is tested elsewhere"
-        output, errors = io.StringIO(), io.StringIO()
-        with chdir(self.root), redirect_stdout(output), redirect_stderr(errors):
-            code = exit_code_of(lambda: app(list(arguments)))
-        return Finished(code, output.getvalue(), errors.getvalue())
 
 
 def write_search(project: Project, **changes: Any) -> None:

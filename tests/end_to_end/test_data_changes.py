@@ -15,7 +15,6 @@ from tests.end_to_end.conftest import Project
 from tests.end_to_end.shop import (
     FILE,
     METADATA,
-    Shop,
     contents,
     losses,
     preprocess,
@@ -36,7 +35,7 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> MakeProject:
     """Make a project: an empty one, or a copy of another."""
 
     def make(original: Project | None) -> Project:
-        project = Shop(tmp_path_factory.mktemp("shop"))
+        project = Project(tmp_path_factory.mktemp("shop"))
         if original is not None:
             shutil.copytree(original.root, project.root, dirs_exist_ok=True)
         return project

@@ -1,9 +1,11 @@
 """`plan` tells what a search would run, and spends nothing."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from sequifier_hpo.preprocessing.digest_cache import cache_path
 from tests.end_to_end.conftest import Finished, Project
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,21 @@ def test_the_plan_of_a_finished_search_has_nothing_to_come(
 
     assert "so far: 4 complete" in finished.stdout
     assert "remaining: 0 runs" in finished.stdout
+
+
+def test_the_plan_of_a_search_says_which_data_it_has_to_read_first(
+    searched: tuple[Project, Finished],
+) -> None:
+    project, _ = searched
+    splits = [Path("data") / f"seattle-weather-split{i}.parquet" for i in range(2)]
+    for split in splits:
+        cache_path(project.root / split).unlink()
+
+    finished = project.run("plan", "--config-path", "configs/tiny.yaml")
+
+    assert finished.stderr.splitlines() == [
+        f"reading {split} to identify its data" for split in splits
+    ]
 
 
 def test_the_plan_of_another_space_under_an_old_name_is_refused_as_the_search_would_be(

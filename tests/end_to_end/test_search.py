@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import onnx
 import optuna
@@ -27,10 +28,13 @@ def results(project: Project, name: str = "tiny") -> list[dict[str, str]]:
 
 
 def losses(project: Project, name: str) -> dict[str, str]:
-    """Configuration -> validation loss, whatever the order of the runs."""
+    """Configuration -> validation loss, whatever the order of the runs.
+
+    What has one choice is no column.
+    """
     parameters = ("data_schema", "batch_size", "attention_type")
     return {
-        " ".join(row[parameter] for parameter in parameters): row["validation_loss"]
+        " ".join(row.get(parameter, "") for parameter in parameters): row["validation_loss"]
         for row in results(project, name)
     }
 
@@ -136,8 +140,9 @@ def test_the_metrics_hold_every_epoch_in_full_precision(searched: Searched) -> N
 def test_a_run_file_trains_to_the_same_loss_to_the_last_digit(searched: Searched) -> None:
     project, _ = searched
     best = results(project)[0]
+    file = f"configs/hp_search/{best['model_name']}.yaml"
 
-    finished = project.run("train", "--config-path", f"configs/hp_search/{best['model_name']}.yaml")
+    finished = project.run_program("train", "--config-path", file)
 
     assert finished.code == 0, finished.stderr
     assert f"best validation loss {best['validation_loss']} " in finished.stdout
@@ -199,7 +204,7 @@ def test_what_dead_trials_left_unfinished_is_gone_when_a_search_ends(searched: S
 def test_the_guides_program_runs_the_same_search(searched: Searched) -> None:
     project, _ = searched
 
-    finished = project.run(
+    finished = project.run_program(
         "hyperparameter-search", "--config-path", "configs/tiny.yaml", program="sequifier"
     )
 
@@ -232,6 +237,8 @@ def test_json_output_can_be_read_by_a_program(searched: Searched) -> None:
 
     assert summary["complete"] == 4
     assert summary["best"]["validation_loss"] == float(results(project)[0]["validation_loss"])
+    shown = json.loads(project.run("best", "--json", "--config-path", "configs/tiny.yaml").stdout)
+    assert summary["best"].items() <= shown.items()
 
 
 def wait_for(condition: "object", process: "object", seconds: float = 60) -> None:
@@ -246,12 +253,17 @@ def wait_for(condition: "object", process: "object", seconds: float = 60) -> Non
 def test_a_stopped_search_goes_on_where_it_was_and_ends_with_the_same_losses(
     prepared: Project, number: signal.Signals, code: int
 ) -> None:
-    straight = prepared.write_search("straight", training__epochs=[12], model__num_layers=[2])
+    changes: dict[str, Any] = {
+        "model__num_layers": [2],
+        "training__epochs": [12],
+        "training__batch_size": [32],
+    }
+    straight = prepared.write_search("straight", **changes)
     if not (prepared.root / "studies/straight/results.csv").exists():
         assert prepared.search(file=straight).code == 0
     name = f"stopped-{number.name.lower()}"
-    file = prepared.write_search(name, training__epochs=[12], model__num_layers=[2])
-    process = prepared.start("hyperparameter-search", "--config-path", file)
+    file = prepared.write_search(name, **changes)
+    process = prepared.start("hyperparameter-search", "--config-path", file, "--workers", "1")
     log = prepared.root / f"logs/sequifier-{name}-run-0-metrics.jsonl"
     wait_for(lambda: log.exists() and log.read_text().count('"event": "epoch"') >= 3, process)
 

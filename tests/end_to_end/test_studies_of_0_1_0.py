@@ -156,11 +156,21 @@ def test_it_does_not_go_on_before_its_data_are_confirmed(left: Project, command:
     assert json.loads(ask(left, "export", "shop-grid", "--format", "json")) == before
 
 
-def test_with_the_same_data_it_goes_on_and_its_results_stay(left: Project) -> None:
-    finished = search(left, "shop-grid", "--same-data")
+@pytest.fixture(scope="module")
+def gone_on(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Finished]:
+    """A copy in which the search over a grid has gone on, on the same data."""
+    root = tmp_path_factory.mktemp("gone-on") / "project"
+    project = Project(shutil.copytree(FIXTURE, root))
+    return project, search(project, "shop-grid", "--same-data")
+
+
+def test_with_the_same_data_it_goes_on_and_its_results_stay(
+    gone_on: tuple[Project, Finished],
+) -> None:
+    project, finished = gone_on
 
     assert finished.code == 0, finished.stderr
-    rows = list(csv.DictReader(io.StringIO(ask(left, "export", "shop-grid"))))
+    rows = list(csv.DictReader(io.StringIO(ask(project, "export", "shop-grid"))))
     found = {row["run"]: (row["state"], row["validation_loss"]) for row in rows}
     for row in ROWS["shop-grid"]:
         if row[1] != "8":
@@ -170,11 +180,11 @@ def test_with_the_same_data_it_goes_on_and_its_results_stay(left: Project) -> No
 
 
 def test_with_the_same_data_its_winner_check_is_there_and_nothing_is_trained(
-    left: Project,
+    gone_on: tuple[Project, Finished],
 ) -> None:
-    search(left, "shop-grid", "--same-data")
+    project, _ = gone_on
 
-    found = json.loads(ask(left, "verify", "shop-grid", "--runs", "2", "--seeds", "2", "--json"))
+    found = json.loads(ask(project, "verify", "shop-grid", "--runs", "2", "--seeds", "2", "--json"))
 
     losses = {
         each["run"]: (each["validation_loss_in_search"], each["validation_loss_by_seed"])
@@ -184,7 +194,7 @@ def test_with_the_same_data_its_winner_check_is_there_and_nothing_is_trained(
         1.1225096099078655,
         {"103": 1.091168715079364, "104": 1.083352083830457},
     )
-    assert not list(left.root.glob("logs/*-run-6-seed-*.log")), "something was trained"
+    assert not list(project.root.glob("logs/*-run-6-seed-*.log")), "something was trained"
 
 
 def test_with_new_data_its_results_stay_out_of_the_ranking_and_all_is_run_again(

@@ -11,7 +11,6 @@ from tests.end_to_end.conftest import Finished, Project
 from tests.end_to_end.shop import (
     FILE,
     METADATA,
-    Shop,
     preprocess,
     preprocess_table,
     results,
@@ -29,7 +28,7 @@ ALL_POSITIONS = "validation_loss_all_positions"
 @pytest.fixture(scope="module")
 def two_lengths(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     """A grid of a run with three positions and one with six, and what the search said."""
-    project = Shop(tmp_path_factory.mktemp("lengths"))
+    project = Project(tmp_path_factory.mktemp("lengths"))
     preprocess(project, seed=1, stride_by_split=[1, 9, 1], split_ratios=[0.4, 0.5, 0.1])
     write_search(
         project,
@@ -96,7 +95,7 @@ def test_the_plan_says_which_events_are_compared_and_how_more_would_be(
 
 
 def test_a_low_share_comes_with_advice(tmp_path: Path) -> None:
-    project = Shop(tmp_path)
+    project = Project(tmp_path)
     preprocess(project, seed=1, stride_by_split=[1, 9, 1], split_ratios=[0.4, 0.5, 0.1])
     write_search(project, seq_length=[1, 6])
     with_gaps = project.run("plan", "--config-path", FILE).stdout
@@ -111,12 +110,12 @@ def test_a_low_share_comes_with_advice(tmp_path: Path) -> None:
 
 
 def write_numbers(project: Project, values: list[float], **changes: Any) -> None:
-    """A table of one column of numbers: one sequence, whose first half is for training."""
+    """A table of one column of numbers: one sequence, whose first part is for training."""
     preprocess_table(
         project,
         ["level"],
         [[0, item, value] for item, value in enumerate(values)],
-        split_ratios=[0.5, 0.5],
+        split_ratios=[0.6, 0.4],
         stride_by_split=[1, 1],
     )
     write_search(
@@ -133,7 +132,7 @@ def write_numbers(project: Project, values: list[float], **changes: Any) -> None
 def test_values_equal_to_the_mean_are_events_and_baselines_are_over_those_that_count(
     tmp_path: Path,
 ) -> None:
-    project = Shop(tmp_path)
+    project = Project(tmp_path)
     level = [5.0 if item % 8 < 4 else 4.0 + item % 2 * 2 for item in range(80)]
     write_numbers(project, level, seq_length=[3, 5], search_strategy="grid")
     windows = pl.read_parquet(project.root / "data/shop-split1.parquet").select("3", *"210")
@@ -148,7 +147,7 @@ def test_values_equal_to_the_mean_are_events_and_baselines_are_over_those_that_c
 
 
 def test_a_target_that_never_changes_is_learned_not_taken_for_padding(tmp_path: Path) -> None:
-    project = Shop(tmp_path)
+    project = Project(tmp_path)
     write_numbers(project, [5.0] * 80)
 
     done = search(project)
@@ -159,7 +158,7 @@ def test_a_target_that_never_changes_is_learned_not_taken_for_padding(tmp_path: 
 
 
 def test_the_plan_warns_where_padding_of_numbers_is_guessed(tmp_path: Path) -> None:
-    project = Shop(tmp_path)
+    project = Project(tmp_path)
     write_numbers(project, [float(item % 7) for item in range(80)])
     sure = project.run("plan", "--config-path", FILE).stdout
     path = project.root / METADATA

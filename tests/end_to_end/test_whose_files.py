@@ -13,7 +13,6 @@ import pytest
 from tests.end_to_end.conftest import Project
 from tests.end_to_end.shop import (
     FILE,
-    Shop,
     contents,
     preprocess,
     results,
@@ -31,7 +30,7 @@ Make = Callable[[str], Project]
 
 def project_with_data(folder: Path, seed: int) -> Project:
     folder.mkdir()
-    project = Shop(folder)
+    project = Project(folder)
     preprocess(project, seed=seed)
     write_search(project)
     return project
@@ -59,7 +58,7 @@ def make(shared: Path, tmp_path: Path) -> Make:
     def copied(name: str) -> Project:
         if not (tmp_path / "projects").exists():
             shutil.copytree(shared, tmp_path / "projects")
-        return Shop(tmp_path / "projects" / name)
+        return Project(tmp_path / "projects" / name)
 
     return copied
 
@@ -84,6 +83,7 @@ def test_a_project_with_other_data_does_not_take_the_runs_of_another_for_its_own
     assert "for runs 0-1" in refused.stderr
     assert "another hp_search_name" in refused.stderr
     assert contents(other) == before
+    assert not (other.root / "studies").exists()
 
 
 def test_on_postgres_a_project_with_other_data_is_refused_too(
@@ -151,6 +151,7 @@ def test_a_second_storage_takes_nothing_from_the_study_of_the_first(make: Make) 
     refused = search(first, "--storage", "sqlite:///../another.db")
 
     assert refused.code == 2
+    assert list(first.root.parent.glob("another.db*")) == []
     assert "belong to another study of that name, in sqlite:///../shared.db" in refused.stderr
     assert "--storage sqlite:///../shared.db" in refused.stderr
     assert contents(first) == before

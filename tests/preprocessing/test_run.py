@@ -1,6 +1,7 @@
 """The whole job: what is written for which table."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -537,3 +538,73 @@ def test_preprocessing_shards_never_loads_torch_itself(project: Project) -> None
     )
 
     assert (finished.returncode, finished.stderr) == (0, "")
+
+
+LEAKING = """sequenceId,itemPosition,page,seconds
+0,0,home,8.0
+0,1,cart,10.0
+0,2,home,1.0
+0,3,gift,2.0
+1,0,cart,12.0
+1,1,home,6.0
+1,2,gift,3.0
+1,3,refund,4.0
+"""
+
+
+@pytest.mark.parametrize("changes", [{}, {"statistics_from": "all"}])
+def test_by_default_all_rows_are_learned_from_as_in_sequifier(
+    project: Project, changes: dict[str, str]
+) -> None:
+    summary = project.preprocess(
+        project.write_csv("t.csv", LEAKING), split_ratios=[0.5, 0.5], seq_length=1, **changes
+    )
+
+    metadata = metadata_of(summary)
+    assert metadata.id_maps == {"page": {"cart": 1, "gift": 2, "home": 3, "refund": 4}}
+    assert metadata.selected_columns_statistics["seconds"].mean == 46 / 8
+    assert not any("unknown" in note for note in summary.notes)
+
+
+def test_training_rows_alone_can_be_learned_from(project: Project) -> None:
+    summary = project.preprocess(
+        project.write_csv("t.csv", LEAKING),
+        split_ratios=[0.5, 0.5],
+        seq_length=1,
+        statistics_from="training",
+    )
+
+    metadata = metadata_of(summary)
+    assert metadata.id_maps == {"page": {"cart": 1, "home": 2}}
+    assert metadata.n_classes == {"page": 3}
+    learned = metadata.selected_columns_statistics["seconds"]
+    assert learned.mean == 9
+    assert learned.std == pytest.approx(math.sqrt(20 / 3))
+    training, validation = (items_of(path)["page"] for path in summary.split_paths)
+    assert (training, validation) == ([[2, 1], [1, 2]], [[2, 0], [0, 0]])
+    assert (
+        "column `page`: 2 unknown values in 3 rows (`gift`, `refund`) after the training split: "
+        "they get id 0, which no model learns to predict" in summary.notes
+    )
+
+
+def test_a_column_that_is_constant_only_in_the_training_rows_is_noted(project: Project) -> None:
+    table = {"sequenceId": [0] * 4, "itemPosition": [0, 1, 2, 3], "x": [2.5, 2.5, 2.5, 3.0]}
+
+    summary = project.preprocess(
+        project.write_parquet("t.parquet", table),
+        split_ratios=[0.5, 0.5],
+        seq_length=1,
+        statistics_from="training",
+    )
+
+    assert any("constant in the training split and then changes" in n for n in summary.notes)
+
+
+def test_numbers_that_are_too_large_for_the_training_rows_are_refused(project: Project) -> None:
+    table = {"sequenceId": [0] * 4, "itemPosition": [0, 1, 2, 3], "x": [2.5, 2.5, 2.5, 1e308]}
+    data = project.write_parquet("t.parquet", table)
+    config = {"split_ratios": [0.5, 0.5], "seq_length": 1, "statistics_from": "training"}
+
+    with pytest.raises(InputError, match="too large to be standardised"):
+        project.preprocess(data, **config)

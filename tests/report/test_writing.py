@@ -84,10 +84,10 @@ def test_a_disk_that_refuses_it_does_not_stop_the_search(source: StudySource) ->
 
 
 def test_the_page_has_no_password(write_search: WriteSearch) -> None:
-    report = report_of(find_study(write_search(), "postgresql://me:secret@host/db", None))
+    report = report_of(find_study(write_search(), "postgresql://me:hush-hush@host/db", None))
 
     report.write([])
 
     page = report.path.read_text()
     assert "postgresql://me:***@host/db" in page
-    assert "secret" not in page
+    assert "hush-hush" not in page

@@ -16,11 +16,10 @@ from sequifier_hpo.searchspace import (
     Keyer,
     SearchSpace,
     compile_space,
-    data_read,
     decode,
     run_key,
-    weights_values,
 )
+from sequifier_hpo.training.checkpoint import weight_fields
 from tests.conftest import WriteSearch
 from tests.search_files import MODEL, NASTY, TRAINING, searches, write
 
@@ -178,18 +177,18 @@ def test_what_changes_a_result_changes_the_key(
 def test_when_a_run_ends_is_no_part_of_what_decides_its_weights(
     write_search: WriteSearch, changes: dict[str, Any]
 ) -> None:
-    plain = weights_values(first_run(write_search))
+    plain = weight_fields(first_run(write_search))
 
-    assert weights_values(first_run(write_search, changes)) == plain
+    assert weight_fields(first_run(write_search, changes)) == plain
 
 
 @pytest.mark.parametrize("changes", INFLUENCES.values())
 def test_what_changes_the_weights_is_part_of_what_decides_them(
     write_search: WriteSearch, changes: dict[str, Any]
 ) -> None:
-    plain = weights_values(first_run(write_search))
+    plain = weight_fields(first_run(write_search))
 
-    assert weights_values(first_run(write_search, changes)) != plain
+    assert weight_fields(first_run(write_search, changes)) != plain
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,7 @@ def test_the_data_of_a_run_are_those_of_its_columns(write_search: WriteSearch) -
     data = Keyer(space, DATA).data_of(point)
 
     assert data.training.columns == {"product": "p", "price": "f"}
-    assert data == data_read(decode(space, point, 0, device="cpu")[0], DATA)
+    assert data == DATA.reading(["product", "price"])
 
 
 def test_another_seed_has_the_key_of_the_run_that_is_trained_with_it(

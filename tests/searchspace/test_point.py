@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.errors import ConfigError
 from sequifier_hpo.searchspace import (
     Point,
     SearchSpace,
@@ -85,7 +84,6 @@ def test_a_point_outlives_the_lists_that_it_was_chosen_from(write_search: WriteS
 
     # data_schema, batch_size, model_backbone, num_layers
     assert grown.cell_of_point(point) == (1, 1, 1, 1)
-    assert grown.labels(point)["num_layers"] == "1: 1"
 
 
 @pytest.mark.parametrize(
@@ -110,53 +108,3 @@ def test_a_point_that_is_no_longer_in_the_space_keeps_its_values(
     assert after.cell_of_point(point) is None
     assert values_of(after, point) == (values, adjustments)
     assert decode(after, point, 0, device="cpu") == decode(before, point, 0, device="cpu")
-
-
-def test_what_is_no_candidate_now_is_shown_without_an_index(write_search: WriteSearch) -> None:
-    point = space_of(write_search).point_at((1, 0, 1))
-    changes = {
-        "input_columns": [["product"], ["weekday"]],
-        f"{MODEL}.n_head": [8, 4],
-        f"{MODEL}.num_layers": [3, 4],
-    }
-
-    labels = space_of(write_search, changes).labels(point)
-
-    assert labels == {
-        "data_schema": "-: product, price",
-        "model_backbone": "-: dim_model=64 n_head=4",
-        "num_layers": "-: 2",
-    }
-
-
-def test_a_point_that_cannot_be_trained_beside_the_settings_is_refused(
-    write_search: WriteSearch,
-) -> None:
-    space = space_of(write_search)
-    values = space.point_at((0, 0, 0)).as_json()
-    odd = Point({**values, "model_backbone": {**values["model_backbone"], "n_head": 3}})
-
-    with pytest.raises(ConfigError, match="does not divide dim_model"):
-        decode(space, odd, 0, device="cpu")
-
-
-def test_a_parameter_that_a_point_knows_nothing_of_has_its_only_candidate(
-    write_search: WriteSearch,
-) -> None:
-    space = space_of(write_search)
-    values = space.point_at((0, 1, 0)).as_json()
-    del values["batch_size"]
-
-    assert space.cell_of_point(Point(values)) == (0, 1, 0)
-    assert values_of(space, Point(values))[0]["batch_size"] == 8
-
-
-def test_a_point_with_a_parameter_that_is_none_is_not_in_the_space(
-    write_search: WriteSearch,
-) -> None:
-    space = space_of(write_search)
-    values = space.point_at((0, 1, 0)).as_json()
-
-    assert space.cell_of_point(Point({**values, "momentum": 0.9})) is None
-    del values["num_layers"]
-    assert space.cell_of_point(Point(values)) is None

@@ -58,13 +58,16 @@ def test_the_number_of_parameters_is_that_of_the_model(
         assert num_parameters(values, config.n_classes, targets) == expected
 
 
-def test_sizes_are_measured_over_the_runs_that_will_be_made(write_search: WriteSearch) -> None:
+def test_sizes_are_measured_over_a_part_of_the_space_if_it_is_large(
+    write_search: WriteSearch,
+) -> None:
     space = compile_space(load_search(write_search()).config)
     effective = EffectiveSpace(space, seed=1)
 
-    sizes = measure(space, effective, num_runs=3)
+    sizes = measure(space, effective, most=3)
 
     assert sizes.num_measured == 3
+    assert measure(space, effective).num_measured == effective.num_distinct == 8
     assert sizes.parameters.minimum <= sizes.parameters.median <= sizes.parameters.maximum
     assert sizes.memory_bytes.minimum > 4 * sizes.parameters.minimum
 

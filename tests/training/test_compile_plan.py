@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.training.compile_plan import computes_narrow, plan_compilation
+from sequifier_hpo.training.compile_plan import plan_compilation
 from sequifier_hpo.training.device import choose_precision
 
 Config = Callable[..., TrainConfig]
@@ -95,7 +95,7 @@ def test_a_run_computes_narrow_where_its_layers_or_its_autocast_do(
     dtypes = {layer: dtype for layer, dtype in given.items() if dtype is not None}
     config = make_config(layer_type_dtypes=dtypes or None, layer_autocast=layer_autocast)
 
-    is_narrow = computes_narrow(config)
+    is_narrow = choose_precision(config).is_narrow
 
     has_narrow_autocast = choose_precision(config).autocast_dtype is torch.bfloat16
     assert is_narrow is (has_narrow_autocast or "bfloat16" in dtypes.values())

@@ -145,8 +145,9 @@ def test_many_differences_are_not_all_listed(
             "column_types": {"cat1": "Int64", "new": "Float64"},
             "n_classes": {"cat1": 7},
         },
+        {"epochs": 3, "prediction_length": 2},
     ],
-    ids=["intervals", "columns that it does not read"],
+    ids=["intervals", "columns that it does not read", "positions that the exported model gives"],
 )
 def test_what_does_not_shape_the_weights_keeps_no_run_from_going_on(
     make_config: Config, make_data: Data, run: Run, changes: dict[str, Any]
@@ -367,7 +368,11 @@ def test_a_run_of_a_study_that_was_stopped_ends_as_if_it_had_not_been(
             None,
             "it belongs to another run of this study",
         ),
-        (ALONE, None, "it belongs to a run that was trained alone"),
+        (
+            ALONE.model_copy(update={"data": data("b")}),
+            None,
+            "it belongs to a run that was trained alone",
+        ),
         (IN_STUDY, as_of_sequifier, "it was written by Sequifier"),
     ],
     ids=["study", "key", "alone", "Sequifier"],
@@ -405,6 +410,52 @@ def test_a_run_of_a_study_neither_takes_nor_removes_a_checkpoint_of_something_el
     assert words in ended.result.reason
     assert "small-epoch-2.pt" in ended.result.reason
     assert "Traceback" not in config.paths.log("small").read_text()
+    assert files(config) == before
+
+
+@pytest.mark.parametrize("stop_after", [None, 14], ids=["finished", "stopped"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_of_a_study_goes_on_with_what_its_file_was_trained_to_by_hand(
+    make_config: Config, make_data: Data, run: Run, stop_after: int | None, *, resume: bool
+) -> None:
+    config = make_config(epochs=3, dropout=0.3)
+    whole = run(config, make_data(), identity=IN_STUDY)
+    run(config, make_data(), identity=IN_STUDY, stop_after=14)
+    run(config, make_data(), identity=ALONE, stop_after=stop_after)
+    sent: list[FromWorker] = []
+
+    run_trial(
+        RunTrial(
+            trial_number=0,
+            attempt=2,
+            config=config,
+            config_path=None,
+            resume=resume,
+            identity=IN_STUDY,
+        ),
+        make_data,
+        sent.append,
+        lambda: False,
+    )
+
+    ended = sent[-1]
+    assert isinstance(ended, TrialEnded)
+    assert ended.result.kind is OutcomeKind.COMPLETED, ended.result.reason
+    assert ended.result.best_validation_loss == whole.best_validation_loss
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_was_trained_by_hand_beyond_the_run_of_a_study_is_kept(
+    make_config: Config, make_data: Data, run: Run, *, resume: bool
+) -> None:
+    config = make_config(epochs=3)
+    run(config, make_data(), identity=ALONE)
+    before = files(config)
+
+    with pytest.raises(InputError, match="it is past epoch 2, the last one of this run") as caught:
+        run(make_config(epochs=2), make_data(), identity=IN_STUDY, resume=resume)
+
+    assert "--retry-failed" in caught.value.fix
     assert files(config) == before
 
 

@@ -14,11 +14,10 @@ from torch import Tensor
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, leading_zeros
 from sequifier_hpo.training.memory import is_out_of_memory
+from sequifier_hpo.words import first_line
 
 _FIX = "name a folder that `preprocess` wrote with write_format: pt, or preprocess again"
 _INT32 = torch.iinfo(torch.int32)
-# Sequifier 1.2 stores windows and their three numbers; 1.0 and 1.1 inputs, targets, and these.
-_PARTS_OF_WHOLE_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -166,12 +165,12 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     ) as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{path} is not a tensor shard: {_first_line(error)}", _FIX) from error
+        raise InputError(f"{path} is not a tensor shard: {first_line(error)}", _FIX) from error
 
 
 def _windows(path: Path, content: Any, rows: slice) -> dict[str, Tensor]:
     """Some windows of each column: whole ones, or made of inputs and the last target."""
-    if len(content) == _PARTS_OF_WHOLE_WINDOWS:
+    if not isinstance(content[1], dict):  # Sequifier 1.2 stores no targets
         return {column: whole[rows, :].clone() for column, whole in content[0].items()}
     windows = {}
     for column, whole in content[0].items():
@@ -192,10 +191,6 @@ def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) 
     if not windows:
         return torch.zeros(0, dtype=torch.int32)
     return leading_zeros(list(windows.values()))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _stored(values: Tensor) -> StoredColumn:

@@ -1,0 +1,63 @@
+"""What failed runs have in common."""
+
+from collections.abc import Collection, Sequence
+
+from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.searchspace import value_text
+
+_MAX_SHOWN = 3
+
+
+def what_failures_share(runs: Sequence[Run], failed_trials: Collection[int]) -> list[str]:
+    """Values that all of some failures have and that failed more often than the other values did.
+
+    Args:
+        runs: All runs of the study.
+        failed_trials: Trial numbers of the failures.
+
+    Returns:
+        The most telling values first, as in `8 of 8 failed at learning_rate=1e+30 (0 of 7 elsewhere)`;
+        fields that vary together in one line.
+    """
+    ended = [
+        run
+        for run in runs
+        if run.state in {RunState.COMPLETE, RunState.FAILED}
+        and run.duplicate_of is None
+        and not run.is_of_other_data
+    ]
+    failures = [run for run in ended if run.trial_number in failed_trials]
+    if not failures:
+        return []
+    values = {run.number: _texts(run) for run in ended}
+    shared = set.intersection(*(set(values[run.number]) for run in failures))
+    by_runs: dict[frozenset[int], list[str]] = {}
+    for text in (text for text in values[failures[0].number] if text in shared):
+        having = frozenset(number for number, texts in values.items() if text in texts)
+        by_runs.setdefault(having, []).append(text)
+    found = []
+    for having, texts in by_runs.items():
+        here = [run for run in ended if run.number in having]
+        elsewhere = [run for run in ended if run.number not in having]
+        gain = _share_of_failures(here) - _share_of_failures(elsewhere)
+        if gain > 0:
+            rest = f" ({_of_how_many(elsewhere)} elsewhere)" if elsewhere else ""
+            found.append((gain, f"{_of_how_many(here)} failed at {', '.join(texts)}{rest}"))
+    found.sort(key=lambda each: -each[0])
+    return [line for _, line in found[:_MAX_SHOWN]]
+
+
+def _texts(run: Run) -> list[str]:
+    return [f"{field}={value_text(value)}" for field, value in run.values.items()]
+
+
+def _share_of_failures(runs: Sequence[Run]) -> float:
+    return _num_failed(runs) / len(runs) if runs else 0.0
+
+
+def _of_how_many(runs: Sequence[Run]) -> str:
+    return f"{_num_failed(runs):,} of {len(runs):,}"
+
+
+def _num_failed(runs: Sequence[Run]) -> int:
+    return sum(run.state is RunState.FAILED for run in runs)
