@@ -154,8 +154,9 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     is_part = rows is not None and path.is_file() and zipfile.is_zipfile(path)
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=is_part)
-        windows = _windows(path, content, rows or slice(None))
-        starts = content[-1][rows or slice(None)] if padding_is_stored else None
+        has_targets = isinstance(content[1], dict)  # in Sequifier 1.2, windows are whole
+        windows = _windows(path, content[: 1 + has_targets], rows or slice(None))
+        starts = content[3 + has_targets][rows or slice(None)] if padding_is_stored else None
         return Shard(windows, _num_padding(path, windows, starts))
     except FileNotFoundError as error:
         raise InputError(f"the shard {path} does not exist", _FIX) from error
@@ -168,13 +169,14 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
         raise InputError(f"{path} is not a tensor shard: {first_line(error)}", _FIX) from error
 
 
-def _windows(path: Path, content: Any, rows: slice) -> dict[str, Tensor]:
-    """Some windows of each column: whole ones, or made of inputs and the last target."""
-    if not isinstance(content[1], dict):  # Sequifier 1.2 stores no targets
-        return {column: whole[rows, :].clone() for column, whole in content[0].items()}
+def _windows(path: Path, stored: tuple[dict[str, Tensor], ...], rows: slice) -> dict[str, Tensor]:
+    """Some windows of each column: whole ones, or put together from inputs and targets."""
+    inputs, *others = stored
+    if not others:
+        return {column: whole[rows, :].clone() for column, whole in inputs.items()}
     windows = {}
-    for column, whole in content[0].items():
-        values, targets = (part[rows] for part in (whole, content[1][column]))
+    for column, whole in inputs.items():
+        values, targets = (part[rows] for part in (whole, others[0][column]))
         if not torch.equal(values[:, 1:], targets[:, :-1]):
             raise InputError(f"the targets of `{column}` in {path} are not its inputs shifted")
         windows[column] = torch.cat([values, targets[:, -1:]], 1)
