@@ -16,7 +16,7 @@ from sequifier_hpo.report.notes import (
     trial_note,
     verification_note,
 )
-from sequifier_hpo.search import ChosenRuns, GridRuns, Retraining, SampledRuns
+from sequifier_hpo.search import ChosenRuns, Retraining, proposer_of
 from sequifier_hpo.searchspace import Point, decode
 from sequifier_hpo.study import Claim, Description, Proposer
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
@@ -52,17 +52,10 @@ def search_job(prepared: PreparedSearch) -> Job:
             note=lambda run: trial_note(space, point, run, places),
         )
 
-    proposer: Proposer = (
-        GridRuns(space, effective, prepared.keyer)
-        if config.search_strategy == "grid"
-        else SampledRuns(
-            space, effective, prepared.keyer, seed=config.seed, n_samples=prepared.num_runs
-        )
-    )
     return Job(
         study_name=prepared.name,
         log_name=prepared.name,
-        proposer=proposer,
+        proposer=proposer_of(space, effective, prepared.keyer, num_runs=prepared.num_runs),
         num_trainings=prepared.num_runs,
         describe=describe,
         decode=lambda claim: decode_claim(prepared, claim, claim.run_number),

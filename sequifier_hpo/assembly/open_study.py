@@ -133,7 +133,7 @@ class OpenStudy:
                 ),
                 observer,
                 decode=self.job.decode,
-                config_path=lambda run: str(prepared.run_file(run.model_name)),
+                config_path=lambda run: str(prepared.loaded.config.run_path(run.model_name)),
                 keep=self._keep,
                 counted=self.ledger.identity.counted,
                 identity=self._identity,
@@ -149,7 +149,7 @@ class OpenStudy:
         prepared, config = self.prepared, self.prepared.loaded.config
         if config.export == "best":
             keep_best_models(config.paths.models, prepared.name, runs)
-        write_results(prepared.results_path, prepared.name, runs)
+        write_results(prepared.loaded.config.results_path, prepared.name, runs)
 
     def _identity(self, claim: Claim) -> RunIdentity:
         return RunIdentity(
@@ -163,7 +163,7 @@ class OpenStudy:
         return keep_artifacts(
             artifact_folder(self.prepared.loaded.config.study_folder),
             f"{self.prepared.name}/{run.claim.trial_id}",
-            self.prepared.run_file(model_name),
+            self.prepared.loaded.config.run_path(model_name),
             title=model_name,
             losses=losses,
             train_losses=run.train_losses,

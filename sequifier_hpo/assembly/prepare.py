@@ -50,10 +50,10 @@ class PreparedSearch:
     def num_requested(self) -> int:
         """Runs that the file asks for: n_samples, or every cell of the grid."""
         config = self.loaded.config
-        if config.search_strategy == "sample":
-            assert config.n_samples is not None, "checked when the file was loaded"
-            return config.n_samples
-        return self.space.num_cells
+        if config.search_strategy == "grid":
+            return self.space.num_cells
+        assert config.n_samples is not None, "checked when the file was loaded"
+        return config.n_samples
 
     @property
     def num_runs(self) -> int:
@@ -85,15 +85,6 @@ class PreparedSearch:
     def keyer(self) -> Keyer:
         """Names the runs of the space on the present data."""
         return Keyer(self.space, self.data)
-
-    @property
-    def results_path(self) -> Path:
-        """The leaderboard file."""
-        return self.loaded.config.study_folder / "results.csv"
-
-    def run_file(self, model_name: str) -> Path:
-        """Where the `train.yaml` of a run is."""
-        return self.loaded.config.run_folder / f"{model_name}.yaml"
 
 
 def prepare_search(

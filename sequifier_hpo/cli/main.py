@@ -19,6 +19,7 @@ from sequifier_hpo.cli.init import init
 from sequifier_hpo.cli.options import ListsLikeSequifier
 from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.preprocess import preprocess
+from sequifier_hpo.cli.replay import replay
 from sequifier_hpo.cli.report import report
 from sequifier_hpo.cli.search import hyperparameter_search
 from sequifier_hpo.cli.status import status
@@ -66,6 +67,7 @@ for command in (
     verify,
     export,
     report,
+    replay,
     dashboard,
     train,
     doctor,

@@ -139,9 +139,15 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
     strategy = prepared.loaded.config.search_strategy
     lines += ["", f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
-    if prepared.num_requested > prepared.effective.num_distinct and strategy == "sample":
+    if prepared.num_requested > prepared.effective.num_distinct and strategy != "grid":
         lines.append(
             f"  n_samples is {prepared.num_requested:,}, but no more configurations are distinct"
+        )
+    if strategy == "bayesian":
+        gap = prepared.loaded.config.proposal_gap
+        lines.append(
+            f"  a run is proposed from the ends of those at least {gap} before it, so that up to "
+            f"{counted(gap, 'worker')} can be busy"
         )
     if found.done is not None:
         done = found.done

@@ -34,7 +34,7 @@ def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -
         f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "
         f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
     )
-    if config.search_strategy == "sample" and prepared.num_requested > distinct:
+    if config.search_strategy != "grid" and prepared.num_requested > distinct:
         say(
             f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
             "all of them will run"
@@ -74,8 +74,8 @@ def show_result(
         f"\n{_counts(after)}\n"
         f"  run file     {file.shown}\n"
         f"  models       {replace(file, path=models).shown}\n"
-        f"  leaderboard  {prepared.results_path}\n"
-        f"  report       {prepared.results_path.with_name('report.html')}\n"
+        f"  leaderboard  {prepared.loaded.config.results_path}\n"
+        f"  report       {prepared.loaded.config.results_path.with_name('report.html')}\n"
         "\nnext:"
     )
     options = prepared.source.options
@@ -192,7 +192,7 @@ def summary(
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
-        "results": str(prepared.results_path),
+        "results": str(prepared.loaded.config.results_path),
     }
 
 

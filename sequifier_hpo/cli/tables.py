@@ -35,7 +35,7 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
             _number(run.figures.seconds),
         )
     more = len(ranked) - top
-    return _as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
+    return as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
 
 
 def baseline_lines(loss: float, baselines: Sequence[Baseline]) -> list[str]:
@@ -68,10 +68,11 @@ def verification_table(ranked: Sequence[CheckedRun]) -> str:
             _loss(max(losses, default=None)),
             _loss(checked.search_loss),
         )
-    return _as_text(table)
+    return as_text(table)
 
 
-def _as_text(table: Table) -> str:
+def as_text(table: Table) -> str:
+    """A table as text for this terminal, never narrower than it needs."""
     console = Console(width=_WIDTH, no_color=True)
     # Narrower than the table, a terminal would break its lines anywhere: better the headings.
     terminal = shutil.get_terminal_size((_WIDTH, 24)).columns

@@ -106,7 +106,7 @@ def verdict_text(found: Verdict) -> str:
 
 def _next(prepared: PreparedSearch, found: Verdict) -> str:
     first = found.winner if found.still_wins else found.rival
-    file = prepared.run_file(run_name(prepared.name, first.run_number))
+    file = prepared.loaded.config.run_path(run_name(prepared.name, first.run_number))
     # The search may have trained it on another machine.
     return f"\nnext:\n  sequifier-hpo train --config-path {file}" if file.is_file() else ""
 

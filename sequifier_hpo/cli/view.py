@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -51,10 +51,13 @@ class SearchProgress:
     num_parallel: int = 1
     """Most trials that ran at the same time."""
     is_stopping: bool = False
+    waits_for: Sequence[int] = ()
+    """Runs that must end before the next one can be proposed."""
     started: float = field(default_factory=time.monotonic)
 
     def start(self, run: ActiveRun) -> None:
         """An attempt begins."""
+        self.waits_for = ()
         self.rows[run.claim.run_number] = _Row(
             title=run.claim.title, epochs=run.config.training_spec.epochs
         )
@@ -104,6 +107,7 @@ class LineView:
         self._progress = progress
         self._write_results = write_results
         self._last_line = time.monotonic()
+        self._has_said_waiting = False
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +156,13 @@ class LineView:
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """Say why an attempt is retried."""
         self._say(f"{run.claim.title}: {why}")
+
+    def waiting(self, runs: Sequence[int]) -> None:
+        """Say once what an idle worker waits for, and how to avoid it."""
+        self._progress.waits_for = runs
+        if not self._has_said_waiting:
+            self._has_said_waiting = True
+            self._say(f"{_waiting(runs)} (a larger proposal_gap keeps more workers busy)")
 
     def stopping(self) -> None:
         """Say that the search is about to stop."""
@@ -219,7 +230,8 @@ class LiveView(LineView):
         if progress.best_loss is not None:
             best = f"best {progress.best_loss:.6g} ({progress.best_run})"
         failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
-        state = "  stopping" if progress.is_stopping else ""
+        waiting = f"  {_waiting(progress.waits_for)}" if progress.waits_for else ""
+        state = "  stopping" if progress.is_stopping else waiting
         head = Text.assemble(
             (self._title, "bold"),
             f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
@@ -248,6 +260,11 @@ def make_view(
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(progress, write_results, title, console)
     return LineView(progress, write_results)
+
+
+def _waiting(runs: Sequence[int]) -> str:
+    which = ", ".join(map(str, runs))
+    return f"waiting for run{'s' * (len(runs) > 1)} {which} to end before the next is proposed"
 
 
 def _left(progress: SearchProgress) -> str:

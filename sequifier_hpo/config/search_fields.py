@@ -34,10 +34,10 @@ class _InsteadOfAName(FrozenModel):
     """Name of the search; prefix of its runs."""
     model_config_write_path: PathText
     """Folder for the generated run files."""
-    search_strategy: Literal["sample", "grid"] = "sample"
-    """sample (random search) or grid (every combination)."""
+    search_strategy: Literal["sample", "grid", "bayesian"] = "sample"
+    """sample (random search), bayesian (learns from earlier runs) or grid (every combination)."""
     n_samples: PositiveInt | None = None
-    """Total number of distinct runs; required for `sample`."""
+    """Total number of distinct runs; required for `sample` and `bayesian`."""
 
 
 class _Own(FrozenModel):
@@ -53,6 +53,8 @@ class _Own(FrozenModel):
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
+    proposal_gap: PositiveInt = 8
+    """With `bayesian`: a run is proposed from the ends of those at least so many before it."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 
@@ -99,9 +101,18 @@ class SearchFile(_Own, _InsteadOfAName):
         return self.paths.study_folder(self.hp_search_name)
 
     @property
+    def results_path(self) -> Path:
+        """The leaderboard file."""
+        return self.study_folder / "results.csv"
+
+    @property
     def run_folder(self) -> Path:
         """Where the runs' `train.yaml` files are."""
         return Path(project_path(self.model_config_write_path, self.project_root))
+
+    def run_path(self, model_name: str) -> Path:
+        """Where the `train.yaml` of a run is."""
+        return self.run_folder / f"{model_name}.yaml"
 
 
 def search_model(run_file: type[TrainConfig]) -> type[SearchFile]:

@@ -50,10 +50,12 @@ def _length_findings(group: LinkedGroup, lists: Mapping[str, Any]) -> Iterator[F
 
 @check("search_strategy", "n_samples")
 def _sample_needs_a_number(config: SearchFile) -> Iterator[Finding]:
-    if config.search_strategy == "sample" and config.n_samples is None:
+    strategy = config.search_strategy
+    if strategy != "grid" and config.n_samples is None:
+        default = " (the default)" if strategy == "sample" else ""
         yield Finding(
             ("n_samples",),
-            "required when search_strategy is `sample` (the default)",
+            f"required when search_strategy is `{strategy}`{default}",
             "the number of distinct runs",
             "add `n_samples: 20`, or `search_strategy: grid` to run every combination",
         )

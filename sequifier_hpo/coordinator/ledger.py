@@ -15,8 +15,11 @@ class Ledger(Protocol):
     trial raises `LeaseLostError` if another coordinator has taken it over.
     """
 
+    waits_for: Sequence[int]
+    """Runs that must end before there is one to claim, as of the last claim that gave none."""
+
     def claim(self) -> Claim | None:
-        """Take the next run; None = all are taken."""
+        """Take the next run; None = all are taken, or others must end first."""
 
     def is_anything_left(self) -> bool:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""

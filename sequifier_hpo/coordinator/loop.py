@@ -38,6 +38,7 @@ from sequifier_hpo.study import (
 POLL_SECONDS = 1.0
 STOP_SECONDS = 20.0  # after that, trials that have not ended are killed
 _IDLE_CLAIM_SECONDS = 10.0
+_WAIT_SECONDS = 2.0  # until it is asked again if another coordinator's run has ended
 _log = logging.getLogger("sequifier_hpo.coordinator")
 
 Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
@@ -182,6 +183,9 @@ class Coordinator:
             if now - self._last_beat > HEARTBEAT_SECONDS:
                 self._last_beat = now
                 self._ledger.beat([run.claim for run in self._runs.values()])
+            if self._state.is_waiting and now - self._last_idle_claim > _WAIT_SECONDS:
+                self._last_idle_claim = now
+                self._feed(reducer.WorkLeft())
             if self._state.is_exhausted and now - self._last_idle_claim > _IDLE_CLAIM_SECONDS:
                 self._last_idle_claim = now
                 if self._ledger.is_anything_left():
@@ -303,7 +307,10 @@ class Coordinator:
     def _claim(self, slot: int) -> None:
         claim = None if self._state.is_ending else self._ledger.claim()
         if claim is None:
-            self._feed(reducer.NothingToClaim(slot))
+            waits_for = () if self._state.is_ending else self._ledger.waits_for
+            if waits_for:
+                self._observer.waiting(waits_for)
+            self._feed(reducer.NothingToClaim(slot, must_wait=bool(waits_for)))
             return
         for run in list(self._runs.values()):
             if run.claim.run_number == claim.run_number:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,6 +58,9 @@ class Observer(Protocol):
 
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """An attempt is repeated."""
+
+    def waiting(self, runs: Sequence[int]) -> None:
+        """A worker is idle: what is trained next depends on these runs, which are to end first."""
 
     def stopping(self) -> None:
         """A stop was requested; trials write their checkpoints."""

@@ -64,6 +64,11 @@ class State:
     """Whether the losses of the trivial predictors are known; else every attempt is to find them."""
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether workers are idle until runs have ended."""
+        return bool(self.free_slots) and not self.is_exhausted and not self.is_ending
+
+    @property
     def is_ending(self) -> bool:
         """Whether nothing more is started."""
         return self.is_stopping or self.gave_up
@@ -90,11 +95,13 @@ class NothingToClaim:
     """A claim gave nothing."""
 
     slot: int
+    must_wait: bool = False
+    """Whether there is more, which depends on runs that are in training: their end asks again."""
 
 
 @dataclass(frozen=True)
 class WorkLeft:
-    """While exhausted: another coordinator lost a run, so claiming makes sense again."""
+    """Claiming makes sense again: another coordinator has lost a run, or one has ended."""
 
 
 @dataclass(frozen=True)
@@ -206,10 +213,10 @@ def reduce(state: State, event: Event) -> Step:
             return _claim_for_free_slots(replace(state, is_exhausted=False))
         case Claimed():
             return _claimed(state, event)
-        case NothingToClaim(slot):
+        case NothingToClaim(slot, must_wait):
             pending, free = state.claims_pending - {slot}, state.free_slots | {slot}
-            state = replace(state, claims_pending=pending, free_slots=free, is_exhausted=True)
-            return state, []
+            state = replace(state, claims_pending=pending, free_slots=free)
+            return replace(state, is_exhausted=not must_wait), []
         case StopRequested():
             if state.is_stopping:
                 return state, []

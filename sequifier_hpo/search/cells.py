@@ -1,7 +1,7 @@
 """Cells of a search space as proposals."""
 
 from sequifier_hpo.searchspace import Cell, EffectiveSpace, Keyer, SearchSpace
-from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
 
 class Cells:
@@ -26,4 +26,4 @@ class Cells:
             if not history.is_taken(proposal.key):
                 return self._next_rank, proposal
             self._next_rank += 1
-        return NoProposal.EXHAUSTED
+        return Exhausted()

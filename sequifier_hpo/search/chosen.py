@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sequifier_hpo.searchspace import Point
-from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
 
 class ChosenRuns:
@@ -15,7 +15,7 @@ class ChosenRuns:
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:  # noqa: ARG002 - not by number
         """The first of the runs that was not handed out yet."""
         unused = (run for run in self._runs.values() if not history.is_taken(run.key))
-        return next(unused, NoProposal.EXHAUSTED)
+        return next(unused, Exhausted())
 
     def is_wanted(self, key: str) -> bool:
         """Whether it is one of the runs: others may be left from an earlier, larger choice."""

@@ -9,9 +9,9 @@ from sequifier_hpo.search.asking import ask
 from sequifier_hpo.search.cells import Cells
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study.distributions import distributions
-from sequifier_hpo.study.proposing import History, NoProposal, Proposal
+from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
-_MAX_DRAWS = 20
+MAX_DRAWS = 20
 
 
 class SampledRuns:
@@ -47,8 +47,8 @@ class SampledRuns:
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
         """A new draw; where hardly anything is new, the first unused run of a seeded order."""
         if history.num_runs >= self._n_samples:
-            return NoProposal.EXHAUSTED
-        for attempt in range(_MAX_DRAWS):
+            return Exhausted()
+        for attempt in range(MAX_DRAWS):
             proposal = self._drawn(ordinal, attempt)
             if not history.is_taken(proposal.key):
                 return proposal
@@ -64,13 +64,14 @@ class SampledRuns:
         return iter(())
 
     def _drawn(self, ordinal: int, attempt: int) -> Proposal:
-        sampler = RandomSampler(seed=_seed_of(self._seed, ordinal, attempt))
+        sampler = RandomSampler(seed=seed_of(self._seed, ordinal, attempt))
         labels = ask(sampler, self._distributions, ordinal=ordinal)
         cell = self._cells.space.cell_of(labels)
         return self._cells.proposal(self._cells.effective.representative_of(cell))
 
 
-def _seed_of(seed: int, ordinal: int, attempt: int) -> int:
-    """32 bits that differ for neighbouring numbers in every way."""
-    digest = hashlib.blake2b(f"{seed}:{ordinal}:{attempt}".encode(), digest_size=4).digest()
+def seed_of(*numbers: int) -> int:
+    """32 bits for a seed, an ordinal and so on, that differ for neighbouring ones in every way."""
+    text = ":".join(map(str, numbers))
+    digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")

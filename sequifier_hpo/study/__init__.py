@@ -17,7 +17,7 @@ from sequifier_hpo.study.opening import (
     StudyPlan,
     UnknownDataError,
 )
-from sequifier_hpo.study.proposing import History, NoProposal, Proposal, Proposer
+from sequifier_hpo.study.proposing import EndedRun, Exhausted, History, Proposal, Proposer, Wait
 from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
 from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaultError
 
@@ -30,11 +30,12 @@ __all__ = [
     "Consent",
     "DataChangedError",
     "Description",
+    "EndedRun",
+    "Exhausted",
     "History",
     "Lease",
     "LeaseLostError",
     "Ledger",
-    "NoProposal",
     "Owner",
     "Permit",
     "Place",
@@ -49,6 +50,7 @@ __all__ = [
     "StudyPlan",
     "StudySnapshot",
     "UnknownDataError",
+    "Wait",
     "batch_plan_attributes",
     "batch_plan_of",
     "read_study",

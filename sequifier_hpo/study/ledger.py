@@ -37,7 +37,7 @@ from sequifier_hpo.study.opening import (
     StudyPlan,
     open_study,
 )
-from sequifier_hpo.study.proposing import NoProposal, Proposal, Proposer
+from sequifier_hpo.study.proposing import Exhausted, Proposal, Proposer, Wait
 from sequifier_hpo.study.runs import REASON, RunIndex, run_number
 from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
 from sequifier_hpo.study.tags import own_tag
@@ -91,6 +91,8 @@ class Ledger:
         self._index = RunIndex()
         self._held: set[int] = set()
         self._to_retry: set[str] = set()
+        self.waits_for: Sequence[int] = ()
+        """Runs that must end before there is one to claim, as of the last claim that gave none."""
         self._study_id, self.identity = storage.patiently(
             lambda: open_study(storage, plan, consent)
         )
@@ -99,8 +101,7 @@ class Ledger:
             self._study_id, distributions(plan.space), owner, describe=describe, place=place
         )
         self.baselines = storage.patiently(self._read_baselines)
-        """Losses of the trivial predictors on the study's validation events; none before they
-        were computed."""
+        """Losses of the trivial predictors on the study's validation events, once computed."""
         storage.patiently(self._catch_up)
         storage.patiently(self._insert_missing_twins)
 
@@ -121,7 +122,7 @@ class Ledger:
         unfinished = (own_tag(attempt).key for attempt in self._index.unfinished.values())
         return (
             self._next_continued() is not None
-            or self._proposal() is not NoProposal.EXHAUSTED
+            or not isinstance(self._proposal(), Exhausted)
             or any(map(self._proposer.is_wanted, unfinished))
         )
 
@@ -146,12 +147,15 @@ class Ledger:
         self.baselines = tuple(baselines)
 
     def claim(self) -> Claim | None:
-        """Take the next run: an interrupted one first, else a new one; None = nothing to take.
+        """Take the next run: an interrupted one first, else a new one.
+
+        None = nothing to take: none is left, or others must end first, see `waits_for`.
 
         Raises:
             StudyMovedOnError: If another coordinator has taken the study to other data.
         """
         self._bury_orphans()
+        self.waits_for = ()
         attempt = None
         while attempt is None:
             ordinal, proposal = self._index.next_ordinal, self._proposal()
@@ -166,7 +170,8 @@ class Ledger:
                     attempt = self._writer.next(connection, self._index.attempts(key)[-1])
                 elif attempt is None and self._index.next_ordinal == ordinal:
                     # Nobody else was faster while the proposal was made without a lock.
-                    if isinstance(proposal, NoProposal):
+                    if not isinstance(proposal, Proposal):
+                        self.waits_for = self._waits_for(proposal)
                         return None
                     attempt = self._writer.first(connection, proposal, ordinal)
         self._index.put(attempt)
@@ -309,8 +314,11 @@ class Ledger:
         if stored.get(REVISION) != len(self.identity.data):
             raise StudyMovedOnError(self._name)
 
-    def _proposal(self) -> Proposal | NoProposal:
+    def _proposal(self) -> Proposal | Wait | Exhausted:
         return self._proposer.propose(self._index.next_ordinal, self._index)
+
+    def _waits_for(self, proposal: Wait | Exhausted) -> Sequence[int]:
+        return self._index.unended(proposal.num_runs) if isinstance(proposal, Wait) else ()
 
     def _unknown_own(self) -> Iterator[Attempt]:
         for trial_id, attempt in self._index.unfinished.items():

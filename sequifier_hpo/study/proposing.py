@@ -1,8 +1,7 @@
 """How a study asks which run comes next; the package `search` answers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from sequifier_hpo.searchspace import Point
@@ -18,13 +17,29 @@ class Proposal:
     """Parameter -> what Optuna stores and shows for its value."""
 
 
-class NoProposal(Enum):
-    """Why there is no run to hand out."""
+@dataclass(frozen=True)
+class Wait:
+    """There is no run to hand out before others have ended."""
 
-    WAIT = "wait"
-    """Runs in training must end first."""
-    EXHAUSTED = "exhausted"
-    """There is none left."""
+    num_runs: int
+    """The first so many runs of the study must end first."""
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """There is no run left to hand out."""
+
+
+NoProposal = Wait | Exhausted
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """What later runs may learn from a run."""
+
+    point: Point
+    loss: float | None
+    """Its validation loss; None if it failed by itself, as one that diverged."""
 
 
 class History(Protocol):
@@ -36,6 +51,12 @@ class History(Protocol):
 
     def is_taken(self, key: str) -> bool:
         """Whether a run was handed out."""
+
+    def ended(self, num_runs: int) -> Sequence[EndedRun | None] | None:
+        """What the first runs came to, by ordinal; None while one of them is still to end.
+
+        A run that was lost to the machine, or is of other data, teaches nothing: None in its place.
+        """
 
 
 class Proposer(Protocol):

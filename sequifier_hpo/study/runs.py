@@ -10,7 +10,9 @@ from typing import Any
 from optuna.trial import TrialState
 
 from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.attempts import Attempt
+from sequifier_hpo.study.proposing import EndedRun
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
 
 DUPLICATE_OF = "duplicate_of"
@@ -84,6 +86,23 @@ class RunIndex:
         """Whether a run was handed out."""
         return key in self._attempts
 
+    def ended(self, num_runs: int) -> list[EndedRun | None] | None:
+        """What the first runs came to, by ordinal; None while one of them is still to end."""
+        if self.unended(num_runs):
+            return None
+        found: list[EndedRun | None] = [None] * num_runs
+        for key, ordinal in self._ordinals.items():
+            if ordinal < num_runs and key not in self._of_other_data:
+                found[ordinal] = _lesson(self._attempts[key])
+        return found
+
+    def unended(self, num_runs: int) -> list[int]:
+        """Numbers of those of the first runs that are in training, or to be continued."""
+        keys = {*self.keys(RunState.RUNNING), *self.keys(RunState.INTERRUPTED)}
+        return sorted(
+            run_number(self._attempts[key][-1]) for key in keys if self._ordinals[key] < num_runs
+        )
+
     def attempts(self, key: str) -> list[Attempt]:
         """Trials of a run, oldest first; none if it was never handed out."""
         return self._attempts.get(key, [])
@@ -144,6 +163,14 @@ def state_of(attempts: list[Attempt]) -> RunState:
     if reason in RESUMABLE_REASONS and num_lost < MAX_LOST_ATTEMPTS:
         return RunState.INTERRUPTED
     return RunState.FAILED
+
+
+def _lesson(attempts: list[Attempt]) -> EndedRun | None:
+    """What a run that has ended teaches; what the machine did to it teaches nothing."""
+    newest = attempts[-1]
+    if newest.state != TrialState.COMPLETE and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
+        return None
+    return EndedRun(Point.from_json(own_tag(newest).point), newest.value)
 
 
 def _run(attempts: list[Attempt], tag: RunTag) -> Run:

@@ -149,9 +149,9 @@ MORE = {
     # What a window holds: said by the data, asked by the rules, the network, its graph, the losses.
     "categorical_columns": 15,
     "column_types": 13,
-    "id_maps": 7,
-    "input_columns": 14,
-    "metadata_config_path": 4,
+    "id_maps": 8,
+    "input_columns": 16,
+    "metadata_config_path": 6,
     "n_classes": 16,
     "read_format": 7,
     "real_columns": 15,

@@ -63,6 +63,7 @@ ROOT: dict[str, tuple[Any, list[Any]]] = {
     "workers": (3, [0, -1, "many", 1.5, True]),
     "on_out_of_memory": ("halve_and_accumulate", ["ignore", 1, None]),
     "max_consecutive_failures": (1, [*NOT_POSITIVE, None]),
+    "proposal_gap": (3, [*NOT_POSITIVE, None]),
     "export": ("best", ["none", 1, None]),
 }  # fmt: skip
 

@@ -58,7 +58,9 @@ class KeptTrial:
 class MemoryLedger(Ledger, Storage):
     """A ledger that forgets nothing and forgives nothing."""
 
-    def __init__(self, num_runs: int) -> None:
+    def __init__(self, num_runs: int, proposal_gap: int | None = None) -> None:
+        self.proposal_gap = proposal_gap
+        self.waits_for: Sequence[int] = ()
         self.runs = [RunStands.WAITING] * num_runs
         self.trials: list[KeptTrial] = []
         self.baselines: list[Sequence[Baseline]] = []
@@ -153,12 +155,19 @@ class MemoryLedger(Ledger, Storage):
     # Inside
 
     def _next(self) -> Claim | None:
+        self.waits_for = ()
         for stands in (RunStands.INTERRUPTED, RunStands.WAITING):
             if stands in self.runs:
                 run = self.runs.index(stands)
                 break
         else:
             return None
+        if stands is RunStands.WAITING and self.proposal_gap is not None:
+            seen = range(max(0, run - self.proposal_gap + 1))
+            ends = (RunStands.COMPLETE, RunStands.FAILED)
+            self.waits_for = [k for k in seen if self.runs[k] not in ends]
+            if self.waits_for:
+                return None
         earlier = [trial for trial in self.trials if trial.claim.run_number == run]
         inherited = batch_plan_of(earlier[-1].attributes) if earlier else None
         number = len(self.trials)

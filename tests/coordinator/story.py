@@ -51,6 +51,8 @@ class Story:
     accumulates: bool = False
     max_consecutive_failures: int = 3
     has_baselines: bool = True
+    proposal_gap: int | None = None
+    """Runs that come next depend on the ends of those so many before them; None: on none."""
 
 
 def config_of(run_number: int, batch_size: int) -> TrainConfig:

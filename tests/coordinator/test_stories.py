@@ -47,6 +47,7 @@ def stories(draw: st.DrawFn, theme: set[Deed]) -> Story:
         accumulates=draw(st.booleans()),
         max_consecutive_failures=draw(st.integers(1, 4)),
         has_baselines=draw(st.booleans()),
+        proposal_gap=draw(st.sampled_from([None, 1, 2])),
     )
 
 
@@ -57,7 +58,7 @@ def test_whatever_happens_every_run_ends_once_or_can_be_continued(
     theme: set[Deed], data: st.DataObject
 ) -> None:
     story = data.draw(stories(theme))
-    ledger = MemoryLedger(story.num_runs)
+    ledger = MemoryLedger(story.num_runs, story.proposal_gap)
     stage = Stage(story, ledger, ledger)
 
     end = play(stage)
@@ -74,7 +75,7 @@ def test_the_next_start_finishes_what_was_left_with_the_batches_it_was_left_with
     theme: set[Deed], data: st.DataObject
 ) -> None:
     story = data.draw(stories(theme))
-    ledger = MemoryLedger(story.num_runs)
+    ledger = MemoryLedger(story.num_runs, story.proposal_gap)
     before = Stage(story, ledger, ledger)
     play(before)
     failed = ledger.runs.count(RunStands.FAILED)

@@ -9,13 +9,15 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 
 from sequifier_hpo.config.search import SearchConfig, load_search
-from sequifier_hpo.search import ChosenRuns, GridRuns, SampledRuns
-from sequifier_hpo.search.sample import _seed_of
+from sequifier_hpo.search import ChosenRuns, GridRuns, LearningRuns, SampledRuns
+from sequifier_hpo.search.sample import seed_of
+from sequifier_hpo.search.told import ToldSpace
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
-from sequifier_hpo.study import NoProposal, Proposal, Proposer
+from sequifier_hpo.study import EndedRun, Exhausted, Proposal, Proposer, Wait
 from tests.conftest import WriteSearch
 from tests.contract.conftest import DATA
 
@@ -34,6 +36,7 @@ class Past:
     """Runs that were handed out."""
 
     keys: set[str] = field(default_factory=set)
+    ends: list[EndedRun | None] = field(default_factory=list)
 
     @property
     def num_runs(self) -> int:
@@ -41,6 +44,9 @@ class Past:
 
     def is_taken(self, key: str) -> bool:
         return key in self.keys
+
+    def ended(self, num_runs: int) -> list[EndedRun | None] | None:
+        return self.ends[:num_runs] if num_runs <= len(self.ends) else None
 
 
 def space_of(config: SearchConfig) -> tuple[SearchSpace, EffectiveSpace, Keyer]:
@@ -59,7 +65,7 @@ def all_of(proposer: Proposer, past: Past | None = None) -> list[Proposal]:
     while isinstance(proposal := proposer.propose(past.num_runs, past), Proposal):
         found.append(proposal)
         past.keys.add(proposal.key)
-    assert proposal is NoProposal.EXHAUSTED
+    assert isinstance(proposal, Exhausted)
     return found
 
 
@@ -77,7 +83,7 @@ def test_a_draw_is_that_of_optunas_own_sampler(search_config: Configure) -> None
     (proposal,) = all_of(sampled(config, n_samples=1))
     names = {parameter.name: parameter.labels for parameter in space.parameters}
 
-    sampler = RandomSampler(seed=_seed_of(101, 0, 0))
+    sampler = RandomSampler(seed=seed_of(101, 0, 0))
     trial = optuna.create_study(sampler=sampler).ask()
     drawn = {name: trial.suggest_categorical(name, choices) for name, choices in names.items()}
 
@@ -213,3 +219,99 @@ def test_chosen_runs_come_in_their_order_and_no_others_are_wanted(
     assert rest == chosen[num_taken:]
     assert all(proposer.is_wanted(run.key) for run in chosen)
     assert not proposer.is_wanted(others[0].key)
+
+
+def learning(config: SearchConfig, n_samples: int, gap: int = 4) -> LearningRuns:
+    space = space_of(config)
+    return LearningRuns(*space, seed=101, n_samples=n_samples, proposal_gap=gap)
+
+
+def loss_of(proposal: Proposal) -> float:
+    """A loss that knows what is good, so that there is something to learn."""
+    spec = proposal.point.values
+    return float(spec["dropout"]) + abs(int(spec["batch_size"]) - 16) / 100
+
+
+def ends_of(proposals: Iterable[Proposal]) -> list[EndedRun | None]:
+    return [EndedRun(each.point, loss_of(each)) for each in proposals]
+
+
+ORDERED: dict[str, Any] = {
+    f"{MODEL}.num_layers": [1, 2, 3, 4],
+    "training_hyperparameter_sampling.batch_size": [4, 8, 16, 32, 64],
+    "training_hyperparameter_sampling.dropout": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5],
+}
+
+
+def played(proposer: LearningRuns) -> list[Proposal]:
+    """Hand out one after the other, each when all before it have ended."""
+    past = Past()
+    found: list[Proposal] = []
+    while isinstance(proposal := proposer.propose(past.num_runs, past), Proposal):
+        found.append(proposal)
+        past.keys.add(proposal.key)
+        past.ends = ends_of(found)
+    return found
+
+
+def test_a_learning_search_waits_for_the_runs_that_it_may_see_and_for_no_others(
+    search_config: Configure,
+) -> None:
+    proposer = learning(search_config(ORDERED), n_samples=40, gap=4)
+    runs = played(proposer)
+    past = Past({run.key for run in runs[:20]}, ends_of(runs[:16]))
+
+    assert proposer.propose(20, past) == Wait(17)
+    past.ends = ends_of(runs[:17])
+    assert proposer.propose(20, past) == runs[20]
+
+
+def test_a_learning_search_begins_as_a_sample_and_goes_on_to_what_is_better(
+    search_config: Configure,
+) -> None:
+    config = search_config(ORDERED)
+    learned, drawn = played(learning(config, 40)), all_of(sampled(config, 40))
+
+    assert learned[:13] == drawn[:13]  # ten ends are seen by the run after thirteen
+    assert len({run.key for run in learned}) == 40
+    better = (sum(map(loss_of, runs[20:])) for runs in (learned, drawn))
+    assert next(better) < 0.7 * next(better)
+
+
+def test_runs_that_the_machine_lost_teach_nothing(search_config: Configure) -> None:
+    config = search_config(ORDERED)
+    proposer = learning(config, n_samples=40, gap=4)
+    runs = played(proposer)
+    past = Past({run.key for run in runs[:20]}, [None] * 17)
+
+    assert proposer.propose(20, past) == sampled(config, 40).propose(20, past)
+
+
+def test_a_learning_search_ends_with_the_space(search_config: Configure) -> None:
+    config = search_config({"training_hyperparameter_sampling.dropout": [0.0, 0.1, 0.2]})
+    num_distinct = space_of(config)[1].num_distinct
+
+    runs = played(learning(config, num_distinct))
+
+    assert len({run.key for run in runs}) == num_distinct
+
+
+def test_numbers_are_told_in_order_and_groups_by_their_anchor(search_config: Configure) -> None:
+    config = search_config(
+        {
+            "training_hyperparameter_sampling.batch_size": [64, 4, 16],
+            f"{MODEL}.activation_fn": ["gelu", "swiglu"],
+        }
+    )
+    space = compile_space(config)
+    told = ToldSpace(space)
+
+    assert told.distributions["batch_size"] == IntDistribution(0, 2)
+    assert told.distributions["activation_fn"] == CategoricalDistribution((0, 1))
+    for cell in ((0,) * len(space.sizes), tuple(size - 1 for size in space.sizes)):
+        params = told.params(space.point_at(cell))
+        assert params is not None
+        assert told.cell(params) == cell
+    first = told.params(space.point_at((0,) * len(space.sizes)))
+    assert first is not None
+    assert first["batch_size"] == 2

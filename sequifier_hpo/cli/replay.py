@@ -1,0 +1,167 @@
+"""`sequifier-hpo replay`: how much training each way of searching would have needed."""
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from itertools import product
+from math import isinf
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.tables import as_text
+from sequifier_hpo.words import counted
+
+if TYPE_CHECKING:
+    from sequifier_hpo.search.efficiency import Efficiency, Quartiles
+
+
+class PruningMethod(StrEnum):
+    """How runs are compared while they are trained."""
+
+    SUCCESSIVE_HALVING = "successive_halving"
+    MEDIAN = "median"
+
+
+RunTableFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE.csv",
+        help="A row per run: a column per parameter, then epoch_1, epoch_2, ... with the "
+        "validation loss after each epoch, blank after the end of a shorter run.",
+    ),
+]
+Seeds = Annotated[int, typer.Option(min=1, help="Searches that are replayed, each.")]
+NumSamples = Annotated[int, typer.Option(min=1, help="Runs of a search.")]
+Workers = Annotated[int, typer.Option(min=1, help="Runs trained at a time.")]
+ProposalGap = Annotated[
+    int, typer.Option(min=1, help="A proposal sees the runs at least so many before it.")
+]
+PruningOption = Annotated[PruningMethod, typer.Option(help="How runs are stopped early.")]
+FirstRung = Annotated[int, typer.Option(min=1, help="Epochs that every run is given.")]
+ReductionFactor = Annotated[
+    int, typer.Option(min=2, help="Of the runs at a rung, one in so many goes on.")
+]
+PruningGap = Annotated[
+    int, typer.Option(min=1, help="A stop sees the runs at least so many before it.")
+]
+FinishBest = Annotated[
+    int, typer.Option(min=0, help="Stopped runs that get their full length at the end.")
+]
+
+
+def replay(
+    table: RunTableFile,
+    seeds: Seeds = 50,
+    n_samples: NumSamples = 120,
+    workers: Workers = 4,
+    proposal_gap: ProposalGap = 8,
+    pruning: PruningOption = PruningMethod.SUCCESSIVE_HALVING,
+    first_rung: FirstRung = 2,
+    reduction_factor: ReductionFactor = 2,
+    pruning_gap: PruningGap = 4,
+    finish_best: FinishBest = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Compare ways to search on a table of trained runs.
+
+    Nothing is trained: the table has the loss curves, and workers are simulated. So you can see
+    on your own runs what a search would have cost.
+
+    Example: sequifier-hpo replay studies/search-efficiency/weather.csv
+    """
+    gaps = (proposal_gap, pruning_gap)
+    found = _replayed(
+        table,
+        seeds,
+        (pruning, first_rung, reduction_factor),
+        gaps,
+        (n_samples, workers, finish_best),
+    )
+    if as_json:
+        print(json.dumps({name: _record(each) for name, each in found.items()}, indent=2))
+        return
+    print(_table(found), end="")
+    print(
+        f"pruning: {pruning.value}, first rung {first_rung}, reduction factor {reduction_factor}\n"
+        "best 1 %, 5 %: training needed to see a loss as good as that of the best 1 % (5 %) of the\n"
+        "    table, in full runs' worth of epochs, those dropped after a stop included;\n"
+        f"    median [quartiles] of {counted(seeds, 'seed')}\n"
+        "at 10, 20, ...: best loss seen after so many full runs' worth, minus the table's best\n"
+        "best stopped: searches that stopped the table's best run, of those that tried it"
+    )
+
+
+def _replayed(
+    file: Path,
+    seeds: int,
+    early: tuple[PruningMethod, int, int],
+    gaps: tuple[int, int],
+    sizes: tuple[int, int, int],
+) -> "dict[str, Efficiency]":
+    """Replay each way to search; says what it is about."""
+    # Optuna takes half a second: only when a table is really searched.
+    from sequifier_hpo.search.efficiency import efficiency  # noqa: PLC0415
+    from sequifier_hpo.search.pruning import Pruning  # noqa: PLC0415
+    from sequifier_hpo.search.replay import ReplaySettings  # noqa: PLC0415
+    from sequifier_hpo.search.table import read_table  # noqa: PLC0415
+
+    table = read_table(file)
+    say(f"{file}: {counted(len(table.runs), 'run')}, best loss {table.best(0):.6g}")
+    found = {}
+    method, first_rung, reduction_factor = early
+    pruning = Pruning(method.value, first_rung, reduction_factor)
+    strategies: tuple[Literal["sample", "bayesian"], ...] = ("sample", "bayesian")
+    for strategy, stops in product(strategies, (None, pruning)):
+        name = strategy if stops is None else f"{strategy} + pruning"
+        say(f"replaying {name} ...")
+        n_samples, workers, finish_best = sizes
+        settings = ReplaySettings(
+            strategy, stops, *gaps, finish_best if stops else 0, n_samples, workers
+        )
+        found[name] = efficiency(table, settings, seeds=range(seeds))
+    return found
+
+
+def _table(found: "dict[str, Efficiency]") -> str:
+    budgets = list(next(iter(found.values())).regret)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("search", no_wrap=True)
+    regrets = (f"at {budget}" for budget in budgets)
+    headings = ("best 1 %", "best 5 %", *regrets, "best stopped", "busy")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, each in found.items():
+        stopped = f"{each.winner_stopped} of {each.winner_started}"
+        if each.winner_stopped:
+            stopped += f", {each.winner_returned} back"
+        table.add_row(
+            name,
+            _needed(each.to_best_1_percent),
+            _needed(each.to_best_5_percent),
+            *("-" if loss is None else f"{loss:.4f}" for loss in each.regret.values()),
+            stopped,
+            f"{each.busy_share:.0%}",
+        )
+    return as_text(table)
+
+
+def _needed(quartiles: "Quartiles") -> str:
+    low, middle, high = (_trainings(each) for each in asdict(quartiles).values())
+    return f"{middle} [{low}, {high}]"
+
+
+def _trainings(number: float) -> str:
+    return "never" if isinf(number) else f"{number:.0f}"
+
+
+def _record(each: "Efficiency") -> dict[str, object]:
+    """As JSON: what was never reached is null."""
+    record = asdict(each)
+    for name in ("to_best_1_percent", "to_best_5_percent"):
+        record[name] = {k: None if isinf(v) else v for k, v in record[name].items()}
+    return record

@@ -1,0 +1,125 @@
+"""What a run may know of those before it: a fixed part of the past, and nothing else.
+
+The *ordinal* k counts the runs of a study in the order in which they are first handed out. What is
+proposed for run k depends on the ends of the runs up to k - `proposal_gap`; whether it is stopped
+at a rung depends on the losses up to that rung of the runs up to k - `pruning_gap`. So neither the
+number of workers nor an interruption changes what is tried, or where it is stopped.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+
+
+@dataclass
+class PastRun:
+    """One run, as later ones may see it."""
+
+    params: Mapping[str, int | float]
+    """Parameter -> value as a sampler is told."""
+    num_epochs: int
+    """Length of its training, unless it is stopped."""
+    best_losses: list[float] = field(default_factory=list)
+    """Best validation loss so far, after each epoch."""
+    num_rungs_passed: int = 0
+    """Rungs at which it was decided that it goes on."""
+    stopped_at: int | None = None
+    """Epoch of the rung at which it was stopped."""
+    has_ended: bool = False
+    """Whether nothing will be added."""
+
+    def report(self, loss: float) -> None:
+        """Take in the next epoch."""
+        self.best_losses.append(min(loss, self.best_losses[-1] if self.best_losses else inf))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all its epochs are trained."""
+        return len(self.best_losses) == self.num_epochs
+
+    @property
+    def best_loss(self) -> float | None:
+        """Best loss up to where it ended or was stopped; None if it failed by itself.
+
+        A run that diverged has no finite loss, and teaches as a bad one.
+        """
+        return self.loss_at(self.stopped_at or len(self.best_losses))
+
+    def loss_at(self, epoch: int) -> float | None:
+        """Best loss of so many epochs; None if there is none (yet)."""
+        if not 0 < epoch <= len(self.best_losses):
+            return None
+        loss = self.best_losses[epoch - 1]
+        return loss if isfinite(loss) else None
+
+
+class Past:
+    """The runs of a study by ordinal, and what is settled of them."""
+
+    def __init__(self, rungs: Sequence[int] = ()) -> None:
+        """Take the epochs of the rungs, in increasing order."""
+        self.rungs = tuple(rungs)
+        self.runs: list[PastRun] = []
+        self._num_ended = 0
+        self._settled = {rung: _Settled() for rung in self.rungs}
+
+    def next_rung(self, ordinal: int) -> int | None:
+        """The first rung at which it is open whether a run goes on, be it there or not.
+
+        There is none at the last epoch: nothing could be saved.
+        """
+        run = self.runs[ordinal]
+        if run.stopped_at is not None or run.num_rungs_passed == len(self.rungs):
+            return None
+        rung = self.rungs[run.num_rungs_passed]
+        return rung if rung < run.num_epochs else None
+
+    def ended(self, num_runs: int) -> Sequence[PastRun] | None:
+        """The first runs, or None while one of them is in training."""
+        while self._num_ended < len(self.runs) and self.runs[self._num_ended].has_ended:
+            self._num_ended += 1
+        return self.runs[: max(0, num_runs)] if self._num_ended >= num_runs else None
+
+    def losses_at(self, rung: int, num_runs: int) -> Sequence[float] | None:
+        """Best losses so far of those of the first runs that come to a rung.
+
+        None while that is open for one of them.
+        """
+        settled = self._settled[rung]
+        while settled.num_runs < len(self.runs) and self._is_settled(settled.num_runs, rung):
+            run = self.runs[settled.num_runs]
+            loss = run.loss_at(rung)
+            if loss is not None and not _is_stopped_before(run, rung):
+                settled.ordinals.append(settled.num_runs)
+                settled.losses.append(loss)
+            settled.num_runs += 1
+        if settled.num_runs < num_runs:
+            return None
+        return settled.losses[: bisect_left(settled.ordinals, num_runs)]
+
+    def _is_settled(self, ordinal: int, rung: int) -> bool:
+        run = self.runs[ordinal]
+        if run.has_ended or _is_stopped_before(run, rung):
+            return True
+        return len(run.best_losses) >= rung and run.num_rungs_passed >= self.rungs.index(rung)
+
+
+@dataclass
+class _Settled:
+    """What is known at one rung of the first runs."""
+
+    num_runs: int = 0
+    ordinals: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+
+def _is_stopped_before(run: PastRun, rung: int) -> bool:
+    return run.stopped_at is not None and run.stopped_at < rung
+
+
+def leading(runs: Sequence[PastRun]) -> Iterator[tuple[int, PastRun]]:
+    """(ordinal, run), best first: those without a loss are left out."""
+    ranked = [(run.best_loss, ordinal) for ordinal, run in enumerate(runs)]
+    for _, ordinal in sorted((loss, ordinal) for loss, ordinal in ranked if loss is not None):
+        yield ordinal, runs[ordinal]

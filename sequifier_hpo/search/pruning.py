@@ -1,0 +1,72 @@
+"""Early stopping across runs: whether a run goes on after a rung."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
+
+from sequifier_hpo.search.facade import Facade, frozen
+
+Method = Literal["successive_halving", "median"]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How runs are compared while they are trained: Optuna's pruners on the best loss so far."""
+
+    method: Method = "successive_halving"
+    first_rung: int = 2
+    """Epochs that every run is given."""
+    reduction_factor: int = 2
+    """Of the runs at a rung of successive halving, one in so many goes on."""
+
+    def rungs(self, num_epochs: int) -> Iterator[int]:
+        """The epochs after which runs are compared, for a training of this length."""
+        rung = self.first_rung
+        while rung < num_epochs:
+            yield rung
+            rung = rung * self.reduction_factor if self._is_halving else rung + 1
+
+    def stops(self, rung: int, loss: float, others: Sequence[float]) -> bool:
+        """Whether a run ends at a rung: a pure function of the losses.
+
+        Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning" (stopping
+        variant); Golovin et al. 2017, "Google Vizier", for the median; as Optuna implements them.
+
+        Args:
+            rung: Epochs trained.
+            loss: Best validation loss of the run so far.
+            others: Those of the runs before it that came to this rung, best so far there.
+        """
+        if self._is_halving:
+            return self._halving_stops(rung, loss, others)
+        trials = [
+            frozen(i, TrialState.COMPLETE, value=other, intermediate_values={rung: other})
+            for i, other in enumerate(others)
+        ]
+        own = frozen(len(others), TrialState.RUNNING, intermediate_values={rung: loss})
+        return MedianPruner().prune(Facade(trials).as_study(), own)
+
+    def _halving_stops(self, rung: int, loss: float, others: Sequence[float]) -> bool:
+        index = list(self.rungs(rung + 1)).index(rung)
+        pruner = SuccessiveHalvingPruner(
+            min_resource=self.first_rung, reduction_factor=self.reduction_factor
+        )
+        passed = {f"completed_rung_{i}": loss for i in range(index)}
+        trials = [
+            frozen(i, TrialState.COMPLETE, system_attrs={f"completed_rung_{index}": other})
+            for i, other in enumerate(others)
+        ]
+        own = frozen(
+            len(others),
+            TrialState.RUNNING,
+            intermediate_values={rung: loss},
+            system_attrs=passed,
+        )
+        return pruner.prune(Facade(trials).as_study(), own)
+
+    @property
+    def _is_halving(self) -> bool:
+        return self.method == "successive_halving"
