@@ -1,12 +1,15 @@
 """Files that appear under their names only when all of them are complete.
 
-Until then they are hidden files in the same folder, `.{name}~{host}~{pid}.tmp`: no two writers share
-one, and the name says whose it is.
+Until then they are hidden files in the same folder, `.{name}~{host}~{pid}~r{random}.tmp`: nobody can
+guess the name, and it says whose the file is.
 """
 
 import errno
 import os
+import re
+import secrets
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +18,13 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import open_own
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 MAKE_ROOM = "free disk space, then run the same command again (a search with --retry-failed)"
 _ABANDONED_SECONDS = 3600.0  # a writer that started this long ago is gone
+_TEMPORARY = re.compile(r"\.(.+)~([^~]+)~(\d{1,9})(?:~r[0-9a-f]+)?\.tmp", re.DOTALL)
+"""Final name, host and pid; the random part came after 0.1.0."""
 
 
 class StagedFiles:
@@ -65,11 +71,13 @@ class StagedFiles:
         """
         # In the same folder, since a rename is atomic only within one file system; hidden, so that
         # nobody takes it for a result.
-        temporary = path.with_name(f".{path.name}~{socket.gethostname()}~{os.getpid()}.tmp")
-        self._temporary[path] = temporary
+        writer = f"{socket.gethostname()}~{os.getpid()}~r{secrets.token_hex(8)}"
+        temporary = path.with_name(f".{path.name}~{writer}.tmp")
         with explaining(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            descriptor = open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            self._temporary[path] = temporary
+            with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
                 if self._waits_for_disk:
@@ -111,25 +119,28 @@ def remove_unfinished(
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if not (entry.name.startswith(".") and entry.name.endswith(".tmp")):
+            name = _TEMPORARY.fullmatch(entry.name)
+            if name is None or not is_concerned(name[1]):
                 continue
-            final, *writer = entry.name[1 : -len(".tmp")].rsplit("~", 2)
-            if len(writer) == 2 and is_concerned(final):
-                with suppress(OSError):
-                    if not (of_the_dead and _may_be_at_work(writer[0], writer[1], entry)):
-                        Path(entry.path).unlink()
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                # A link, or the file of another user, is not ours, whatever it is called.
+                if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+                    continue
+                if not (of_the_dead and _may_be_at_work(name[2], int(name[3]), found)):
+                    Path(entry.path).unlink()
 
 
-def _may_be_at_work(host: str, pid: str, entry: "os.DirEntry[str]") -> bool:
+def _may_be_at_work(host: str, pid: int, found: os.stat_result) -> bool:
     if host != socket.gethostname():
-        return time.time() - entry.stat().st_mtime < _ABANDONED_SECONDS
+        return time.time() - found.st_mtime < _ABANDONED_SECONDS
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return int(pid) != os.getpid()
+    return pid != os.getpid()
 
 
 @contextmanager
@@ -143,9 +154,10 @@ def explaining(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        fix = (
-            MAKE_ROOM
-            if error.errno in _DISK_FULL
-            else f"check that {path.parent} can be written to"
-        )
+        if error.errno in _DISK_FULL:
+            fix = MAKE_ROOM
+        elif error.errno == errno.ELOOP:
+            fix = f"look at {path}, and remove it if nobody needs it"
+        else:
+            fix = f"check that {path.parent} can be written to"
         raise EnvironmentFaultError(f"cannot write {path}: {reason}", fix) from error

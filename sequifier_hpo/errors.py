@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from sequifier_hpo.redaction import redacted_text
 
+_MAX_SHOWN = 100  # mistakes in one message
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
@@ -53,7 +55,10 @@ class ConfigError(SequifierHpoError):
     def __init__(self, issues: Sequence[ConfigIssue]) -> None:
         assert issues, "a ConfigError needs at least one issue"
         self.issues = tuple(issues)
-        super().__init__("\n\n".join(str(issue) for issue in self.issues))
+        shown = [str(issue) for issue in self.issues[:_MAX_SHOWN]]
+        if len(self.issues) > _MAX_SHOWN:
+            shown.append(f"and {len(self.issues) - _MAX_SHOWN:,} more mistakes")
+        super().__init__("\n\n".join(shown))
 
 
 class InputError(SequifierHpoError):

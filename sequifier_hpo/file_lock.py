@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sequifier_hpo.plain_files import open_own
+
 _POLL_SECONDS = 0.02
 
 
@@ -32,7 +34,7 @@ def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None
         OSError: If the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         _keep_out_readers(descriptor)
         _acquire(descriptor, path, timeout_seconds)

@@ -1,9 +1,23 @@
 """Files that grow by lines: logs."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 from sequifier_hpo.atomic import explaining
+from sequifier_hpo.plain_files import open_own
+from sequifier_hpo.words import visible
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor of a log, which is made if need be.
+
+    Raises:
+        EnvironmentFaultError: If it cannot be opened.
+    """
+    with explaining(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 class LogLines:
@@ -18,15 +32,13 @@ class LogLines:
         Raises:
             EnvironmentFaultError: If it cannot be opened.
         """
-        with explaining(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
+        self._file = os.fdopen(open_to_append(path), "ab", buffering=0)
         self._is_torn = False
         """Whether the last line has no end."""
 
     def append(self, line: str) -> None:
         """Add a line, if possible."""
-        data = f"{line}\n".encode()
+        data = f"{visible(line)}\n".encode()
         if self._is_torn:
             data = b"\n" + data
         with suppress(OSError):

@@ -8,6 +8,8 @@ import re
 
 _SECRET_PARAMETER = r"((?:password|passfile|secret|token)=)"
 """Ends of the names of URL parameters whose values nobody else may see."""
+_SECRET_KEY = r"((?:password|passwd|pwd)[\"']?\s*:\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,}]+)"
+"""A line of YAML, or part of a mapping."""
 
 
 def redacted_url(url: str) -> str:
@@ -19,4 +21,5 @@ def redacted_url(url: str) -> str:
 def redacted_text(text: str) -> str:
     """A text without the secrets of any URLs that it quotes."""
     text = re.sub(r"(://[^:@\s]*):\S*@", r"\1:***@", text)
+    text = re.sub(_SECRET_KEY, r"\1***", text, flags=re.IGNORECASE)
     return re.sub(_SECRET_PARAMETER + r"[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)

@@ -4,7 +4,6 @@ It is a file, or, of Parquet, a folder with the `metadata.json` that lists its f
 found by their names; any others are left out.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 
 from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import read_json, require_file
 from sequifier_hpo.words import first_line
 
 WINDOW_COLUMNS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
@@ -40,9 +40,9 @@ def read_listing(folder: Path) -> Listing:
     """Read the index of a folder.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError, RecursionError: If it is missing, or no index.
+        OSError, ValueError, KeyError, TypeError, OverflowError: If it is missing, or no index.
     """
-    content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    content = read_json(folder / INDEX)
     shards = [(folder / str(file["path"]), int(file["samples"])) for file in content["batch_files"]]
     return Listing(shards, int(content["total_samples"]))
 
@@ -58,7 +58,7 @@ def checked_listing(folder: Path) -> Listing:
         listing = read_listing(folder)
     except FileNotFoundError as error:
         raise InputError(f"the shard folder {folder} has no {INDEX}", REWRITE) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise not_a_split(index, f"it is not an index of shards: {error}") from error
     total = listing.num_windows
     missing = [shard for shard, _ in listing.shards if not shard.is_file()]
@@ -89,6 +89,8 @@ def scan_windows(path: Path, read_format: str) -> tuple[pl.LazyFrame, list[str]]
     """
     files = [file for file, _ in checked_listing(path).shards] if path.is_dir() else [path]
     try:
+        for file in files:
+            require_file(file)
         if read_format == "csv":
             require_not_compressed(path)
         items = _item_columns(files[0], _raw(files[0], read_format))

@@ -1,6 +1,11 @@
-"""Numbers, lists and errors as people read them."""
+"""Numbers, lists, errors and foreign text as people read them."""
 
+import re
 from collections.abc import Sequence
+
+_CONTROLS = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
+)
 
 
 def counted(number: int, noun: str) -> str:
@@ -25,3 +30,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def visible(text: str) -> str:
+    """Text that controls no terminal: of control characters, line feeds and tabs alone remain.
+
+    The others, and those that change the direction of writing, become escapes as JSON has them.
+    """
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -3,8 +3,9 @@
 import pytest
 
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.errors import ConfigError
-from sequifier_hpo.redaction import redacted_url
+from sequifier_hpo.errors import ConfigError, InputError
+from sequifier_hpo.redaction import redacted_text, redacted_url
+from sequifier_hpo.study import Storage
 from tests.conftest import WriteSearch
 
 
@@ -45,3 +46,38 @@ def test_a_mistake_beside_a_password_is_shown_without_it(
         load_search(file)
 
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{host: h, password: s3cret}",
+        "[h, s3cret]",
+        "{url: 'postgresql://ann:s3cret@host/db'}",
+        "['postgresql://ann:s3cret-and-so-long-that-it-would-be-cut-before-the-end@host/db']",
+        "{host: h, password: s3cret",
+        "postgresql://ann:s3 cret@host: b",
+    ],
+)
+def test_no_message_about_a_storage_holds_its_value(write_search: WriteSearch, value: str) -> None:
+    path = write_search()
+    path.write_text(f"{path.read_text()}\nstorage: {value}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_search(path)
+
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:a@b@host/db", "postgresql://u:1/a@b@host/db"])
+def test_a_password_with_an_at_sign_is_refused_before_a_driver_sees_it(url: str) -> None:
+    with pytest.raises(InputError, match=r"more than one @(?s:.)*%40") as caught:
+        Storage(url)
+
+    assert "b@host" not in str(caught.value)
+
+
+def test_a_text_shows_no_password_of_a_mapping() -> None:
+    text = "{'host': 'h', 'password': 's3cret', 'port': 1} and passwd: \"s3 cret\""
+
+    assert redacted_text(text) == "{'host': 'h', 'password': ***, 'port': 1} and passwd: ***"

@@ -25,6 +25,7 @@ from sequifier_hpo.cli.verify import DEFAULT_SEEDS
 from sequifier_hpo.cli.verify import verify as check_winners
 from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.run_files import record_with_file, run_file_of, train_file_of
@@ -188,8 +189,8 @@ def _copy(file: Path, target: Path, *, force: bool) -> None:
     if target.is_dir():
         raise InputError(f"{target} is a folder", "name a file, such as configs/train.yaml")
     try:
-        content = file.read_bytes()
-        is_other = target.exists() and target.read_bytes() != content
+        content = read_plain(file)
+        is_other = target.exists() and read_plain(target) != content
     except OSError as error:
         raise EnvironmentFaultError(f"cannot read {error.filename}: {error.strerror}") from error
     if is_other and not force:

@@ -1,5 +1,6 @@
 """`sequifier-hpo init`: a new project with real data and commented configurations."""
 
+import os
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.plain_files import open_own
 
 
 def init(
@@ -48,5 +50,6 @@ def _copy(source: Traversable, target: Path, written: list[Path]) -> None:
         if entry.is_dir():
             _copy(entry, path, written)
         elif not path.exists():
-            path.write_bytes(entry.read_bytes())
+            with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                file.write(entry.read_bytes())
             written.append(path)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from sequifier_hpo.cli.visible_output import drawing_stream
+
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
@@ -18,6 +20,11 @@ def lasting_output() -> Iterator[None]:
         sys.stdout, sys.stderr = output, errors
         for stream in (output, errors):
             _flush(stream)
+
+
+def lasting_drawing_stream(stream: TextIO) -> Any:
+    """The stream behind, for a display that draws and may lose its terminal."""
+    return _Lasting(drawing_stream(stream))
 
 
 class _Lasting:

@@ -25,6 +25,7 @@ from sequifier_hpo.cli.search import hyperparameter_search
 from sequifier_hpo.cli.status import status
 from sequifier_hpo.cli.train import train
 from sequifier_hpo.cli.verify import verify
+from sequifier_hpo.cli.visible_output import visible_output
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 
 _FIX_OF_FAULT = {
@@ -36,6 +37,7 @@ _FIX_OF_FAULT = {
     ),
     **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "close other programs, or lower `workers`"),
     errno.EIO: "check the disk",
+    errno.ELOOP: "look at it, and remove it if nobody needs it",
 }
 """Operating-system errors that are not our bugs."""
 
@@ -98,6 +100,11 @@ def run() -> None:
 
 def exit_code_of(command: Callable[[], object]) -> int:
     """Run a command; turn its errors into messages and an exit code."""
+    with visible_output():
+        return _exit_code_of(command)
+
+
+def _exit_code_of(command: Callable[[], object]) -> int:
     try:
         command()
     except SystemExit as end:  # typer's way to end, usage errors included

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.config.locate import StudySource, find_study
-from sequifier_hpo.words import counted, duration
+from sequifier_hpo.words import counted, duration, visible
 
 if TYPE_CHECKING:
     from sequifier_hpo.report.status import StudyStatus
@@ -57,7 +58,7 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
 
     from sequifier_hpo.report.status import status_reader  # noqa: PLC0415
 
-    console = Console()
+    console = Console(file=drawing_stream(sys.stdout))
     try:
         with status_reader(source) as read:
             if as_json or not console.is_terminal:
@@ -66,7 +67,7 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
             found = read()
             with Live(console=console, auto_refresh=False, screen=True) as live:
                 for found in _looks(read, interval):
-                    live.update(Text.from_ansi(status_text(found, top)), refresh=True)
+                    live.update(Text(visible(status_text(found, top))), refresh=True)
             print(status_text(found, top))
     except KeyboardInterrupt:
         print("stopped watching; the search itself is not affected", file=sys.stderr)

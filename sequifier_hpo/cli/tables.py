@@ -73,7 +73,7 @@ def verification_table(ranked: Sequence[CheckedRun]) -> str:
 
 def as_text(table: Table) -> str:
     """A table as text for this terminal, never narrower than it needs."""
-    console = Console(width=_WIDTH, no_color=True)
+    console = Console(width=_WIDTH, color_system=None)
     # Narrower than the table, a terminal would break its lines anywhere: better the headings.
     terminal = shutil.get_terminal_size((_WIDTH, 24)).columns
     console.width = max(console.measure(table).minimum, min(_WIDTH, terminal))

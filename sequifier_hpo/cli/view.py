@@ -12,9 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sequifier_hpo.cli.lasting import lasting_drawing_stream
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.words import duration
+from sequifier_hpo.words import duration, visible
 
 _LINE_SECONDS = 30.0  # between progress lines when nothing else happens
 
@@ -222,18 +223,18 @@ class LiveView(LineView):
         """The display redraws itself."""
 
     def _say(self, text: str) -> None:
-        self._live.console.print(Text(text, style="dim"))
+        self._live.console.print(Text(visible(text), style="dim"))
 
     def _draw(self) -> Group:
         progress = self._progress
         best = "no result yet" if progress.names_best else ""
         if progress.best_loss is not None:
-            best = f"best {progress.best_loss:.6g} ({progress.best_run})"
+            best = visible(f"best {progress.best_loss:.6g} ({progress.best_run})")
         failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
         waiting = f"  {_waiting(progress.waits_for)}" if progress.waits_for else ""
         state = "  stopping" if progress.is_stopping else waiting
         head = Text.assemble(
-            (self._title, "bold"),
+            (visible(self._title), "bold"),
             f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
             (best, "green"),
             f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{state}",
@@ -245,7 +246,13 @@ class LiveView(LineView):
             best_here = f"best {row.best_loss:.6g}" if row.best_loss is not None else ""
             speed = f"{row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
             bar = ProgressBar(total=1.0, completed=row.fraction, width=16)
-            cells = (row.title, f"epoch {row.epoch}/{row.epochs}", bar, loss, best_here)
+            cells = (
+                Text(visible(row.title)),
+                f"epoch {row.epoch}/{row.epochs}",
+                bar,
+                loss,
+                best_here,
+            )
             table.add_row(*cells, speed)
         overall = Table.grid()  # a bar alone would not end its line
         overall.add_row(ProgressBar(total=max(1, progress.num_runs), completed=done, width=60))
@@ -256,7 +263,7 @@ def make_view(
     progress: SearchProgress, write_results: Callable[[], None], title: str
 ) -> "LineView | LiveView":
     """A live display on a terminal, plain lines elsewhere."""
-    console = Console(stderr=True)
+    console = Console(file=lasting_drawing_stream(sys.stderr))
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(progress, write_results, title, console)
     return LineView(progress, write_results)

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
@@ -29,7 +29,7 @@ class _SearchFile(FrozenModel):
     """Name of the search."""
     model_config_write_path: PathText
     """Folder for the generated run files."""
-    storage: str | None = None
+    storage: str | None = Field(None, repr=False)
     """Storage URL."""
 
 

@@ -1,6 +1,5 @@
 """The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,6 +9,7 @@ from pydantic import ConfigDict, ValidationError
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import ConfigError, ConfigIssue
+from sequifier_hpo.plain_files import read_json
 
 
 class ColumnStatistics(FrozenModel):
@@ -98,7 +98,7 @@ def read_metadata(path: Path, *, where: ConfigIssue | None = None) -> DataMetada
         return ConfigError([ConfigIssue(place.path, problem, "", fix, place.file, place.line)])
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise failed(
             f"the metadata file {path} does not exist",
@@ -107,7 +107,7 @@ def read_metadata(path: Path, *, where: ConfigIssue | None = None) -> DataMetada
         ) from error
     except OSError as error:
         raise failed(f"the metadata file {path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise failed(
             f"the metadata file {path} is not JSON: {error}", "run preprocess again"
         ) from error

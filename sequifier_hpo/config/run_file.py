@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sequifier_hpo.config.train import TrainConfig, train_yaml
+from sequifier_hpo.plain_files import require_file
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ def read_run_file_head(text: str) -> RunFileHead:
 
 def study_of_run_file(path: Path) -> str | None:
     """Unique id of the study that a run file belongs to; None if it does not say so."""
+    require_file(path)
     with path.open(encoding="utf-8", errors="replace") as file:
         return read_run_file_head(file.read(_HEAD_CHARACTERS)).study_id
 

@@ -16,6 +16,10 @@ from pydantic_core import ErrorDetails
 
 from sequifier_hpo.config.yaml_file import Loc, YamlDocument
 from sequifier_hpo.errors import ConfigError, ConfigIssue
+from sequifier_hpo.redaction import redacted_text
+
+_MAX_EXPLAINED = 1000
+"""So many mistakes are put into words, with what may have been meant; more are not shown."""
 
 
 class FrozenModel(BaseModel):
@@ -81,8 +85,12 @@ def load(
     except ValidationError as error:
         for details in error.errors(include_url=False):
             loc = _clean_loc(details["loc"])
-            broken.add(loc)
-            issues.append(_explain(details, loc, model, document, moved or {}))
+            if details["type"] != "extra_forbidden":
+                broken.add(loc)
+            if len(issues) < _MAX_EXPLAINED:
+                issues.append(_explain(details, loc, model, document, moved or {}))
+            else:
+                issues.append(document.issue(loc, details["msg"]))
         config = cast(M, _construct_partially(model, document.data, (), broken))
     for rule in checks:
         if any(_is_broken(need, broken) for need in rule.needs):
@@ -169,7 +177,7 @@ def _explain(
     kind = details["type"]
     value = details["input"]
     context = details.get("ctx", {})
-    shown = _show(value, document.texts.get(loc))
+    shown = "the value" if _is_secret(model, loc) else _show(value, document.texts.get(loc))
     field_name = str(loc[-1]) if loc else ""
     if kind == "missing":
         parent = ".".join(str(part) for part in loc[:-1])
@@ -246,9 +254,15 @@ def _explain_type(
 
 
 def _show(value: Any, text: str | None) -> str:
-    """A value as the user wrote it, shortened."""
-    shown = text if text else "null" if value is None else str(value)
+    """A value as the user wrote it, without passwords, and shortened only then."""
+    shown = redacted_text(text if text else "null" if value is None else str(value))
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _is_secret(model: type[FrozenModel], loc: Loc) -> bool:
+    """Whether a field is one whose values are never shown: one without a `repr`."""
+    info = model.model_fields.get(str(loc[0])) if loc else None
+    return info is not None and not info.repr
 
 
 def _fields_at(model: type[FrozenModel], loc: Loc) -> list[str]:

@@ -45,7 +45,7 @@ class _Own(FrozenModel):
 
     override_input: bool = False
     """Accepted for compatibility with Sequifier; nothing here ever prompts."""
-    storage: str | None = None
+    storage: str | None = Field(None, repr=False)
     """Storage URL; omitted = SQLite below studies/, or $SEQUIFIER_HPO_STORAGE."""
     workers: PositiveInt | Literal["auto"] = "auto"
     """Concurrent trials; auto = one per core, or one per GPU."""

@@ -14,11 +14,18 @@ from typing import Any
 import yaml
 
 from sequifier_hpo.errors import ConfigError, ConfigIssue
+from sequifier_hpo.plain_files import read_plain
+from sequifier_hpo.redaction import redacted_text, redacted_url
 
 Loc = tuple[str | int, ...]
 
-_MAX_FILE_BYTES = 64 * 2**20
+_MAX_FILE_BYTES = 16 * 2**20
+_MAX_VALUES = 250_000  # in seconds, not minutes; a list of every column of a wide table is shorter
 _MAX_REPEATED = 100_000  # values that aliases may repeat: a "billion laughs" file ends early
+_MAX_DEPTH = 100
+_MAX_NUMBER = 100  # characters of a number
+_MAX_SHOWN = 100  # characters of a value, or of a line, in a message
+_TOO_DEEP = f"nested deeper than {_MAX_DEPTH} levels, which no configuration is"
 _STANDARD_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value")
@@ -90,13 +97,12 @@ def parse_yaml(text: str, *, file: str) -> YamlDocument:
         ConfigError: If the text is not one YAML mapping, or holds duplicate keys or YAML traps.
     """
     try:
+        _require_moderate(text, file)
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax_issue(error, text, file)]) from error
     except yaml.YAMLError as error:
         raise ConfigError([ConfigIssue("", f"not valid YAML: {error}", file=file)]) from error
-    except RecursionError as error:
-        raise ConfigError([ConfigIssue("", "nested too deeply to be read", file=file)]) from error
     if node is None:
         raise ConfigError(
             [ConfigIssue("", "the file is empty", allowed="a YAML mapping of fields", file=file)]
@@ -113,8 +119,8 @@ def parse_yaml(text: str, *, file: str) -> YamlDocument:
     builder = _Builder(file)
     try:
         data = builder.build(node, ())
-    except RecursionError as error:
-        raise ConfigError([ConfigIssue("", "nested too deeply to be read", file=file)]) from error
+    except RecursionError as error:  # mappings that are merged into each other, a thousand times
+        raise ConfigError([ConfigIssue("", _TOO_DEEP, file=file)]) from error
     if builder.issues:
         raise ConfigError(builder.issues)
     return YamlDocument(file=file, data=data, lines=builder.lines, texts=builder.texts)
@@ -156,9 +162,9 @@ class _Builder:
 
     def build(self, node: yaml.Node, loc: Loc) -> Any:
         if id(node) in self._seen:
-            self._num_repeated += 1
-            if self._num_repeated > _MAX_REPEATED:
-                raise ConfigError([self._issue(loc, node, "aliases expand to too many values")])
+            self._count_repeated(loc, node)
+        if len(loc) > _MAX_DEPTH:
+            raise ConfigError([self._issue((), node, _TOO_DEEP)])
         self._seen.add(id(node))
         self.lines.setdefault(loc, node.start_mark.line + 1)
         if node.tag not in _STANDARD_TAGS:
@@ -182,6 +188,10 @@ class _Builder:
         if "\0" in node.value:  # no path may hold it, nor may Postgres
             self._complain(loc, node, "the text contains the character NUL", fix="remove it")
             return None
+        if node.tag.endswith((":int", ":float")) and len(node.value) > _MAX_NUMBER:
+            problem = f"a number of {len(node.value):,} characters"
+            self._complain(loc, node, problem, fix="quote it if it is a text")
+            return None
         if not node.style:  # None from the Python loader, "" from the C loader
             self.texts[loc] = node.value
             if node.tag.endswith((":int", ":float")) and _SURPRISING_NUMBER.fullmatch(node.value):
@@ -195,7 +205,9 @@ class _Builder:
         try:
             return self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
-            self._complain(loc, node, f"cannot read {node.value!r}: {error}", fix="quote the text")
+            self._complain(
+                loc, node, f"cannot read {_shortened(node.value)!r}: {error}", "quote it"
+            )
             return None
 
     def _mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[Any, Any]:
@@ -246,14 +258,22 @@ class _Builder:
                 value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
             )
             for source in sources:
+                self._count_repeated(loc, value_node)
                 if not isinstance(source, yaml.MappingNode) or id(source) in self._open:
                     self._complain(loc, value_node, "`<<` needs a mapping, or a list of mappings")
                     continue
-                merged += self._entries(source, loc)
+                for entry in self._entries(source, loc):
+                    self._count_repeated(loc, value_node)
+                    merged.append(entry)
         for key_node, value_node in merged:
             if key_node.value not in own_keys:
                 own_keys.add(key_node.value)
                 yield key_node, value_node
+
+    def _count_repeated(self, loc: Loc, node: yaml.Node) -> None:
+        self._num_repeated += 1
+        if self._num_repeated > _MAX_REPEATED:
+            raise ConfigError([self._issue(loc, node, "aliases expand to too many values")])
 
     def _issue(self, loc: Loc, node: yaml.Node, problem: str, fix: str = "") -> ConfigIssue:
         return ConfigIssue(
@@ -271,9 +291,7 @@ def _read_text(path: Path) -> str:
     try:
         if path.is_dir():
             raise failed("is a folder, not a file", "name the YAML file inside it")
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise failed(f"larger than {_MAX_FILE_BYTES // 2**20} MiB, which no configuration is")
-        raw = path.read_bytes()
+        raw = read_plain(path, _MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise failed(
             "the file does not exist", f"check the path; it is relative to {Path.cwd()}"
@@ -290,6 +308,34 @@ def _read_text(path: Path) -> str:
         raise ConfigError([issue]) from error
 
 
+def _require_moderate(text: str, file: str) -> None:
+    """Look at a file before it is read as a whole: PyYAML sets no limits, and overflows the stack.
+
+    Raises:
+        ConfigError: If it holds far more than a configuration can.
+        yaml.YAMLError: If it is not YAML.
+    """
+    num_values = depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+            continue
+        num_values += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        problem = ""
+        if depth > _MAX_DEPTH:
+            problem = _TOO_DEEP
+        elif num_values > _MAX_VALUES:
+            problem = f"more than {_MAX_VALUES:,} names and values, which no configuration has"
+        if problem:
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise ConfigError([ConfigIssue("", problem, file=file, line=line)])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+
+
 def _syntax_issue(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigIssue:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
@@ -299,7 +345,7 @@ def _syntax_issue(error: yaml.MarkedYAMLError, text: str, file: str) -> ConfigIs
     shown = source[mark.line].rstrip() if mark and mark.line < len(source) else ""
     fix = ""
     if shown:
-        problem += f"\n  {shown.strip()}"
+        problem += f"\n  {_shortened(redacted_url(redacted_text(shown.strip())))}"
     if "\t" in shown[: len(shown) - len(shown.lstrip())] or "'\\t'" in problem:
         fix = "indent with spaces; YAML does not allow tabs"
     return ConfigIssue("", problem, fix=fix, file=file, line=line)

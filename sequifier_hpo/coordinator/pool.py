@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from sequifier_hpo.atomic import explaining
 from sequifier_hpo.config.storage_url import STORAGE_VARIABLE
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.log_lines import open_to_append
 from sequifier_hpo.messages import (
     BaselinesFound,
     BatchDone,
@@ -118,9 +118,7 @@ class WorkerPool(Pool):
             EnvironmentFaultError: If that file cannot be written.
         """
         self._stderr_path = stderr_path
-        with explaining(stderr_path):
-            stderr_path.parent.mkdir(parents=True, exist_ok=True)
-            self._stderr = stderr_path.open("ab")
+        self._stderr = os.fdopen(open_to_append(stderr_path), "ab")
         self._selector = selectors.DefaultSelector()
         self._workers = [_Worker(spec) for spec in specs]
         self._worker_of_slot = [

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.preprocessing.value_digests import SplitValues
 from sequifier_hpo.stored_tables import INDEX, read_listing
 
@@ -84,7 +85,7 @@ def cache_path(split: Path) -> Path:
 def kept_values(split: Path, read_format: str, present: SplitStamp | None) -> SplitValues | None:
     """The cached digests of a split, if they certainly belong to its present files."""
     try:
-        cache = _CacheFile.model_validate_json(cache_path(split).read_bytes())
+        cache = _CacheFile.model_validate_json(read_plain(cache_path(split)))
     except (OSError, ValidationError):
         return None
     is_certain = (

@@ -4,7 +4,6 @@ As in Sequifier 1.1: every map there is used. Ids that begin at 2 leave 1 to all
 in the map; else these get 0, that of padding.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sequifier_hpo.config.fields import PositiveInt
 from sequifier_hpo.config.metadata import unknown_id
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import read_json
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
 from sequifier_hpo.preprocessing.raw_files import RawTable
 from sequifier_hpo.preprocessing.table_checks import REAL_TYPES
@@ -51,14 +51,14 @@ def read_id_maps(config: PreprocessConfig, table: RawTable) -> dict[str, IdMap]:
 
 def _read(path: Path) -> IdMap:
     try:
-        ids = _IDS.validate_python(json.loads(path.read_text(encoding="utf-8")))
+        ids = _IDS.validate_python(read_json(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = " ".join(str(part) for part in first["loc"])
         raise _no_map(path, f"{place}: {first['msg']}" if place else first["msg"]) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _no_map(path, f"it is not JSON: {error}") from error
     if not ids:
         raise _no_map(path, "it is empty")

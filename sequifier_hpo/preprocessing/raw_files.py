@@ -16,6 +16,7 @@ from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.words import first_line
 
 # Columns of the long table: a feature of that name could not be told from them.
@@ -64,6 +65,8 @@ def find_files(config: PreprocessConfig) -> list[Path]:
     path = Path(config.data_path)
     if path.is_file():
         return [path]
+    if (kind := what_else(path)) not in {None, "a folder"}:
+        raise InputError(f"{path} is {kind}, not a file", "write the table to a file")
     if not path.is_dir():
         raise InputError(
             f"{path} does not exist",

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from sequifier_hpo.plain_files import require_file
+
 _DTYPES = {
     "LongStorage": "<i8",
     "IntStorage": "<i4",
@@ -110,6 +112,7 @@ def read_shard(path: Path) -> Any:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
         pickle.UnpicklingError: If it names what a shard cannot contain.
     """
+    require_file(path)
     with zipfile.ZipFile(path) as archive:
         entry = next((i for i in archive.infolist() if i.filename.endswith("/data.pkl")), None)
         if entry is None:

@@ -1,7 +1,7 @@
 """Results that appear whole or not at all: written under temporary names, renamed at the end."""
 
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,13 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 class StagedOutputs:
     """The files and folders of one run, hidden next to their final names until `publish`.
 
-    Used as a context manager: what was not published is removed.
+    Each is in a new hidden folder that nobody else can write to, so that whatever writes it meets
+    no link. Used as a context manager: what was not published is removed.
     """
 
     def __init__(self) -> None:
         self._staged: dict[Path, Path] = {}
-        self._scratch: list[Path] = []
+        self._hidden: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -30,22 +31,17 @@ class StagedOutputs:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for path in (*self._staged.values(), *self._scratch):
-            _remove(path)
+        for folder in self._hidden:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def stage(self, final: Path) -> Path:
         """The temporary path to write to in place of `final`; its folder exists."""
-        temporary = _hidden_beside(final)
-        self._staged[final] = temporary
-        return temporary
+        self._staged[final] = self._hidden_folder(final) / final.name
+        return self._staged[final]
 
     def scratch_folder(self, near: Path) -> Path:
         """A new folder beside `near` that is never published."""
-        folder = _hidden_beside(near.with_name(f"{near.name}-work"))
-        self._scratch.append(folder)
-        with disk_faults(folder):
-            folder.mkdir()
-        return folder
+        return self._hidden_folder(near)
 
     def publish(self) -> None:
         """Give everything its final name, in the order of staging.
@@ -62,8 +58,24 @@ class StagedOutputs:
             finals[-1].unlink(missing_ok=True)
         for final in finals:
             with disk_faults(final):
-                _replace(self._staged[final], final)
+                self._replace(self._staged[final], final)
             del self._staged[final]
+
+    def _replace(self, temporary: Path, final: Path) -> None:
+        if final.is_dir() and temporary.is_dir():
+            # A folder with content cannot be renamed over.
+            final.rename(self._hidden_folder(final) / "old")
+        temporary.replace(final)
+
+    def _hidden_folder(self, final: Path) -> Path:
+        """A new folder beside `final`, which this run removes at its end."""
+        with disk_faults(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(
+                tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
+            )
+        self._hidden.append(folder)
+        return folder
 
 
 def check_replaceable(folder: Path) -> None:
@@ -96,28 +108,3 @@ def disk_faults(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror or error}",
             f"check the free space and the permissions of {path.parent}",
         ) from error
-
-
-def _hidden_beside(final: Path) -> Path:
-    # The process id keeps two runs on the same data apart.
-    with disk_faults(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-    return final.with_name(f".{final.name}.{os.getpid()}.tmp")
-
-
-def _replace(temporary: Path, final: Path) -> None:
-    if final.is_dir() and temporary.is_dir():
-        # A folder with content cannot be renamed over.
-        old = _hidden_beside(final.with_name(f"{final.name}-old"))
-        final.rename(old)
-        temporary.rename(final)
-        _remove(old)
-    else:
-        temporary.replace(final)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.preprocessing.shard_file import read_shard
 from sequifier_hpo.stored_tables import (
     REWRITE,
@@ -44,6 +45,8 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
     """
     if not path.exists():
         raise InputError(f"the data {path} does not exist", REWRITE)
+    if (kind := what_else(path)) not in {None, "a folder"}:
+        raise InputError(f"the data {path} are {kind}, not a file", REWRITE)
     may_be = {"csv": {False}, "parquet": {False, True}, "pt": {True}}[read_format]
     if path.is_dir() not in may_be:
         kind = "a folder" if path.is_dir() else "a file"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sequifier_hpo.atomic import StagedFiles
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import make_own_folder, read_plain
 from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact
 
@@ -42,6 +43,7 @@ def keep_artifacts(
     """
 
     def keep(filename: str, mimetype: str, content: bytes) -> None:
+        make_own_folder(folder)
         artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{trial}/{filename}"))
         with StagedFiles(waits_for_disk=False) as files:  # a copy, and a picture
             files.add(folder / artifact_id, content)
@@ -49,9 +51,9 @@ def keep_artifacts(
 
     kept: list[Artifact] = []
     with suppress(OSError, EnvironmentFaultError):
-        keep("train.yaml", _YAML, run_file.read_bytes())
+        keep("train.yaml", _YAML, read_plain(run_file))
     if losses:
-        with suppress(EnvironmentFaultError):
+        with suppress(OSError, EnvironmentFaultError):
             picture = loss_curve(title, losses, train_losses)
             keep("loss-curve.svg", _SVG, picture.encode())
     return kept

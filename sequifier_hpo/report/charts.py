@@ -72,7 +72,7 @@ def _baseline(baseline: Baseline, num_runs: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"trivial: {baseline.name}",
+        "name": f"trivial: {escaped(baseline.name)}",
         "x": [0.5, num_runs + 0.5],
         "y": [rounded_value(baseline.loss)] * 2,
         "line": {"color": "@muted", "width": 1.5, "dash": "dash"},

@@ -3,6 +3,7 @@
 Names and values are the user's text: they stand in code spans, where nothing is markup.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,4 +256,5 @@ def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
 def _code(text: str) -> str:
     """A code span; a bar would end the cell of a table, and a backtick the span."""
     clean = " ".join(shortened(text, _MAX_VALUE).replace("`", "'").split())
-    return "`" + clean.replace("|", "\\|") + "`"
+    # With an even number of backslashes before it, some readers take a bar for the end of the cell.
+    return "`" + re.sub(r"(\\*)\|", lambda m: m[1] + "\\" * (1 + len(m[1]) % 2) + "|", clean) + "`"

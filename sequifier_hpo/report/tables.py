@@ -9,6 +9,7 @@ from typing import Any
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.records import Run, RunFigures
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.words import visible
 
 FIGURES = (
     "best_epoch",
@@ -74,8 +75,8 @@ def results_csv(study_name: str, runs: Sequence[Run], only: Sequence[Run] | None
     columns = _record(study_name, None, None, [], []) if not records else records[0]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in record.values()] for record in records)
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(value) for value in record.values()] for record in records)
     return text.getvalue()
 
 
@@ -155,10 +156,24 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _cell(value: Any) -> str:
-    """A value in a table of text; numbers keep all their digits."""
+def csv_cell(value: Any) -> str:
+    """A value in a table of text; numbers keep all their digits.
+
+    A text that a spreadsheet would calculate gets an apostrophe in front, which shows it as text.
+    """
     if value is None or value is False:
         return ""
     if value is True:
         return "true"
-    return repr(value) if isinstance(value, float) else str(value)
+    if not isinstance(value, str):
+        return repr(value) if isinstance(value, float) else str(value)
+    is_formula = value.lstrip().startswith(("=", "+", "-", "@")) and not _is_number(value)
+    return visible(f"'{value}" if is_formula else value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

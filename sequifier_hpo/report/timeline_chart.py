@@ -99,7 +99,8 @@ def _timeline_hover(bar: series.Bar) -> str:
         lines.append(f"{run.num_attempts} starts")
     if run.figures.oom_retries:
         size = run.figures.effective_batch_size
-        lines.append(f"{run.figures.oom_retries} out-of-memory retries, batch size {size}")
+        retries = f"{run.figures.oom_retries} out-of-memory retries, batch size {size}"
+        lines.append(escaped(retries))
     explanation = run.figures.explanation or run.reason
     if explanation:
         lines.append(escaped(shortened(str(explanation), MAX_TEXT)))

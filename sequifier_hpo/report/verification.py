@@ -10,6 +10,7 @@ from typing import Any
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.leaderboard import value_of
+from sequifier_hpo.report.tables import csv_cell
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, 3 ... degrees of freedom.
 _T_QUANTILES = (
@@ -223,7 +224,7 @@ def verification_csv(checked: Sequence[CheckedRun]) -> str:
             "num_seeds_wanted",
             "num_failed",
             "validation_loss_in_search",
-            *parameters,
+            *map(csv_cell, parameters),
             "validation_loss_by_seed",
         ]
     )
@@ -237,7 +238,7 @@ def verification_csv(checked: Sequence[CheckedRun]) -> str:
                 each.num_seeds,
                 len(each.failures),
                 repr(each.search_loss),
-                *(each.parameters[name] for name in parameters),
+                *(csv_cell(each.parameters[name]) for name in parameters),
                 " ".join(f"{seed}:{loss!r}" for seed, loss in each.losses.items()),
             ]
         )

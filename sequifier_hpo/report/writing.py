@@ -11,6 +11,7 @@ from pathlib import Path
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
@@ -74,7 +75,7 @@ def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
     if file.elsewhere:
         return data
     with suppress(OSError, UnicodeDecodeError):
-        data = replace(data, best_yaml=file.path.read_text(encoding="utf-8"))
+        data = replace(data, best_yaml=read_plain(file.path).decode())
     return data
 
 

@@ -4,7 +4,6 @@ Optuna's own reading costs a second per 2,000 trials, for it parses the distribu
 parameter of every trial; within one study these are all the same.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, select
 
+from sequifier_hpo.study.stored import attributes, require, understood
 from sequifier_hpo.study.transactions import (
     HEARTBEATS,
     PARAMS,
@@ -57,7 +57,8 @@ class TrialReader:
 
     def new(self, connection: Connection) -> list[Attempt]:
         """Trials that were not read before."""
-        attempts = list(self._read(connection, None))
+        with understood("trials"):
+            attempts = list(self._read(connection, None))
         if attempts:
             self.last_id = attempts[-1].trial_id
         return attempts
@@ -74,9 +75,10 @@ class TrialReader:
 
     def read(self, connection: Connection, trial_ids: Collection[int]) -> list[Attempt]:
         """The given trials as they are now."""
-        return [
-            attempt for some in _in_parts(trial_ids) for attempt in self._read(connection, some)
-        ]
+        with understood("trials"):
+            return [
+                attempt for some in _in_parts(trial_ids) for attempt in self._read(connection, some)
+            ]
 
     def stale(self, connection: Connection, trial_ids: Sequence[int], seconds: float) -> set[int]:
         """Those of the given trials whose heartbeat is older than this."""
@@ -85,7 +87,8 @@ class TrialReader:
         query = select(HEARTBEATS.c.trial_id, HEARTBEATS.c.heartbeat).where(
             HEARTBEATS.c.trial_id.in_(trial_ids)
         )
-        beats = {trial_id: _naive(beat) for trial_id, beat in connection.execute(query)}
+        with understood("heartbeats"):
+            beats = {trial_id: _naive(beat) for trial_id, beat in connection.execute(query)}
         return {trial_id for trial_id, beat in beats.items() if beat.timestamp() < limit}
 
     def _read(self, connection: Connection, trial_ids: Sequence[int] | None) -> Iterator[Attempt]:
@@ -96,13 +99,8 @@ class TrialReader:
             if trial_ids is None
             else columns.trial_id.in_(trial_ids)
         )
-        wanted = [
-            columns.trial_id,
-            columns.number,
-            columns.state,
-            columns.datetime_start,
-            columns.datetime_complete,
-        ]
+        names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
+        wanted = [columns[name] for name in names]
         trials = connection.execute(
             select(*wanted).where(is_wanted).order_by(columns.trial_id)
         ).all()
@@ -123,23 +121,26 @@ class TrialReader:
         system_attrs = parts(SYSTEM_ATTRS, SYSTEM_ATTRS.c.key, SYSTEM_ATTRS.c.value_json)
         steps = parts(STEPS, STEPS.c.step, STEPS.c.intermediate_value)
         for trial_id, number, state, started, ended in trials:
-            yield Attempt(
-                trial_id=trial_id,
-                number=number,
-                state=state,
-                value=values[trial_id][0][0] if trial_id in values else None,
-                params={
-                    name: self._distribution(connection, trial_id, name).to_external_repr(value)
-                    for name, value in params[trial_id]
-                },
-                user_attrs={key: json.loads(text) for key, text in user_attrs[trial_id]},
-                system_attrs={key: json.loads(text) for key, text in system_attrs[trial_id]},
-                losses=dict(steps[trial_id]),
-                started=_local(started),
-                ended=_local(ended),
-            )
+            with understood(f"trial {number}"):
+                attempt = Attempt(
+                    trial_id=trial_id,
+                    number=number,
+                    state=state,
+                    value=values[trial_id][0][0] if trial_id in values else None,
+                    params={
+                        name: self._distribution(connection, trial_id, name).to_external_repr(value)
+                        for name, value in params[trial_id]
+                    },
+                    user_attrs=attributes(user_attrs[trial_id]),
+                    system_attrs=attributes(system_attrs[trial_id]),
+                    losses=dict(steps[trial_id]),
+                    started=_local(started),
+                    ended=_local(ended),
+                )
+            yield attempt
 
     def _distribution(self, connection: Connection, trial_id: int, name: str) -> BaseDistribution:
+        require({"the name of a parameter": (name, str)})
         if name not in self._distributions:
             query = select(PARAMS.c.distribution_json).where(
                 PARAMS.c.trial_id == trial_id, PARAMS.c.param_name == name

@@ -10,6 +10,7 @@ from sequifier_hpo.atomic import remove_unfinished, write_atomically
 from sequifier_hpo.config.paths import ProjectPaths, run_name
 from sequifier_hpo.config.run_file import study_of_run_file
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import read_json
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class StudyFiles:
 def _read_marker(marker: Path) -> tuple[str | None, str]:
     """(study id, storage) that a marker names; None and "" if there is none, or it is damaged."""
     try:
-        content = json.loads(marker.read_text(encoding="utf-8"))
+        content = read_json(marker)
         return str(content["study_id"]), str(content["storage"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, ""

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import socket
 import uuid
 from contextlib import suppress
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
+
+from sequifier_hpo.atomic import explaining
+from sequifier_hpo.plain_files import make_own_folder, open_own
 
 
 class Owner(BaseModel):
@@ -31,7 +35,7 @@ class Owner(BaseModel):
     def is_dead(self) -> bool:
         """Whether an owner of this host is gone: nobody holds its lock file."""
         try:
-            descriptor = os.open(self.lock_path, os.O_RDWR)
+            descriptor = open_own(Path(self.lock_path), os.O_RDWR)
         except FileNotFoundError:
             return True
         except OSError:
@@ -61,21 +65,34 @@ class Lease:
 
     @classmethod
     def acquire(cls, folder: Path) -> Self:
-        """A lease that is held."""
+        """A lease that is held.
+
+        Raises:
+            EnvironmentFaultError: If it cannot be created.
+        """
         lease = cls(folder)
         lease.hold()
         return lease
 
     def hold(self) -> None:
-        """Create and lock the file, and remove those that the dead have left; again, do nothing."""
+        """Create and lock the file, and remove those that the dead have left; again, do nothing.
+
+        Raises:
+            EnvironmentFaultError: If it cannot be created.
+        """
         if self._descriptor is not None:
             return
         path = Path(self.owner.lock_path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with explaining(path.parent):
+            make_own_folder(path.parent)
+            self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         for other in path.parent.glob("*.lock"):
-            if other != path and self.owner.model_copy(update={"lock_path": str(other)}).is_dead():
+            if (
+                other != path
+                and re.fullmatch(r"[0-9a-f]{32}", other.stem)
+                and self.owner.model_copy(update={"lock_path": str(other)}).is_dead()
+            ):
                 with suppress(OSError):  # in some folders only its owner may
                     other.unlink()
 

@@ -7,12 +7,14 @@ and which positions its losses count. Its name alone is none of these.
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
 import optuna
+from pydantic import Field
 from sqlalchemy import Connection
 
 from sequifier_hpo.config.schema import FrozenModel
@@ -31,6 +33,7 @@ from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.baselines import BASELINES
 from sequifier_hpo.study.runs import OF_OTHER_DATA, RunIndex, run_number
 from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.stored import understood
 from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, own_tag
 
 METRIC = "validation_loss"
@@ -60,7 +63,7 @@ class StudyIdentity(FrozenModel):
     """Unique, whatever the storage and the name."""
     counted: Counted
     """Which positions the losses of all its runs count."""
-    data: list[DataRevision]
+    data: list[DataRevision] = Field(min_length=1)
     """Oldest first; the last holds."""
 
     def require_data(self, name: str, present: DataDigest, runs: Sequence[Run]) -> None:
@@ -192,7 +195,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
             `plan.permit` raises.
     """
     with storage.faults(), storage.lock():
-        study = _load(storage, plan.name)
+        study = load_stored_study(storage, plan.name)
         stored, read_index = _stored(storage, study)
         description = describe_space(plan.space)
         if stored.get(SPACE) and (changed := differences(stored[SPACE], description)):
@@ -219,17 +222,28 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
 
 
 def read_identity(stored: Mapping[str, Any]) -> StudyIdentity | None:
-    """What a study is, from its system attributes; None in studies of 0.1.0."""
-    return StudyIdentity.model_validate(stored[IDENTITY]) if IDENTITY in stored else None
+    """What a study is, from its system attributes; None in studies of 0.1.0.
+
+    Raises:
+        StoredValueError: If they are not what this program stores.
+    """
+    if IDENTITY not in stored:
+        return None
+    with understood("what the study is"):
+        return StudyIdentity.model_validate(stored[IDENTITY])
 
 
-def _load(storage: Storage, name: str) -> optuna.Study | None:
+def load_stored_study(storage: Storage, name: str) -> optuna.Study | None:
+    """The study of a name; None if there is none.
+
+    Raises:
+        StoredValueError: If the storage holds something else.
+    """
     # Always a sampler: the default one would be built for nothing.
     sampler = optuna.samplers.RandomSampler()
-    try:
+    with understood("the study"), suppress(KeyError):
         return optuna.load_study(study_name=name, storage=storage.cached, sampler=sampler)
-    except KeyError:
-        return None
+    return None
 
 
 def _create(storage: Storage, name: str) -> optuna.Study:
@@ -266,11 +280,18 @@ def _stored(
 
 
 def stored_attributes(connection: Connection, study: optuna.Study) -> dict[str, Any]:
-    """The study's space and identity as they are stored, as far as they are."""
+    """The study's space and identity as they are stored, as far as they are.
+
+    Raises:
+        StoredValueError: If they are not what this program stores.
+    """
     keys = (SPACE, IDENTITY, _FINGERPRINT)
-    stored = transactions.study_system_attrs(connection, study._study_id, keys)
-    if SPACE not in stored and "space" in study.user_attrs:  # where it stood at first
-        stored[SPACE] = study.user_attrs["space"]
+    with understood("the study's space"):
+        stored = transactions.study_system_attrs(connection, study._study_id, keys)
+        if SPACE not in stored and "space" in study.user_attrs:  # where it stood at first
+            stored[SPACE] = study.user_attrs["space"]
+        if SPACE in stored:
+            differences(stored[SPACE], stored[SPACE])  # it can be read
     return stored
 
 
@@ -318,7 +339,8 @@ def _adopt(
         tag = own_tag(attempt)
         seed = attempt.user_attrs.get("seed") if _is_check(attempt) else None
         if attempt.trial_id in old:
-            point = point_of_labels(described, attempt.params)
+            with understood(f"trial {attempt.number}"):
+                point = point_of_labels(described, attempt.params)
             key = plan.key_of(point, seed)
             is_present = consent.same_data
             tag = RunTag(

@@ -9,10 +9,12 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunFigures, RunState
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.attempts import Attempt
+from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.proposing import EndedRun
+from sequifier_hpo.study.stored import require, understood
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
 
 DUPLICATE_OF = "duplicate_of"
@@ -25,6 +27,8 @@ OWNER = "sequifier_hpo:owner"
 """System attribute: the coordinator that runs the trial, as JSON."""
 _OWNER_BEFORE = "owner"
 """The user attribute that it was once, and its name among the attributes of a run."""
+_NUMBERS = (DUPLICATE_OF, "verified_run", "seed")
+"""User attributes that are whole numbers."""
 MAX_LOST_ATTEMPTS = 5
 """A run whose coordinator died this often before completing an epoch is not retried: it may be what
 takes the machine down."""
@@ -52,10 +56,16 @@ class RunIndex:
         """That of the run that is handed out next."""
 
     def put(self, attempt: Attempt) -> None:
-        """Take in a trial, new or changed."""
-        tag = tag_of(attempt)
-        if tag is None:
-            return  # not ours: enqueued by hand
+        """Take in a trial, new or changed.
+
+        Raises:
+            StoredValueError: If it is not what this program stores.
+        """
+        with understood(f"trial {attempt.number}"):
+            tag = tag_of(attempt)
+            if tag is None:
+                return  # not ours: enqueued by hand
+            _require_plausible(attempt)
         key = tag.key
         if DUPLICATE_OF in attempt.user_attrs:
             _put_among(self.duplicates.setdefault(key, []), attempt)
@@ -128,6 +138,30 @@ class RunIndex:
             self._runs[run.number] = run
         self._outdated.clear()
         return [self._runs[number] for number in sorted(self._runs)]
+
+
+def _require_plausible(attempt: Attempt) -> None:
+    """Make sure that everything that is read off a trial of ours is there.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
+    number, real = int, (int, float)
+    values: dict[str, tuple[object, type | tuple[type, ...]]] = {
+        "its number": (attempt.number, number),
+        **{name: (label, str) for name, label in attempt.params.items()},
+        **{f"the loss of epoch {epoch}": (loss, real) for epoch, loss in attempt.losses.items()},
+        **{f"epoch {epoch}": (epoch, number) for epoch in attempt.losses},
+    }
+    if attempt.state == TrialState.COMPLETE:
+        values["its loss"] = (attempt.value, real)
+    for name in _NUMBERS:
+        if attempt.user_attrs.get(name) is not None:
+            values[name] = (attempt.user_attrs[name], number)
+    require(values)
+    RunFigures.model_validate(attempt.user_attrs)
+    if (owner := owner_text(attempt)) is not None:
+        Owner.model_validate_json(owner)
 
 
 def _put_among(attempts: list[Attempt], attempt: Attempt) -> None:

@@ -17,11 +17,13 @@ from sequifier_hpo.study.opening import (
     SpaceChangedError,
     StudyIdentity,
     UnknownDataError,
+    load_stored_study,
     read_identity,
     stored_attributes,
 )
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.stored import require, understood
 
 STRATEGY, NUM_RUNS = "strategy", "num_runs"
 """User attributes of the study."""
@@ -81,30 +83,31 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
         StudyMissingError: If there is no such study in the storage.
         StorageFaultError: If the storage cannot be read.
     """
-    # Always a sampler: the default one would be built for nothing.
-    sampler = optuna.samplers.RandomSampler()
     with storage.faults():
-        try:
-            study = optuna.load_study(study_name=name, storage=storage.cached, sampler=sampler)
-        except KeyError as error:
+        study = load_stored_study(storage, name)
+        if study is None:
             names = optuna.get_all_study_names(storage.cached)
-            known = ", ".join(names) if names else "none"
+            known = ", ".join(map(str, names)) if names else "none"
             raise StudyMissingError(
                 f"there is no study `{name}` in {storage.shown_url}", f"studies there: {known}"
-            ) from error
-        attrs = study.user_attrs
+            )
+        with understood("the study"):
+            attrs = study.user_attrs
+            strategy, num_runs = attrs.get(STRATEGY, ""), attrs.get(NUM_RUNS, 0)
+            require({STRATEGY: (strategy, str), NUM_RUNS: (num_runs, int)})
     index = RunIndex()
     with storage.reading() as connection:
         stored = stored_attributes(connection, study)
+        identity = read_identity(stored)
         for attempt in TrialReader(study._study_id).new(connection):
             index.put(attempt)
     return StudySnapshot(
         name=name,
-        strategy=attrs.get(STRATEGY, ""),
-        num_runs=attrs.get(NUM_RUNS, 0),
+        strategy=strategy,
+        num_runs=num_runs,
         space=stored.get(SPACE, {}),
         runs=tuple(index.runs()),
         read_at=datetime.now().astimezone(),
-        identity=read_identity(stored),
+        identity=identity,
         baselines=baselines_in(attrs.get(BASELINES)),
     )

@@ -21,10 +21,13 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
+from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.redaction import redacted_url
 from sequifier_hpo.study.shared_file import advice_on, make_for_group
+from sequifier_hpo.study.stored import StoredValueError
 from sequifier_hpo.words import first_line
 
 HEARTBEAT_SECONDS = 20
@@ -64,6 +67,7 @@ class Storage:
         self._lock_engine: Engine | None = None
         try:
             if self._url.drivername == "sqlite":
+                _require_plain_files(Path(self._url.database or ""))
                 Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
             else:
                 self._lock_engine = _postgres_engine(self._url)
@@ -76,6 +80,12 @@ class Storage:
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} cannot be opened: {_cause_of(error)}",
                 self._advice(error),
+            ) from None
+        except RuntimeError as error:  # Optuna's word for tables of another version
+            raise EnvironmentFaultError(
+                f"the storage {self.shown_url} was made by another version of Optuna, or changed "
+                f"by someone else: {first_line(error)}",
+                f"update sequifier-hpo and optuna, or {self._restore}",
             ) from None
         except ImportError:
             raise EnvironmentFaultError(
@@ -126,6 +136,11 @@ class Storage:
         """
         try:
             yield
+        except StoredValueError as error:
+            raise EnvironmentFaultError(
+                f"the storage {self.shown_url} is damaged, or was changed by someone else: {error}",
+                self._restore,
+            ) from error
         except optuna.exceptions.StorageInternalError as error:
             self._give_up_if_damaged(error.__cause__)
             if not _is_fault(error.__cause__):
@@ -185,12 +200,18 @@ class Storage:
         if (advice := advice_on(path, error)) is not None:
             return advice
         if _is_damaged(error):
-            return (
-                f"restore {path} from a backup, or move it away to start a new study; "
-                "models, run files and results.csv of the runs so far are still there"
-            )
+            return self._restore
         return (
             f"check that {path.parent} is writable and has free space, and that the path is correct"
+        )
+
+    @property
+    def _restore(self) -> str:
+        """What to do about a database that is of no use any more."""
+        what = self._url.database if self._url.drivername == "sqlite" else "the database"
+        return (
+            f"restore {what} from a backup, or move it away to start a new study; "
+            "models, run files and results.csv of the runs so far are still there"
         )
 
     def _fault(self, error: BaseException) -> StorageFaultError:
@@ -233,6 +254,12 @@ def _parsed(url: str) -> URL:
             "special characters are percent-encoded: %40 for @, %3A for :, %2F for /, %23 for #, "
             "%3F for ?, %25 for %",
         ) from error
+    if parsed.drivername != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
+        # What is taken for the host's name is the end of a password: no driver may show it.
+        raise InputError(
+            "the storage is not a database URL: it has more than one @",
+            "write an @ within a password as %40 (and : as %3A, / as %2F, # as %23, % as %25)",
+        )
     if parsed.drivername in {"postgresql", "postgres"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
@@ -245,6 +272,22 @@ def _parsed(url: str) -> URL:
             "an SQLite storage needs a file", "write sqlite:///path/to/study.db (three slashes)"
         )
     return parsed
+
+
+def _require_plain_files(database: Path) -> None:
+    """Make sure that SQLite, which follows links and waits for pipes, finds none.
+
+    Raises:
+        EnvironmentFaultError: If it would.
+    """
+    for ending in ("", "-journal", "-wal", "-shm", ".lock"):
+        path = Path(f"{database}{ending}")
+        kind = what_else(path, follows_links=False)
+        if kind is not None:
+            fix = f"look at {path}, and remove it if nobody needs it"
+            if path.is_file() and not ending:
+                fix = f"name the file itself: --storage {sqlite_url(path.resolve())}"
+            raise EnvironmentFaultError(f"{path} is {kind}, not a file of a study", fix)
 
 
 def _inode_of(url: URL) -> int | None:

@@ -17,7 +17,9 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import parse_json
 from sequifier_hpo.study import notes
+from sequifier_hpo.study.stored import attributes, understood
 
 STUDIES: Any = models.StudyModel.__table__
 STUDY_ATTRS: Any = models.StudyUserAttributeModel.__table__
@@ -233,7 +235,8 @@ def study_attr(connection: Connection, study_id: int, key: str) -> Any:
     columns = STUDY_ATTRS.c
     query = select(columns.value_json).where(columns.study_id == study_id, columns.key == key)
     text = connection.execute(query).scalar()
-    return None if text is None else json.loads(text)
+    with understood(key):
+        return None if text is None else parse_json(text)
 
 
 def note_trial(connection: Connection, study_id: int, trial_id: int, body: str) -> None:
@@ -248,7 +251,8 @@ def note_study(connection: Connection, study_id: int, body: str) -> None:
         "dashboard:note_", autoescape=True
     )
     stored = connection.execute(select(columns.key, columns.value_json).where(is_note)).all()
-    known = {key: json.loads(text) for key, text in stored}
+    with understood("the study's note"):
+        known = attributes(stored)
     if known and notes.note_of(known)["version"] != notes.OUR_VERSION:
         return
     attrs = notes.note_attributes(body)
@@ -266,7 +270,8 @@ def study_system_attrs(
     query = select(columns.key, columns.value_json).where(
         columns.study_id == study_id, columns.key.in_(list(keys))
     )
-    return {key: json.loads(text) for key, text in connection.execute(query)}
+    with understood("the study"):
+        return attributes(connection.execute(query))
 
 
 def set_study_system_attrs(connection: Connection, study_id: int, attrs: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from sequifier_hpo.atomic import MAKE_ROOM, StagedFiles, explaining, remove_unfi
 from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.plain_files import require_file
 from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.training.memory import is_out_of_memory
 from sequifier_hpo.training.origin import Origin, Verdict, judge, without_influence
@@ -250,6 +251,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         DamagedCheckpointError: If the file is truncated or changed, or is not a checkpoint.
     """
     try:
+        require_file(path)
         _check_sums(path)
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, weights_only=True, map_location="cpu")

@@ -1,5 +1,6 @@
 """YAML in and out: lines, traps and broken files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,47 @@ def test_what_is_written_reads_back_equal() -> None:
 
 def test_small_numbers_are_written_so_that_yaml_1_1_reads_them_as_numbers() -> None:
     assert "1.0e-05" in dump_yaml({"weight_decay": 1e-05})
+
+
+def doubling(what: str, content: str) -> str:
+    """Mappings or lists of which each holds the one before it twice."""
+    lines = [f"m0: &m0 {content}"]
+    lines += [f"m{i}: &m{i} {what.format(f'*m{i - 1}, *m{i - 1}')}" for i in range(1, 31)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (doubling("{{<<: [{}]}}", "{}"), "aliases expand to too many values"),
+        (doubling("{{<<: [{}]}}", "{a: 1}"), "aliases expand to too many values"),
+        ("a: " + "[" * 30_000, "nested deeper than 100 levels"),
+        ("a: " + "{a: " * 30_000, "nested deeper than 100 levels"),
+        ("m0: &m0 []\n" + "".join(f"m{i}: &m{i} [*m{i - 1}]\n" for i in range(1, 200)), "deeper"),
+        ("- \n" * 300_000, "more than 250,000 names and values"),
+        ("a: " + "1" * 5000, "a number of 5,000 characters"),
+        ("a: 0" + "7" * 5000, "a number of 5,001 characters"),
+        ("a: 1" + ":59" * 2000, "a number of 6,001 characters"),
+    ],
+    ids=str.split("merged-empty merged lists mappings chain values decimal octal sexagesimal"),
+)
+def test_a_file_without_an_end_is_refused_with_a_sentence(text: str, problem: str) -> None:
+    assert problem in issue_in(text).problem
+
+
+def test_a_line_that_is_no_yaml_is_not_shown_whole() -> None:
+    assert len(issue_in("a: [1,\nb: " + "x" * 100_000 + ": y: z").problem) < 300
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "search.yaml")
+
+    with pytest.raises(ConfigError, match=r"search\.yaml\n.*it is a named pipe"):
+        read_yaml(tmp_path / "search.yaml")
+
+
+def test_no_more_mistakes_are_shown_than_anybody_reads() -> None:
+    text = str(ConfigError([ConfigIssue(f"field{i}", "wrong") for i in range(1_234)]))
+
+    assert text.count("wrong") == 100
+    assert text.endswith("and 1,134 more mistakes")

@@ -1,8 +1,6 @@
 """Results appear whole or not at all."""
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +8,10 @@ import pytest
 
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.preprocessing.staging import StagedOutputs
+from tests.full_disk import largest_file
 from tests.preprocessing.conftest import Project
 
 Rows = Callable[..., dict[str, Any]]
-
-
-@contextmanager
-def largest_file(num_bytes: int) -> Iterator[None]:
-    """A disk on which no file can grow beyond `num_bytes`."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fail_after_writing(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
+from sequifier_hpo.report.notes import Places, _code, study_note, trial_attributes, trial_note
 from sequifier_hpo.searchspace import SearchSpace, compile_space
 from tests.conftest import WriteSearch
 
@@ -94,3 +96,18 @@ def test_a_trials_attributes_are_the_values_of_its_rows_and_of_fixed_fields(
     assert attributes["adjustments"].startswith("feature_embedding_dims: null -> ")
     assert len(attributes["adjustments"]) == 100
     assert not {"num_layers", "column_types", "n_kv_heads"} & set(attributes)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a|b", r"a\|b"),
+        (r"a\|b", r"a\\\|b"),
+        (r"a\\|b", r"a\\\|b"),
+        ("a`|`b", r"a'\|'b"),
+        (r"a\b", r"a\b"),
+    ],
+)
+def test_a_bar_in_a_value_never_ends_its_cell(value: str, shown: str) -> None:
+    """Whether a backslash escapes a backslash or not, one that is left escapes the bar."""
+    assert _code(value) == f"`{shown}`"

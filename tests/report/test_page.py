@@ -14,6 +14,7 @@ from typing import Any
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 import pytest
+from pydantic import ValidationError
 
 from sequifier_hpo.records import Baseline, RunState
 from sequifier_hpo.report.data import ReportData
@@ -372,3 +373,33 @@ def test_the_loss_over_all_positions_is_a_column_where_a_study_has_it(
     assert heading not in columns
     place = table["columns"].index(heading)
     assert [row[place] for row in table["rows"]] == [1.5, None, None, None, None]
+
+
+def test_no_text_of_a_study_is_markup_in_a_figure(make_run: MakeRun, make_data: MakeData) -> None:
+    link = "<a href='https://example.org'>x</a>"
+    runs = [
+        make_run(
+            number,
+            1.0 + number / 100,
+            labels={
+                f"p {link}": f"{number % 2}: {number % 2} {link}",
+                "q": f"{number % 3}: {link}",
+            },
+            attributes={"explanation": link, "oom_retries": 1, "effective_batch_size": 8},
+            num_attempts=2,
+        )
+        for number in range(24)
+    ]
+    runs.append(make_run(24, reason=link, attributes={"explanation": link}))
+    data = make_data(runs=runs, baselines=(Baseline(name=link, loss=1.1),), importances={link: 1.0})
+
+    charts = payload(data)["charts"]
+
+    assert {"history", "curves", "parallel", "timeline", "importance", "slice-0"} <= charts.keys()
+    assert "<a" not in json.dumps(charts)
+    assert "&lt;a" in json.dumps(charts)
+
+
+def test_a_figure_that_is_no_number_is_refused_before_it_is_drawn(make_run: MakeRun) -> None:
+    with pytest.raises(ValidationError):
+        _ = make_run(0, 1.0, attributes={"effective_batch_size": "<a href='x'>8</a>"}).figures

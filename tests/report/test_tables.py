@@ -1,9 +1,12 @@
 """Runs as records for programs."""
 
+import csv
 import json
 
+import pytest
+
 from sequifier_hpo.report.leaderboard import progress
-from sequifier_hpo.report.tables import detailed_records, run_records
+from sequifier_hpo.report.tables import csv_cell, detailed_records, results_csv, run_records
 from tests.report.conftest import MakeRun
 
 
@@ -36,3 +39,34 @@ def test_a_study_with_more_runs_than_asked_for_now_is_whole(make_run: MakeRun) -
     found = progress(runs, num_runs=1)
 
     assert (found.num_complete, found.num_failed, found.num_runs) == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-a, b", "'-a, b"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        (" \t=1+1", "' \t=1+1"),
+        ("-0.5", "-0.5"),
+        ("+1e-3", "+1e-3"),
+        (-0.5, "-0.5"),
+        (-3, "-3"),
+        ("a=b", "a=b"),
+        ("a\x1b[2J", r"a\u001b[2J"),
+        (None, ""),
+    ],
+)
+def test_no_cell_is_a_formula_and_numbers_stay_numbers(value: object, cell: str) -> None:
+    assert csv_cell(value) == cell
+
+
+def test_a_table_has_no_formula_in_its_heading_or_its_cells(make_run: MakeRun) -> None:
+    run = make_run(0, 1.0, labels={"=a": "0: =b"}, reason="")
+
+    heading, row = csv.reader(results_csv("=shop", [run]).splitlines())
+
+    assert "'=a" in heading
+    assert row[heading.index("'=a")] == "'=b"
+    assert row[heading.index("model_name")] == "'=shop-run-0"

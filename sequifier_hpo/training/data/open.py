@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
+from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.training.data.lazy import open_lazily
 from sequifier_hpo.training.data.shards import read_shards
 from sequifier_hpo.training.data.windows import (
@@ -52,6 +53,8 @@ def open_training_data(config: TrainConfig, *, padding_is_stored: bool = False) 
                 "run `sequifier-hpo preprocess` first, or correct the path; "
                 f"relative paths start at {Path.cwd()}",
             )
+        if (kind := what_else(Path(path))) not in {None, "a folder"}:
+            raise InputError(f"the data {path} are {kind}, not a file", "correct the path")
     memory_bytes = _lazy_memory_bytes(config)
     if memory_bytes is not None:
         cache = config.paths.window_cache

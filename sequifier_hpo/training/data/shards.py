@@ -1,6 +1,5 @@
 """Reads tensor shards: a folder of `.pt` files and the `metadata.json` that lists them."""
 
-import json
 import pickle
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.plain_files import read_json, require_file
 from sequifier_hpo.training.data.windows import SplitWindows, StoredColumn, leading_zeros
 from sequifier_hpo.training.memory import is_out_of_memory
 from sequifier_hpo.words import first_line
@@ -135,7 +135,7 @@ def read_listing(folder: Path) -> dict[str, Any]:
     """
     path = folder / "metadata.json"
     try:
-        listing: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        listing: dict[str, Any] = read_json(path)
         total, files = listing["total_samples"], [file["path"] for file in listing["batch_files"]]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", _FIX) from error
@@ -153,6 +153,7 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     """
     is_part = rows is not None and path.is_file() and zipfile.is_zipfile(path)
     try:
+        require_file(path)
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=is_part)
         has_targets = isinstance(content[1], dict)  # in Sequifier 1.2, windows are whole
         windows = _windows(path, content[: 1 + has_targets], rows or slice(None))

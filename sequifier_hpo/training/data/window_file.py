@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sequifier_hpo.errors import EnvironmentFaultError
+from sequifier_hpo.plain_files import parse_json, require_file
 
 _MAGIC = b"windows2"
 _START = struct.Struct("<8sQ")
@@ -77,11 +78,12 @@ class WindowFileHeader:
 def read_header(path: Path) -> WindowFileHeader | None:
     """The header of a complete file; None if there is none, or something else."""
     try:
+        require_file(path)
         with path.open("rb") as file:
             magic, length = _START.unpack(file.read(_START.size))
             if magic != _MAGIC:
                 return None
-            content = json.loads(file.read(length - _START.size).rstrip(b"\0"))
+            content = parse_json(file.read(length - _START.size).rstrip(b"\0").decode())
         columns = {name: ColumnFacts(**facts) for name, facts in content["columns"].items()}
         header = WindowFileHeader(**{**content, "columns": columns})
         is_complete = path.stat().st_size == length + header.data_bytes

@@ -1,7 +1,5 @@
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from sequifier_hpo.training.export.models import require_onnx_size
 from sequifier_hpo.training.export.properties import class_labels
 from sequifier_hpo.training.export.verification import evaluate
 from sequifier_hpo.training.model.transformer import SequenceTransformer
+from tests.full_disk import largest_file
 
 
 def export(
@@ -268,14 +267,17 @@ def test_a_full_disk_leaves_no_file_and_is_named(
     make_config: Any, make_state: Any, tmp_path: Path
 ) -> None:
     config = make_config(tmp_path, export_pt=True)
-    (tmp_path / "models").mkdir()
-    # The last file to be written meets a full disk, after the others were written well.
-    writer = f"{socket.gethostname()}~{os.getpid()}"
-    last = tmp_path / f"models/.sequifier-shop-run-0-last-10.pt~{writer}.tmp"
-    last.symlink_to("/dev/full")
+    written = [tmp_path / path for path in export(config, make_state(config))]
+    largest = max(written, key=lambda path: path.stat().st_size)
+    num_bytes = largest.stat().st_size
+    for path in written:
+        path.unlink()
 
-    with pytest.raises(EnvironmentFaultError, match=r"last-10\.pt: No space left on device"):
-        export(config, make_state(config, 1), make_state(config, 2))
+    # The others are written well.
+    with largest_file(num_bytes - 1), pytest.raises(EnvironmentFaultError) as caught:
+        export(config, make_state(config))
+
+    assert f"cannot write {largest}: File too large" in caught.value.problem
 
     assert files_in(tmp_path) == []
 
