@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.coordinator.devices import best_device, device_issue, num_cores
 from sequifier_hpo.errors import SequifierHpoError
+from sequifier_hpo.python_path import python_environment
 
 _MIN_PYTHON = (3, 11)
 _MIN_FREE_BYTES = 2**30
@@ -144,7 +144,7 @@ def _storage(source: StudySource) -> Check:
 
 
 def _torch(source: StudySource | None) -> Check:
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    environment = {**python_environment(), "PYTHONWARNINGS": "ignore"}
     try:
         done = subprocess.run(
             [sys.executable, "-c", _ASK_TORCH],

@@ -250,6 +250,8 @@ class Run:
     """The machine that holds its files."""
     folder: str = ""
     """The project's root there."""
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Files that the study keeps of it: file name -> id."""
 
     @cached_property
     def figures(self) -> RunFigures:

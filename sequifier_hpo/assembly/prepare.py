@@ -30,6 +30,8 @@ class PreparedSearch:
     """Trials at the same time; None = as many as cores or GPUs."""
     on_progress: Callable[[str], None]
     """Takes a line of text before something that takes time."""
+    is_for_reading: bool = False
+    """Whether nothing may be written."""
 
     @property
     def name(self) -> str:
@@ -79,7 +81,7 @@ class PreparedSearch:
         Raises:
             InputError: If the data cannot be read.
         """
-        return data_of_search(self.loaded.config, self.on_progress)
+        return data_of_search(self.loaded.config, self.on_progress, keeps=not self.is_for_reading)
 
     @cached_property
     def keyer(self) -> Keyer:
@@ -95,6 +97,7 @@ def prepare_search(
     storage: str | None,
     workers: int | None,
     on_progress: Callable[[str], None],
+    is_for_reading: bool = False,
 ) -> PreparedSearch:
     """Read, check and compile a search file.
 
@@ -102,7 +105,7 @@ def prepare_search(
         ConfigError: With every mistake of the file, those against the data included.
     """
     loaded = load_search(path, overrides=overrides, skip_metadata=skip_metadata)
-    check_splits(loaded, on_progress)
+    check_splits(loaded, on_progress, keeps=not is_for_reading)
     config = loaded.config
     space = compile_space(config)
     if workers is None and config.workers != "auto":
@@ -114,4 +117,5 @@ def prepare_search(
         storage_url=storage or usual_storage(config.storage, config.study_folder),
         workers=workers,
         on_progress=on_progress,
+        is_for_reading=is_for_reading,
     )

@@ -20,11 +20,11 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
             data.
         EnvironmentFaultError: If the storage cannot be reached.
     """
-    with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
-        try:
+    try:
+        with closing(Storage(prepared.storage_url, is_for_reading=True)) as storage:
             found = read_study(storage, prepared.name)
-        except StudyMissingError:
-            return None
+    except StudyMissingError:
+        return None
     if found.space:
         found.require_space(prepared.space)
     if found.identity is not None:

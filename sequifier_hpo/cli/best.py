@@ -24,6 +24,7 @@ from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.verify import DEFAULT_SEEDS
 from sequifier_hpo.cli.verify import verify as check_winners
 from sequifier_hpo.config.locate import StudySource, find_study
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Run
@@ -40,7 +41,9 @@ NO_SUCCESS = 4
 
 _Write = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Copy the best run's train.yaml to this file."),
+    typer.Option(
+        metavar="FILE", help="Copy the best run's train.yaml to this file.", parser=expanded_path
+    ),
 ]
 _Force = Annotated[
     bool, typer.Option("--force", help="Let --write replace a file with other content.")
@@ -170,7 +173,7 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     file = run_file_of(source, run, snapshot.study_id)
     if file is not None:
         lines += ["", f"run file  {file.shown}", "", "next:"]
-        if not file.elsewhere:
+        if not file.missing:
             lines.append(f"  sequifier-hpo best {source.options} --write configs/train.yaml")
         if len({other.number for other in snapshot.runs if other.duplicate_of is None}) > 1:
             lines.append(f"  sequifier-hpo verify {source.options}    # does it still win?")

@@ -3,11 +3,18 @@
 What is imported here takes milliseconds; what the programs import may take a second.
 """
 
+# ruff: noqa: E402 - before the next import, which might find a file of the user's
+
+from sequifier_hpo.python_path import leave_working_directory
+
+leave_working_directory()
+
 import importlib
 import signal
 import sys
 from typing import NoReturn
 
+from sequifier_hpo.cli.lasting import lasting_output, open_standard_descriptors
 from sequifier_hpo.coordinator.stop_signals import stop_signals
 
 
@@ -22,13 +29,15 @@ def sequifier() -> NoReturn:
 
 
 def _run(module: str) -> NoReturn:
+    open_standard_descriptors()
     for number in stop_signals():
         if number != signal.SIGINT:  # Python makes it a KeyboardInterrupt
             signal.signal(number, _end)
     try:
         importlib.import_module(module).run()
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        with lasting_output():
+            print("stopped", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     sys.exit(0)
 

@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.atomic import MAKE_ROOM, write_atomically
+from sequifier_hpo.cli.lasting import fault_of
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.config.paths import expanded_path
+from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.report.tables import detailed_records, results_csv
 from sequifier_hpo.words import counted
 
@@ -31,7 +34,13 @@ def export(
     ] = Format.CSV,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; default: stdout.",
+            parser=expanded_path,
+        ),
     ] = None,
 ) -> None:
     """Write all runs of a study as CSV or JSON.
@@ -52,6 +61,9 @@ def export(
     if output is None:
         sys.stdout.write(text)
         sys.stdout.flush()
+        fault = fault_of(sys.stdout)
+        if fault is not None and not isinstance(fault, BrokenPipeError):
+            raise EnvironmentFaultError(f"the table is incomplete: {fault.strerror}", MAKE_ROOM)
     else:
         write_atomically(output, text)
         print(f"wrote {output}: {counted(len(runs), 'run')}", file=sys.stderr)

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.plain_files import open_own
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="The new project's folder.")],
+    folder: Annotated[Path, typer.Argument(help="The new project's folder.", parser=expanded_path)],
 ) -> None:
     """Create a project with real data, ready to run.
 

@@ -16,6 +16,7 @@ from sequifier_hpo.cli.dashboard import dashboard
 from sequifier_hpo.cli.doctor import doctor
 from sequifier_hpo.cli.export import export
 from sequifier_hpo.cli.init import init
+from sequifier_hpo.cli.lasting import fault_of, lasting_output
 from sequifier_hpo.cli.options import ListsLikeSequifier
 from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.preprocess import preprocess
@@ -100,8 +101,13 @@ def run() -> None:
 
 def exit_code_of(command: Callable[[], object]) -> int:
     """Run a command; turn its errors into messages and an exit code."""
-    with visible_output():
-        return _exit_code_of(command)
+    with lasting_output(), visible_output():
+        code = _exit_code_of(command)
+        sys.stdout.flush()
+        fault = fault_of(sys.stdout)
+        if fault is not None and not isinstance(fault, BrokenPipeError):
+            print(f"warning: the output is incomplete: {fault.strerror}", file=sys.stderr)
+    return code
 
 
 def _exit_code_of(command: Callable[[], object]) -> int:
@@ -115,9 +121,6 @@ def _exit_code_of(command: Callable[[], object]) -> int:
     except SequifierHpoError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone, as is its right
-        return 0
     except Exception as error:  # noqa: BLE001 - the edge of the program
         if (fault := _fault_of_the_machine(error)) is not None:
             print(f"error: {fault}", file=sys.stderr)

@@ -11,10 +11,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 
 ConfigPath = Annotated[
-    Path, typer.Option("--config-path", metavar="FILE", help="The YAML file.", show_default=True)
+    Path,
+    typer.Option(
+        "--config-path",
+        metavar="FILE",
+        help="The YAML file.",
+        show_default=True,
+        parser=expanded_path,
+    ),
 ]
 SkipMetadata = Annotated[
     bool,
@@ -142,6 +150,7 @@ StudyFile = Annotated[
         "--config-path",
         metavar="FILE",
         help="The search file; default: configs/hyperparameter_search.yaml.",
+        parser=expanded_path,
     ),
 ]
 StorageUrl = Annotated[

@@ -87,6 +87,7 @@ def plan(
         storage=storage,
         workers=None,
         on_progress=say,
+        is_for_reading=True,
     )
     runs = _existing_runs(prepared)
     positions = counted_by_search(prepared.loaded.config)

@@ -22,7 +22,7 @@ Every field of a hyperparameter-search file. Fields whose type is a list are sea
 of one *linked group* are paired by index, all others are combined freely.
 
 Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are accepted; `true` and
-`false` are never numbers. Paths are relative to `project_root`.
+`false` are never numbers. Paths are relative to `project_root`; `~` is the home folder.
 
 This page is generated from the models that read the file: do not edit it; run `make docs`.
 """
@@ -32,7 +32,7 @@ _TRAIN_HEAD = """# The run file: `train.yaml`
 
 Every field of the file that describes one training. A search writes one for each of its runs,
 complete and standalone; `sequifier-hpo train` takes it, or one that you wrote yourself. Unknown
-fields are errors. Paths are relative to `project_root`.
+fields are errors. Paths are relative to `project_root`; `~` is the home folder.
 
 This page is generated from the models that read the file: do not edit it; run `make docs`.
 """

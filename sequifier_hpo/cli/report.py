@@ -8,6 +8,7 @@ import typer
 
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.words import counted
 
 
@@ -22,6 +23,7 @@ def report(
             "-o",
             metavar="FILE",
             help="File to write; default: report.html of the study.",
+            parser=expanded_path,
         ),
     ] = None,
     as_json: Annotated[  # noqa: FBT002 - a flag

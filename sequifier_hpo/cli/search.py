@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.assembly.prepare import prepare_search
-from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     AsJson,
     ConfigPath,
@@ -70,8 +69,7 @@ def hyperparameter_search(
     from sequifier_hpo.study import Consent  # noqa: PLC0415
 
     consent = Consent(new_data=accept_new_data, same_data=same_data)
-    with lasting_output():
-        code = run_search(
-            prepared, consent, retry_failed=retry_failed, as_json=as_json, verbose=verbose
-        )
+    code = run_search(
+        prepared, consent, retry_failed=retry_failed, as_json=as_json, verbose=verbose
+    )
     raise typer.Exit(code)

@@ -79,7 +79,7 @@ def show_result(
         "\nnext:"
     )
     options = prepared.source.options
-    run_file = None if file.elsewhere else file.path
+    run_file = None if file.missing else file.path
     for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
         print(f"  {line}")
 

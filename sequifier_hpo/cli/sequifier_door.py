@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sequifier_hpo.cli import main
+from sequifier_hpo.cli.lasting import lasting_output
 
 _OURS = frozenset({"hyperparameter-search"})
 _SHARED = frozenset({"preprocess", "train"})
@@ -38,12 +39,13 @@ def run() -> None:
     if verb in _SHARED:
         main.run()
     known = ", ".join(sorted(_OURS | _SHARED))
-    print(
-        f"error: `sequifier {verb}` needs the Sequifier package, which is not installed\n"
-        f"    allowed: {known} (from sequifier-hpo)\n"
-        "    fix: pip install sequifier",
-        file=sys.stderr,
-    )
+    with lasting_output():
+        print(
+            f"error: `sequifier {verb}` needs the Sequifier package, which is not installed\n"
+            f"    allowed: {known} (from sequifier-hpo)\n"
+            "    fix: pip install sequifier",
+            file=sys.stderr,
+        )
     sys.exit(2)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sequifier_hpo.cli.lasting import fault_of
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.config.locate import StudySource, find_study
@@ -95,6 +96,8 @@ def _follow(looks: Iterable["StudyStatus"], *, top: int, as_json: bool) -> None:
         if line != shown:
             shown = line
             print(json.dumps(status_json(found, top)) if as_json else line, flush=True)
+            if fault_of(sys.stdout) is not None:
+                return  # nobody is left to watch for
 
 
 def _changing(found: "StudyStatus", top: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from sequifier_hpo.assembly.single import train_alone
-from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     ConfigPath,
     MetadataConfigPath,
@@ -96,14 +95,13 @@ def train(
         trained.append(report.epoch)
         _show_epoch(report)
 
-    with lasting_output():
-        result = train_alone(
-            config,
-            counted=counted_by_run(config, config_path),
-            on_epoch=on_epoch,
-            on_progress=say,
-            checkpoints=checkpoints,
-        )
+    result = train_alone(
+        config,
+        counted=counted_by_run(config, config_path),
+        on_epoch=on_epoch,
+        on_progress=say,
+        checkpoints=checkpoints,
+    )
     if result.kind != OutcomeKind.COMPLETED:
         _end_early(result)
     if not trained:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.assembly.prepare import prepare_search
-from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.options import (
     Format,
     JsonFormat,
@@ -74,6 +73,4 @@ def verify(
     from sequifier_hpo.cli.running import run_check  # noqa: PLC0415
 
     wanted = WantedCheck(runs, seeds, retry_failed, Format.JSON if as_json else output_format)
-    with lasting_output():
-        code = run_check(prepared, wanted)
-    raise typer.Exit(code)
+    raise typer.Exit(run_check(prepared, wanted))

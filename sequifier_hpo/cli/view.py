@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sequifier_hpo.cli.lasting import lasting_drawing_stream
+from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.words import duration, visible
@@ -263,7 +263,7 @@ def make_view(
     progress: SearchProgress, write_results: Callable[[], None], title: str
 ) -> "LineView | LiveView":
     """A live display on a terminal, plain lines elsewhere."""
-    console = Console(file=lasting_drawing_stream(sys.stderr))
+    console = Console(file=drawing_stream(sys.stderr))
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(progress, write_results, title, console)
     return LineView(progress, write_results)

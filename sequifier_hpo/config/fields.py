@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from sequifier_hpo.config.paths import expanded
+
 
 def _not_a_bool(value: Any) -> Any:
     if isinstance(value, bool):
@@ -78,7 +80,7 @@ Seed = Annotated[Int, Field(ge=0, le=2**32 - 1)]
 
 Name = Annotated[str, AfterValidator(_one_line_name)]
 ModelName = Annotated[Name, AfterValidator(_not_embedding)]
-PathText = Annotated[str, AfterValidator(_not_blank)]
+PathText = Annotated[str, AfterValidator(_not_blank), AfterValidator(expanded)]
 Columns = Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
 
 ReadFormat = Literal["csv", "parquet", "pt"]

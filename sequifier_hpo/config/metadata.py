@@ -51,6 +51,11 @@ class NamesMetadata(Protocol):
         """Root folder of the project."""
 
 
+def metadata_file_of(config: NamesMetadata) -> Path:
+    """Where the metadata are that a file names."""
+    return Path(project_path(config.metadata_config_path, config.project_root))
+
+
 def metadata_of(config: NamesMetadata) -> DataMetadata | None:
     """The metadata that a file names, if they exist.
 
@@ -60,7 +65,7 @@ def metadata_of(config: NamesMetadata) -> DataMetadata | None:
     Raises:
         ConfigError: If there is such a file, and it is no metadata.
     """
-    file = Path(project_path(config.metadata_config_path, config.project_root))
+    file = metadata_file_of(config)
     return read_metadata(file) if file.exists() else None
 
 

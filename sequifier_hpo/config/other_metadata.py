@@ -5,11 +5,37 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
-from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.yaml_file import YamlDocument
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 
 _SPLITS = ("training_data_path", "validation_data_path")
+
+
+def metadata_file(data: Mapping[str, Any]) -> Path | None:
+    """The metadata file that the root keys of a file name; None if they name none."""
+    path, root = data.get("metadata_config_path"), data.get("project_root")
+    if not isinstance(path, str) or not isinstance(root, str):
+        return None
+    return Path(project_path(path, root))
+
+
+def supplied_by_metadata(
+    in_file: Mapping[str, Any], completed: Mapping[str, Any]
+) -> dict[str, tuple[str, str]]:
+    """Root keys that a file lacks -> the metadata file that supplied them, and the key in it."""
+    source = metadata_file(completed)
+    return {
+        key: (str(source), _supplier(key))
+        for key, value in completed.items()
+        if value and in_file.get(key) is None and source is not None
+    }
+
+
+def _supplier(key: str) -> str:
+    if key in DataMetadata.model_fields:
+        return key
+    return "split_paths" if key.endswith("_path") else "column_types"
 
 
 def metadata_in_use(document: YamlDocument, data: Mapping[str, Any]) -> DataMetadata | None:
@@ -25,11 +51,12 @@ def metadata_in_use(document: YamlDocument, data: Mapping[str, Any]) -> DataMeta
     Raises:
         ConfigError: If they cannot be read, or the file names data of its own metadata instead.
     """
-    path, root = data.get("metadata_config_path"), data.get("project_root")
-    if not isinstance(path, str) or not isinstance(root, str):
+    file = metadata_file(data)
+    if file is None:
         return None
+    path, root = data["metadata_config_path"], data["project_root"]
     where = document.issue(("metadata_config_path",), "")
-    metadata = read_metadata(Path(project_path(path, root)), where=where)
+    metadata = read_metadata(file, where=where)
     if issues := _leftovers_of_own_metadata(document, root, path, metadata):
         raise ConfigError(issues)
     return metadata
@@ -57,7 +84,8 @@ def _leftovers_of_own_metadata(
     except ConfigError:
         return []  # then the owner of the splits is unknown
     own_splits, splits = (
-        {_place(split, project_root) for split in source.split_paths} for source in (own, metadata)
+        {Path(split_path(split, project_root)).resolve() for split in source.split_paths}
+        for source in (own, metadata)
     )
     issues = []
     for key in _SPLITS:

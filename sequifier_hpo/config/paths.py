@@ -3,9 +3,23 @@
 Every name of a result file is defined here, once.
 """
 
+import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+
+def expanded(path: str) -> str:
+    """A path with `~` as a shell reads it: where a path is read, no shell may have come before.
+
+    `./~` is a folder of that name.
+    """
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib takes `./~` for `~`
+
+
+def expanded_path(path: str) -> Path:
+    """A path on the command line; a shell leaves the `~` of `--option=~/file` alone."""
+    return Path(expanded(path))
 
 
 def project_path(path: str, project_root: str) -> str:
@@ -14,11 +28,23 @@ def project_path(path: str, project_root: str) -> str:
     A leading project root is not added twice; an absolute path stays what it is. Unlike the
     reference, a root inside the path's text is left alone (`../x` stays `../x`).
     """
+    path, project_root = expanded(path), expanded(project_root)
     root = project_root.rstrip("/") + "/"
     rest = path[len(root) :] if path.startswith(root) else path
     if rest.startswith("/"):
         return rest
     return root + rest
+
+
+def split_path(path: str, project_root: str) -> str:
+    """Where a split is that the metadata name, in the project as it lies now.
+
+    Preprocessing writes splits into the folder `data`, and their paths with the project root of
+    that day.
+    """
+    name = PurePosixPath(path)
+    is_usual = name.parent.name == "data"
+    return project_path(f"data/{name.name}" if is_usual else path, project_root)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def load_preprocess_config(
     document = read_yaml(path)
     replaced = overrides or {}
     data = _completed({**document.data, **replaced})
-    document = document.completed(data, replaced)
+    document = document.completed(data, replaced, {})
     return load(PreprocessConfig, document, PREPROCESS_CHECKS, moved=LATER_PREPROCESS_FIELDS)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.later_versions import LATER_SEARCH_FIELDS
 from sequifier_hpo.config.metadata import DataMetadata
-from sequifier_hpo.config.other_metadata import metadata_in_use
-from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.other_metadata import metadata_in_use, supplied_by_metadata
+from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
 from sequifier_hpo.config.search_rules import SEARCH_CHECKS, unusual
@@ -54,7 +54,8 @@ def load_search(
         except ConfigError as error:
             issues += error.issues
         data = _filled(data, metadata)
-    document = document.completed(data, overrides or {})
+    supplied = {} if skip_metadata else supplied_by_metadata(document.data, data)
+    document = document.completed(data, overrides or {}, supplied)
     try:
         config = load(SearchConfig, document, SEARCH_CHECKS, moved=_MOVED)
     except ConfigError as error:
@@ -98,7 +99,7 @@ def _filled(data: dict[str, Any], metadata: DataMetadata | None) -> dict[str, An
     splits = metadata.split_paths
     for key, position in (("training_data_path", 0), ("validation_data_path", 1)):
         if data.get(key) is None and splits:
-            data[key] = splits[min(position, len(splits) - 1)]
+            data[key] = split_path(splits[min(position, len(splits) - 1)], root)
         if isinstance(data.get(key), str) and data[key].strip():
             data[key] = project_path(data[key], root)
     if data.get("column_types") is None:

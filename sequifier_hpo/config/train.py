@@ -8,8 +8,8 @@ from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.later_versions import LATER_TRAINING_FIELDS
 from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real
 from sequifier_hpo.config.model_fields import ModelSpec
-from sequifier_hpo.config.other_metadata import metadata_in_use
-from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.other_metadata import metadata_in_use, supplied_by_metadata
+from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
@@ -52,7 +52,8 @@ def load_train_config(
         except ConfigError as error:
             issues += error.issues
             unknown = {name for name in SUPPLIED if data.get(name) is None}
-    document = document.completed(data, overrides or {})
+    supplied = {} if skip else supplied_by_metadata(document.data, data)
+    document = document.completed(data, overrides or {}, supplied)
     try:
         config = load(TrainConfig, document, TRAIN_CHECKS, moved=LATER_TRAINING_FIELDS)
     except ConfigError as error:
@@ -90,8 +91,9 @@ def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> d
     data = dict(data)
     splits = metadata.split_paths
     if splits:
-        data.setdefault("training_data_path", splits[0])
-        data.setdefault("validation_data_path", splits[min(1, len(splits) - 1)])
+        data.setdefault("training_data_path", split_path(splits[0], project_root))
+        last = splits[min(1, len(splits) - 1)]
+        data.setdefault("validation_data_path", split_path(last, project_root))
     for key in ("training_data_path", "validation_data_path"):
         if isinstance(data.get(key), str) and data[key].strip():
             data[key] = project_path(data[key], project_root)

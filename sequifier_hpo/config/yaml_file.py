@@ -45,11 +45,26 @@ class YamlDocument:
     """The characters of every unquoted scalar, to quote in messages."""
     overridden: frozenset[str] = frozenset()
     """Root keys whose values came from the command line."""
+    supplied: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Root keys whose values came from another file -> that file, and the key in it."""
 
-    def completed(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> "YamlDocument":
-        """The document with other data: filled in, and overridden on the command line."""
+    def completed(
+        self,
+        data: dict[str, Any],
+        overrides: Mapping[str, Any],
+        supplied: Mapping[str, tuple[str, str]],
+    ) -> "YamlDocument":
+        """The document with other data: filled in, and overridden on the command line.
+
+        Args:
+            data: All of its values.
+            overrides: Root keys that came from the command line.
+            supplied: Root keys that came from another file -> that file, and the key in it.
+        """
         texts = {loc: text for loc, text in self.texts.items() if loc[0] not in overrides}
-        return replace(self, data=data, texts=texts, overridden=frozenset(overrides))
+        return replace(
+            self, data=data, texts=texts, overridden=frozenset(overrides), supplied=supplied
+        )
 
     def line_of(self, loc: Loc) -> int | None:
         """Line of `loc`, or of its nearest ancestor that stands in the file."""
@@ -58,8 +73,12 @@ class YamlDocument:
         return self.lines.get(loc)
 
     def issue(self, loc: Loc, problem: str, *, allowed: str = "", fix: str = "") -> ConfigIssue:
-        """An issue located at `loc` of this document."""
-        is_overridden = bool(loc) and loc[0] in self.overridden
+        """An issue located at `loc` of this document, or where its value was taken from."""
+        key = str(loc[0]) if loc else ""
+        is_overridden = key in self.overridden
+        if key in self.supplied and not is_overridden:
+            file, path = self.supplied[key]
+            return ConfigIssue(path, problem, allowed, fix, file)
         return ConfigIssue(
             path=dotted(loc),
             problem=problem,

@@ -29,6 +29,7 @@ from sequifier_hpo.messages import (
     decode_from_worker,
     encode,
 )
+from sequifier_hpo.python_path import python_environment
 from sequifier_hpo.records import OutcomeKind, result_of_exit
 
 _CHUNK_BYTES = 65536
@@ -205,7 +206,7 @@ class WorkerPool(Pool):
         command = [sys.executable, "-m", "sequifier_hpo.worker", "--parent", str(os.getpid())]
         if worker.spec.is_resident:
             command.append("--resident")
-        environment = {**os.environ, **worker.spec.environment}
+        environment = {**python_environment(), **worker.spec.environment}
         environment.pop(STORAGE_VARIABLE, None)  # no worker needs its secrets
         if not worker.spec.is_resident:
             environment |= _FORKING_ENVIRONMENT

@@ -23,10 +23,11 @@ def data_digest(
     column_types: Mapping[str, str],
     *,
     on_progress: Callable[[str], None] = lambda _: None,
+    keeps: bool = True,
 ) -> DataDigest:
     """Digest both splits: all columns that have a type and that a split holds.
 
-    The result is cached next to each split, so that it is read again only after a change.
+    The result is usually cached next to each split, which is then read again only after a change.
 
     Args:
         training_path: Long table, or folder of shards.
@@ -36,6 +37,7 @@ def data_digest(
         column_types: Column -> type name, as the metadata calls it.
         on_progress: Takes a line of text before a split is read, which takes a few seconds for
             each gigabyte.
+        keeps: Whether to cache the result.
 
     Raises:
         InputError: If a split is missing, damaged or written to at the same time.
@@ -45,7 +47,9 @@ def data_digest(
     says_padding = metadata is not None and metadata.padding is not None
     splits = {
         path: _with_meanings(
-            _values(path, read_format, kinds, on_progress), meanings, says_padding=says_padding
+            _values(path, read_format, kinds, on_progress, keeps=keeps),
+            meanings,
+            says_padding=says_padding,
         )
         for path in dict.fromkeys((training_path, validation_path))
     }
@@ -63,9 +67,11 @@ def _values(
     read_format: str,
     kinds: Mapping[str, ColumnKind],
     on_progress: Callable[[str], None],
+    *,
+    keeps: bool,
 ) -> SplitValues:
     """The kept digests of a split's columns, completed."""
-    stamp = stamp_split(path)
+    stamp = stamp_split(path, asks_clock=keeps)
     kept = kept_values(path, read_format, stamp)
     if kept is not None and not kept.missing(kinds):
         return kept
@@ -79,7 +85,7 @@ def _values(
         else pieces_of_table(path, read_format, described)
     )
     values = digest_pieces(pieces, described.columns, described.window_length, asked)
-    after = stamp_split(path)
+    after = stamp_split(path, asks_clock=False)
     if (
         stamp is None or after is None or stamp.files != after.files
     ) or values.num_windows != described.num_windows:
@@ -89,7 +95,8 @@ def _values(
         )
     if kept is not None:
         values = values.model_copy(update={"columns": kept.columns | values.columns})
-    keep_values(path, read_format, values, stamp)
+    if keeps:
+        keep_values(path, read_format, values, stamp)
     return values
 
 

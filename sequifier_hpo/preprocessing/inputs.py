@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sequifier_hpo.config.metadata import is_categorical, metadata_of
+from sequifier_hpo.config.metadata import is_categorical, metadata_file_of, metadata_of
+from sequifier_hpo.config.paths import split_path
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
@@ -25,11 +26,20 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
         InputError: If a split cannot be read, or the run would be validated on what it trains on.
         ConfigError: If there is a metadata file, and it is none.
     """
+    metadata = metadata_of(config)
+    splits = (config.training_data_path, config.validation_data_path)
+    for named in () if metadata is None else metadata.split_paths:
+        path = split_path(named, config.project_root)
+        if path in splits and not Path(path).exists():
+            raise InputError(
+                f"the data {path} does not exist; {metadata_file_of(config)} names it",
+                "run `sequifier-hpo preprocess` first, or correct project_root",
+            )
     digest = data_digest(
-        Path(config.training_data_path),
-        Path(config.validation_data_path),
+        Path(splits[0]),
+        Path(splits[1]),
         config.read_format,
-        metadata=metadata_of(config),
+        metadata=metadata,
         column_types=config.column_types,
         on_progress=on_progress,
     ).reading(config.columns_read)
@@ -39,12 +49,15 @@ def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> Data
     return digest
 
 
-def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> DataDigest:
+def data_of_search(
+    config: SearchFile, on_progress: Callable[[str], None], *, keeps: bool
+) -> DataDigest:
     """The digest of the data of a search, in the columns that some run of it reads.
 
     Args:
         config: The search file.
         on_progress: Takes a line of text before a split is read, which takes time if it is large.
+        keeps: Whether to keep the digest for the next time.
 
     Raises:
         InputError: If a split cannot be read.
@@ -58,6 +71,7 @@ def data_of_search(config: SearchFile, on_progress: Callable[[str], None]) -> Da
         metadata=metadata_of(config),
         column_types=config.types_of_columns,
         on_progress=on_progress,
+        keeps=keeps,
     )
     return digest.reading(config.columns_read)
 
@@ -103,12 +117,15 @@ def guesses_padding_of_numbers(config: SearchFile, counted: Counted) -> bool:
     return not counted.padding_is_stored and bool(types) and not any(map(is_categorical, types))
 
 
-def check_splits(loaded: LoadedSearch, on_progress: Callable[[str], None]) -> None:
+def check_splits(
+    loaded: LoadedSearch, on_progress: Callable[[str], None], *, keeps: bool = True
+) -> None:
     """Compare a search file with the stored windows.
 
     Args:
         loaded: The search file.
         on_progress: Takes a line of text before a split is read, if its values must be compared.
+        keeps: Whether to keep the digests of their values for the next time.
 
     Raises:
         ConfigError: If a split is missing or unreadable, a column is missing from it, its windows
@@ -127,7 +144,7 @@ def check_splits(loaded: LoadedSearch, on_progress: Callable[[str], None]) -> No
         issues += _split_issues(loaded, split, path)
     # Reading their values takes time: only where they can be the same.
     if not issues and len({(split.num_windows, split.window_length) for split in described}) == 1:
-        data = data_of_search(config, on_progress)
+        data = data_of_search(config, on_progress, keeps=keeps)
         if data.training == data.validation:
             issues.append(_validates_on_training(loaded))
     if issues:

@@ -4,7 +4,6 @@ The arrays go to `tensor_shards` as .npy files in a scratch folder, mapped there
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-import sequifier_hpo
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.preprocessing.encode import EncodedColumn
 from sequifier_hpo.preprocessing.staging import disk_faults
 from sequifier_hpo.preprocessing.windows import Windows
+from sequifier_hpo.python_path import python_environment
 
 _WRITER = "sequifier_hpo.preprocessing.tensor_shards"
 
@@ -107,12 +106,9 @@ def _window_rows(windows: Windows) -> np.ndarray[tuple[int, int], np.dtype[np.in
 
 
 def _run_writer(scratch: Path) -> None:
-    # -P: a file of the user's project such as `select.py` must not stand in for a library's.
-    package_root = str(Path(sequifier_hpo.__file__).resolve().parent.parent)
-    search_path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
     finished = subprocess.run(
-        [sys.executable, "-P", "-m", _WRITER, str(scratch)],
-        env={**os.environ, "PYTHONPATH": search_path},
+        [sys.executable, "-m", _WRITER, str(scratch)],
+        env=python_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,6 +12,8 @@ from sequifier_hpo.report.loss_curve import loss_curve
 from sequifier_hpo.study import Artifact
 
 # Python's own table of MIME types lacks these on some machines.
+RUN_FILE = "train.yaml"
+"""Name of the artifact that is a copy of the run's file."""
 _YAML, _SVG = "text/yaml", "image/svg+xml"
 
 
@@ -51,7 +53,7 @@ def keep_artifacts(
 
     kept: list[Artifact] = []
     with suppress(OSError, EnvironmentFaultError):
-        keep("train.yaml", _YAML, read_plain(run_file))
+        keep(RUN_FILE, _YAML, read_plain(run_file))
     if losses:
         with suppress(OSError, EnvironmentFaultError):
             picture = loss_curve(title, losses, train_losses)

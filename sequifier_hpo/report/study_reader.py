@@ -1,6 +1,8 @@
 """Read a study as it stands, without changing it, also while a search runs."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +39,8 @@ class StudyReader:
         file = sqlite_path(source.storage_url)
         if file is not None and not file.exists():
             raise _never_started(source, file, self._how())
-        self._storage = Storage(source.storage_url, is_for_reading=not allow_changes)
+        with self._naming_the_way():
+            self._storage = Storage(source.storage_url, is_for_reading=not allow_changes)
 
     def __enter__(self) -> Self:
         return self
@@ -56,10 +59,8 @@ class StudyReader:
         Raises:
             InputError: If the storage holds no such study.
         """
-        try:
+        with self._naming_the_way():
             snapshot = read_study(self._storage, self._source.name)
-        except StudyMissingError as error:
-            raise InputError(error.problem, f"{error.fix}; or {self._how()}") from error
         return replace(snapshot, runs=tuple(_as_it_stands(run) for run in snapshot.runs))
 
     @property
@@ -71,6 +72,13 @@ class StudyReader:
     def study_id(self) -> int:
         """The study's number in the storage."""
         return int(self._storage.cached.get_study_id_from_name(self._source.name))
+
+    @contextmanager
+    def _naming_the_way(self) -> Iterator[None]:
+        try:
+            yield
+        except StudyMissingError as error:
+            raise InputError(error.problem, f"{error.fix}; or {self._how()}") from error
 
     def _how(self) -> str:
         source = self._source

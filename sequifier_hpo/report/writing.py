@@ -72,7 +72,7 @@ def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
     if file is None:
         return data
     data = replace(data, best_file=file.shown)
-    if file.elsewhere:
+    if file.missing:
         return data
     with suppress(OSError, UnicodeDecodeError):
         data = replace(data, best_yaml=read_plain(file.path).decode())

@@ -18,8 +18,13 @@ from sequifier_hpo.study.opening import (
     UnknownDataError,
 )
 from sequifier_hpo.study.proposing import EndedRun, Exhausted, History, Proposal, Proposer, Wait
-from sequifier_hpo.study.snapshot import StudyMissingError, StudySnapshot, read_study
-from sequifier_hpo.study.storages import HEARTBEAT_SECONDS, Storage, StorageFaultError
+from sequifier_hpo.study.snapshot import StudySnapshot, read_study
+from sequifier_hpo.study.storages import (
+    HEARTBEAT_SECONDS,
+    Storage,
+    StorageFaultError,
+    StudyMissingError,
+)
 
 __all__ = [
     "HEARTBEAT_SECONDS",

@@ -35,13 +35,13 @@ class Owner(BaseModel):
     def is_dead(self) -> bool:
         """Whether an owner of this host is gone: nobody holds its lock file."""
         try:
-            descriptor = open_own(Path(self.lock_path), os.O_RDWR)
+            descriptor = open_own(Path(self.lock_path), os.O_RDONLY)  # who looks may do no more
         except FileNotFoundError:
             return True
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return False
         finally:

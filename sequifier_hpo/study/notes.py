@@ -66,8 +66,13 @@ def artifacts_of(
         trial: Not used.
     """
     del study_attributes, trial
-    described = [v for k, v in trial_attributes.items() if k.startswith(_ARTIFACT)]
-    return [artifact for text in described if (artifact := json.loads(text)) is not None]
+    return described(trial_attributes)
+
+
+def described(trial_attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the system attributes of a trial say of its artifacts."""
+    texts = [text for key, text in trial_attributes.items() if key.startswith(_ARTIFACT)]
+    return [artifact for text in texts if (artifact := json.loads(text)) is not None]
 
 
 def artifact_store(folder: Path) -> Any:

@@ -13,6 +13,7 @@ from sequifier_hpo.records import Run, RunFigures, RunState
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.locks import Owner
+from sequifier_hpo.study.notes import described
 from sequifier_hpo.study.proposing import EndedRun
 from sequifier_hpo.study.stored import require, understood
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
@@ -232,4 +233,7 @@ def _run(attempts: list[Attempt], tag: RunTag) -> Run:
         is_of_other_data=OF_OTHER_DATA in newest.user_attrs,
         host=tag.host,
         folder=tag.folder,
+        artifacts={
+            each["filename"]: each["artifact_id"] for each in described(newest.system_attrs)
+        },
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 import optuna
 
-from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Baseline, DataDigest, Run
 from sequifier_hpo.searchspace import SearchSpace, describe_space, differences
 from sequifier_hpo.study.attempts import TrialReader
@@ -22,17 +21,13 @@ from sequifier_hpo.study.opening import (
     stored_attributes,
 )
 from sequifier_hpo.study.runs import RunIndex
-from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.storages import Storage, StudyMissingError
 from sequifier_hpo.study.stored import require, understood
 
 STRATEGY, NUM_RUNS = "strategy", "num_runs"
 """User attributes of the study."""
 VERIFIES = "verifies"
 """User attribute of a winner check: name of the study whose runs are checked."""
-
-
-class StudyMissingError(InputError):
-    """The storage holds no study of that name."""
 
 
 @dataclass(frozen=True)

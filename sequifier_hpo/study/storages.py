@@ -5,12 +5,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, Connection, Engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -20,13 +21,15 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool
 
-from sequifier_hpo.config.storage_url import sqlite_url
+from sequifier_hpo.config.storage_url import sqlite_path, sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.plain_files import what_else
 from sequifier_hpo.redaction import redacted_url
 from sequifier_hpo.study.shared_file import advice_on, make_for_group
+from sequifier_hpo.study.sqlite_file import connect_to_read, connect_to_write
 from sequifier_hpo.study.stored import StoredValueError
 from sequifier_hpo.words import first_line
 
@@ -42,6 +45,10 @@ _READ_ONLY = "sequifier_hpo_read_only"
 T = TypeVar("T")
 
 
+class StudyMissingError(InputError):
+    """The storage holds no study of that name."""
+
+
 class StorageFaultError(EnvironmentFaultError):
     """The storage cannot be used now; the same call may succeed later."""
 
@@ -54,28 +61,35 @@ class Storage:
 
         Args:
             url: Where it is.
-            is_for_reading: On SQLite, whether no transaction takes the write lock: readers and
-                writers, Optuna's own included, then never wait for each other.
+            is_for_reading: Whether nothing is written or created. On SQLite, readers and writers,
+                Optuna's own included, then never wait for each other.
 
         Raises:
             InputError: If the URL is not one of a supported database.
+            StudyMissingError: If there is nothing to read yet.
             EnvironmentFaultError: If the database cannot be reached.
         """
         self._url = _parsed(url)
+        self._file = sqlite_path(url)
         self._is_for_reading = is_for_reading
         self.shown_url = redacted_url(url)
         self._lock_engine: Engine | None = None
         try:
-            if self._url.drivername == "sqlite":
-                _require_plain_files(Path(self._url.database or ""))
-                Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
-            else:
-                self._lock_engine = _postgres_engine(self._url)
-            # Two processes that create the tables at the same time fail without the lock.
-            with self.lock():
-                if self._url.drivername == "sqlite":
-                    make_for_group(Path(self._url.database or ""))
+            if self._file is not None:
+                _require_plain_files(self._file)
+            if is_for_reading:
+                self._require_tables()
                 self.rdb = self._connect()
+            else:
+                if self._file is None:
+                    self._lock_engine = _postgres_engine(self._url)
+                else:
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
+                # Two processes that create the tables at the same time fail without the lock.
+                with self.lock():
+                    if self._file is not None:
+                        make_for_group(self._file)
+                    self.rdb = self._connect()
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, sqlite3.Error) as error:
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} cannot be opened: {_cause_of(error)}",
@@ -92,13 +106,13 @@ class Storage:
                 "the driver for Postgres is not installed",
                 "pip install 'sequifier-hpo[postgres]'",
             ) from None
-        self._inode = _inode_of(self._url)
+        self._inode = _inode_of(self._file)
         self.cached = optuna.storages.get_storage(self.rdb)
 
     def lock(self) -> AbstractContextManager[None]:
         """Exclusive right to create tables and studies, across processes and hosts."""
         if self._lock_engine is None:
-            return file_lock(Path(f"{self._url.database}.lock"), _OPENING_SECONDS)
+            return file_lock(Path(f"{self._file}.lock"), _OPENING_SECONDS)
         return _advisory_lock(self._lock_engine)
 
     @contextmanager
@@ -180,7 +194,7 @@ class Storage:
         Raises:
             EnvironmentFaultError: If the file is gone, or another one has taken its place.
         """
-        if self._inode is not None and _inode_of(self._url) != self._inode:
+        if self._inode is not None and _inode_of(self._file) != self._inode:
             raise EnvironmentFaultError(
                 f"the storage {self.shown_url} was deleted or replaced while in use",
                 "restore the file, or start again to create a new study",
@@ -194,21 +208,23 @@ class Storage:
             ) from None
 
     def _advice(self, error: BaseException) -> str:
-        if self._url.drivername != "sqlite":
+        if self._file is None:
             return "check that the database is running and that the URL is correct"
-        path = Path(self._url.database or "")
-        if (advice := advice_on(path, error)) is not None:
+        if not self._is_for_reading and (advice := advice_on(self._file, error)):
             return advice
         if _is_damaged(error):
             return self._restore
+        if self._is_for_reading:
+            return f"check that {self._file} is readable, and that the path is correct"
         return (
-            f"check that {path.parent} is writable and has free space, and that the path is correct"
+            f"check that {self._file.parent} is writable and has free space, "
+            "and that the path is correct"
         )
 
     @property
     def _restore(self) -> str:
         """What to do about a database that is of no use any more."""
-        what = self._url.database if self._url.drivername == "sqlite" else "the database"
+        what = "the database" if self._file is None else self._file
         return (
             f"restore {what} from a backup, or move it away to start a new study; "
             "models, run files and results.csv of the runs so far are still there"
@@ -217,31 +233,53 @@ class Storage:
     def _fault(self, error: BaseException) -> StorageFaultError:
         return StorageFaultError(
             f"the storage {self.shown_url} cannot be used: {_cause_of(error)}",
-            advice_on(Path(self._url.database or ""), error)
+            (self._file and advice_on(self._file, error))
             or "check the database; the same command resumes the search",
         )
 
+    def _require_tables(self) -> None:
+        """Who only reads makes none; Optuna would write into the last one if it was empty.
+
+        Raises:
+            StudyMissingError: If they are not complete.
+        """
+        engine = create_engine(self._url, **self._engine_arguments())
+        try:
+            if not inspect(engine).has_table("alembic_version"):
+                raise StudyMissingError(
+                    f"there is no study in {self.shown_url}", "studies there: none"
+                )
+        finally:
+            engine.dispose()
+
     def _connect(self) -> RDBStorage:
-        is_sqlite = self._url.drivername == "sqlite"
-        engine_kwargs: dict[str, Any] = (
-            {"connect_args": {"timeout": _OPENING_SECONDS}}
-            if is_sqlite
-            else _postgres_engine_arguments()
-        )
+        # Optuna takes a text, not a URL, and fills it in as a template.
+        url = self._url.render_as_string(hide_password=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = RDBStorage(
-                self._url.render_as_string(hide_password=False),
-                engine_kwargs=engine_kwargs,
+                url.replace("{", "{{").replace("}", "}}"),
+                engine_kwargs=self._engine_arguments(),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
+                skip_table_creation=self._is_for_reading,
             )
-        if is_sqlite:
+        if self._file is not None:
             _prepare_sqlite(storage.engine, is_for_reading=self._is_for_reading)
         else:
             event.listen(storage.engine, "connect", _prepare_postgres_session)
             storage.engine.dispose()
         return storage
+
+    def _engine_arguments(self) -> dict[str, Any]:
+        if self._file is None:
+            return _postgres_engine_arguments()
+        # The very file, whatever its name: no text of a URL comes between.
+        if self._is_for_reading:
+            # Each transaction looks at the file anew, which nobody may have been using until now.
+            connect = partial(connect_to_read, self._file, _OPENING_SECONDS)
+            return {"creator": connect, "poolclass": NullPool}
+        return {"creator": partial(connect_to_write, self._file, _OPENING_SECONDS)}
 
 
 def _parsed(url: str) -> URL:
@@ -290,12 +328,10 @@ def _require_plain_files(database: Path) -> None:
             raise EnvironmentFaultError(f"{path} is {kind}, not a file of a study", fix)
 
 
-def _inode_of(url: URL) -> int | None:
+def _inode_of(file: Path | None) -> int | None:
     """What tells a file of SQLite from another one of the same name; None if there is none."""
-    if url.drivername != "sqlite" or url.database is None:
-        return None
     try:
-        return Path(url.database).stat().st_ino
+        return None if file is None else file.stat().st_ino
     except OSError:
         return None
 
@@ -311,8 +347,9 @@ def _prepare_sqlite(engine: Engine, *, is_for_reading: bool) -> None:
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        if not is_for_reading:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -350,8 +387,6 @@ def _postgres_engine_arguments() -> dict[str, Any]:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    from sqlalchemy import create_engine  # noqa: PLC0415 - loads the driver, for Postgres only
-
     return create_engine(url, **_postgres_engine_arguments())
 
 

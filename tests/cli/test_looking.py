@@ -269,3 +269,60 @@ def test_a_missing_study_in_a_storage_is_named_with_those_that_exist(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_missing_search_file_is_an_input_error(run: Run, project: Path, command: str) -> None:
     assert run(command, *FILE).code == 2
+
+
+def remove_run_files() -> None:
+    for file in Path("configs/hp_search").glob("*.yaml"):
+        file.unlink()
+
+
+def test_where_the_run_files_were_removed_the_copy_of_the_study_takes_their_place(
+    run: Run, study: Study
+) -> None:
+    study.complete(0.75, 0.5)
+    remove_run_files()
+
+    shown, written = run("best", *FILE), run("best", *FILE, "--write", "configs/train.yaml")
+    record, reported = run("best", *FILE, "--json"), run("report", *FILE)
+
+    assert "run file  studies/shop/artifacts/" in shown.stdout
+    assert (written.code, reported.code) == (0, 0)
+    assert Path("configs/train.yaml").read_text() == "model_name: shop-run-1\n"
+    assert Path(json.loads(record.stdout)["train_config"]).is_file()
+    assert "model_name: shop-run-1" in Path("studies/shop/report.html").read_text()
+
+
+def test_a_run_file_that_is_nowhere_is_said_to_be_removed(run: Run, study: Study) -> None:
+    study.complete(0.5)
+    remove_run_files()
+    for file in Path("studies/shop/artifacts").iterdir():
+        file.unlink()
+
+    shown, written = run("best", *FILE), run("best", *FILE, "--write", "configs/train.yaml")
+    record = json.loads(run("best", *FILE, "--json").stdout)
+
+    assert "configs/hp_search/shop-run-0.yaml, which was removed" in shown.stdout
+    assert "--write" not in shown.stdout
+    assert (written.code, record["train_config"]) == (2, None)
+    assert "does not exist, nor does the study's copy" in written.stderr
+
+
+def test_the_files_of_options_may_lie_in_the_home_folder(
+    run: Run, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.complete(0.5)
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    file = "--config-path=~/configs/search.yaml"
+
+    done = [
+        run("status", file),
+        run("best", file, "--write=~/configs/train.yaml"),
+        run("export", file, "--output=~/runs.csv"),
+        run("report", file, "--output=~/page.html"),
+        run("init", "~/new"),
+    ]
+
+    assert [each.code for each in done] == [0] * 5
+    names = ("configs/train.yaml", "runs.csv", "page.html", "new/configs/preprocess.yaml")
+    assert all(Path(name).is_file() for name in names)
+    assert not Path("~").exists()

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sequifier_hpo.cli.lasting import lasting_drawing_stream, lasting_output
+from sequifier_hpo.cli.lasting import lasting_output
 from sequifier_hpo.cli.main import exit_code_of
 from sequifier_hpo.cli.view import LiveView, SearchProgress
+from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.log_lines import LogLines
 from sequifier_hpo.words import visible
@@ -56,7 +57,7 @@ def test_a_display_draws_and_its_texts_are_visible(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "stderr", terminal)
 
     def command() -> None:
-        console = Console(file=lasting_drawing_stream(sys.stderr), force_terminal=True, width=200)
+        console = Console(file=drawing_stream(sys.stderr), force_terminal=True, width=200)
         progress = SearchProgress(num_runs=2, num_done=1, best_loss=0.5, best_run=NAME)
         with LiveView(progress, lambda: None, NAME, console) as view:
             view.storage_lost(NAME)

@@ -10,7 +10,14 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 
 from sequifier_hpo.records import RunState
-from sequifier_hpo.study import Claim, LeaseLostError, Ledger, Storage, StorageFaultError
+from sequifier_hpo.study import (
+    Claim,
+    LeaseLostError,
+    Ledger,
+    Storage,
+    StorageFaultError,
+    StudyMissingError,
+)
 from sequifier_hpo.study.storages import GRACE_SECONDS
 from sequifier_hpo.study.transactions import StudyDeletedError
 from tests.conftest import WriteSearch
@@ -201,6 +208,17 @@ def test_a_deleted_study_is_named_as_such(write_search: WriteSearch, opener: Ope
 
     with pytest.raises(StudyDeletedError, match="was deleted"):
         study.claim()
+
+
+@pytest.mark.slow
+def test_who_looks_at_an_empty_database_leaves_it_empty(postgres: PostgresServer) -> None:
+    url = postgres.new_database("empty")
+
+    for _ in range(2):
+        with pytest.raises(StudyMissingError, match="there is no study"):
+            Storage(url, is_for_reading=True)
+    Storage(url).close()
+    Storage(url, is_for_reading=True).close()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`plan` tells what a search would run, and spends nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,18 @@ def test_the_plan_lists_choices_that_mean_the_same_run(prepared: Project) -> Non
 
     twins = shown.partition("trained once:\n")[2].partition("\n\n")[0]
     assert twins == "  always:\n    attention_type: mha\n    attention_type: gqa"
+
+
+def test_a_plan_of_a_study_writes_nothing(
+    searched: tuple[Project, Finished], tmp_path: Path
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(searched[0].root, root)
+    for path in (root / "data").glob(".*.digest.json"):
+        path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
+
+    planned = Project(root).run("plan", "--config-path", "configs/tiny.yaml")
+
+    assert planned.code == 0, planned.stderr
+    assert {path: path.stat().st_mtime_ns for path in [root, *root.rglob("*")]} == before

@@ -36,6 +36,17 @@ def test_a_search_whose_output_nobody_reads_any_more_goes_on_to_its_end(project:
     assert stored(project, "unread").states() == ["COMPLETE", "COMPLETE"]
 
 
+def test_a_search_without_standard_output_and_error_trains_to_its_end(project: Project) -> None:
+    file = write_pair(project, "mute")
+    shell = 'exec "$0" -c "$@" >&- 2>&- <&-'
+    command = ["sh", "-c", shell, sys.executable, _PROGRAM, "hyperparameter-search"]
+
+    done = subprocess.run([*command, "--config-path", file], cwd=project.root, check=False)
+
+    assert done.returncode == 0
+    assert stored(project, "mute").states() == ["COMPLETE", "COMPLETE"]
+
+
 def test_a_search_under_nohup_does_not_stop_with_its_terminal(project: Project) -> None:
     file = write_pair(project, "nohup")
     arguments = ("hyperparameter-search", "--config-path", file, "--workers", "1")

@@ -16,6 +16,7 @@ from torch import Tensor
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.plain_files import what_else
+from sequifier_hpo.python_path import python_environment
 from sequifier_hpo.training.data.lazy import open_lazily
 from sequifier_hpo.training.data.shards import read_shards
 from sequifier_hpo.training.data.windows import (
@@ -126,6 +127,7 @@ def _ask_reader(descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
         input=json.dumps(request),
         capture_output=True,
         text=True,
+        env=python_environment(),
         pass_fds=[descriptor],
         check=False,
     )
