@@ -14,8 +14,8 @@ from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.run import preprocess
 from sequifier_hpo.preprocessing.stored_split import describe_split
+from sequifier_hpo.stored_tables import scan_windows
 from sequifier_hpo.training.checkpoint import DamagedCheckpointError, read_checkpoint
-from sequifier_hpo.training.data.read_table import _read
 
 TABLE = ("sequenceId,itemPosition,x\n" + "".join(f"0,{i},{i % 3}\n" for i in range(40))).encode()
 
@@ -61,7 +61,7 @@ def preprocess_csv(path: Path) -> object:
     [
         preprocess_csv,
         lambda path: describe_split(path, "csv"),
-        lambda path: _read(path, "csv"),
+        lambda path: scan_windows(path, "csv"),
     ],
 )
 def test_no_reader_of_tables_unpacks_one_unasked(

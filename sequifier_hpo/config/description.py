@@ -37,12 +37,14 @@ class Mark(Enum):
     OF_ONE_RUN = "a search gives it to each of its runs"
     REQUIRED = "no default: it has to be written"
     AS_TRAINED = "the search file's is the run file's"
+    NEWER = "Sequifier 1.0 does not know it: a run file has it only if it says something"
 
 
 FROM_METADATA: Final = Mark.FROM_METADATA
 OF_ONE_RUN: Final = Mark.OF_ONE_RUN
 REQUIRED: Final = Mark.REQUIRED
 AS_TRAINED: Final = Mark.AS_TRAINED
+NEWER: Final = Mark.NEWER
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class TrainedField:
     search: Candidates | Setting
     is_from_metadata: bool
     is_of_one_run: bool
+    is_newer: bool
 
     @property
     def is_searched(self) -> bool:
@@ -177,6 +180,7 @@ class Description:
             search=_first(Candidates, said) or _first(Setting, said) or Setting(),
             is_from_metadata=FROM_METADATA in said,
             is_of_one_run=OF_ONE_RUN in said,
+            is_newer=NEWER in said,
         )
 
     def influencing(self, *influences: Influence) -> tuple[str, ...]:

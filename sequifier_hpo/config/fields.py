@@ -91,7 +91,7 @@ AttentionType = Literal["mha", "mqa", "gqa"]
 TargetType = Literal["categorical", "real"]
 StepOn = Literal["epoch", "batch"]
 LayerType = Literal["embedding", "linear", "norm", "decoder"]
-TorchCompile = Literal["none", "auto"]
+TorchCompile = Literal["none", "auto", "outer", "inner"]
 DtypeName = Literal["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"]
 
 Recipe = Annotated[dict[str, Any], BeforeValidator(numbers_from_text)]

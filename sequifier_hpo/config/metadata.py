@@ -1,5 +1,6 @@
 """The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -26,7 +27,7 @@ class DataMetadata(FrozenModel):
     n_classes: dict[str, int]
     """Per categorical column the number of ids, 0 (padding and unknown) included."""
     id_maps: dict[str, dict[str, int]]
-    """Per categorical column: raw value as text -> id, from 1."""
+    """Per categorical column: raw value as text -> id, from 1, or from 2 (`unknown_id`)."""
     split_paths: list[str]
     column_types: dict[str, str]
     """Per feature column `Int64` or `Float64`, in the order of the raw table."""
@@ -66,6 +67,14 @@ def metadata_of(config: NamesMetadata) -> DataMetadata | None:
     """
     file = metadata_file_of(config)
     return read_metadata(file) if file.exists() else None
+
+
+def unknown_id(ids: Mapping[str, int]) -> int:
+    """The id of a value that is not in the id map of its column.
+
+    Sequifier's maps have begun at 2 since 1.1, to leave 1 for it; before, it was that of padding.
+    """
+    return 1 if ids and 1 not in ids.values() else 0
 
 
 def is_categorical(type_name: str) -> bool:

@@ -19,6 +19,8 @@ from sequifier_hpo.config.fields import (
     ReadFormat,
     Seed,
 )
+from sequifier_hpo.config.later_versions import LATER_PREPROCESS_FIELDS
+from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, load
 from sequifier_hpo.config.yaml_file import read_yaml
 
@@ -57,7 +59,10 @@ class PreprocessConfig(FrozenModel):
     write_format: ReadFormat = "parquet"
     """Format of the windows: csv, parquet or pt."""
     merge_output: bool = Field(default_factory=_default_merge)
-    """Whether each split is one file: false for pt, true for csv and parquet, and may be left out."""
+    """Whether each split is one file: true for csv, false for pt, either for parquet.
+
+    May be left out; of parquet, each split is then one file.
+    """
     selected_columns: Columns | None = None
     """Feature columns to keep, in this order; null = all. The id columns are always kept."""
     split_ratios: Annotated[list[PositiveFloat], Field(min_length=1)]
@@ -79,13 +84,20 @@ class PreprocessConfig(FrozenModel):
     polars uses every core; its own variable `POLARS_MAX_THREADS` limits that.
     """
     batches_per_file: PositiveInt = 1024
-    """Number of sequences per tensor shard (pt only)."""
+    """Number of sequences per file where a split is several, as tensor shards are."""
     process_by_file: bool = True
     """Without effect: all files of a folder are one table, so no sequence is cut between files."""
     continue_preprocessing: bool = False
     """Without effect on the result: an interrupted job leaves nothing behind and starts over."""
     subsequence_start_mode: StartMode = "distribute"
     """How windows are laid over a sequence: distribute (evenly) or exact (every stride items)."""
+    use_precomputed_maps: Columns | None = None
+    """Columns that must have a map of ids in `configs/id_maps/`; maps of others are used as well."""
+
+    @property
+    def id_map_folder(self) -> Path:
+        """Where `COLUMN.json` gives the ids of a column."""
+        return Path(project_path("configs/id_maps", self.project_root))
 
     def exact_ratios(self) -> tuple[Fraction, ...]:
         """The split ratios as the decimal fractions that were written, without rounding errors."""
@@ -107,7 +119,8 @@ def load_preprocess_config(
     document = read_yaml(path)
     replaced = overrides or {}
     data = _completed({**document.data, **replaced})
-    return load(PreprocessConfig, document.completed(data, replaced, {}), PREPROCESS_CHECKS)
+    document = document.completed(data, replaced, {})
+    return load(PreprocessConfig, document, PREPROCESS_CHECKS, moved=LATER_PREPROCESS_FIELDS)
 
 
 def _completed(data: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +153,7 @@ def _data_exists(config: PreprocessConfig) -> Iterator[Finding]:
 @check("write_format", "merge_output")
 def _merge_fits_format(config: PreprocessConfig) -> Iterator[Finding]:
     needed = config.write_format != "pt"
-    if config.merge_output != needed:
+    if config.merge_output != needed and config.write_format != "parquet":
         right = "true" if needed else "false"
         yield Finding(
             ("merge_output",),
@@ -184,12 +197,26 @@ def _strides_match_splits(config: PreprocessConfig) -> Iterator[Finding]:
         )
 
 
+@check("use_precomputed_maps", "project_root")
+def _maps_are_there(config: PreprocessConfig) -> Iterator[Finding]:
+    for i, column in enumerate(config.use_precomputed_maps or ()):
+        path = config.id_map_folder / f"{column}.json"
+        if not path.is_file():
+            yield Finding(
+                ("use_precomputed_maps", i),
+                f"there is no {path}",
+                "columns with a map in that folder",
+                'write one, such as {"red": 2, "blue": 3}, or remove the column from the list',
+            )
+
+
 PREPROCESS_CHECKS: tuple[Check[PreprocessConfig], ...] = (
     _data_exists,
     _merge_fits_format,
     _selected_columns_are_features,
     _ratios_sum_to_one,
     _strides_match_splits,
+    _maps_are_there,
 )
 
 

@@ -239,6 +239,9 @@ def _explain_type(
         fix = ""
         if kind == "list_type" and not isinstance(value, dict | None):
             fix = f"write it as a list: `[{shown}]`"
+        if kind == "list_type" and isinstance(value, dict) and {"low", "high"} <= set(value):
+            low, high = value["low"], value["high"]
+            fix = f"write the values to try in place of a range: `[{low}, ..., {high}]`"
         if kind == "string_type" and not isinstance(value, list | dict | None):
             fix = f"put it in quotes: `'{shown}'`"
         return f"{shown} {problem}", allowed, fix

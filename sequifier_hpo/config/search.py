@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
+from sequifier_hpo.config.later_versions import LATER_SEARCH_FIELDS
 from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.other_metadata import metadata_in_use, supplied_by_metadata
 from sequifier_hpo.config.paths import project_path, split_path
@@ -70,6 +71,7 @@ def load_search(
 _DESCRIPTION = description_of(TrainConfig)
 _LATER = "this file is one for Sequifier 2 or later, whose own `sequifier` runs it"
 _MOVED = {
+    **LATER_SEARCH_FIELDS,
     "base_config_path": _LATER,
     **{
         field.name: f"move it to `{_DESCRIPTION.sections[field.section].name}`"

@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
-from sequifier_hpo.config.metadata import (
-    DataMetadata,
-    is_categorical,
-    is_real,
-)
+from sequifier_hpo.config.later_versions import LATER_TRAINING_FIELDS
+from sequifier_hpo.config.metadata import DataMetadata, is_categorical, is_real
 from sequifier_hpo.config.model_fields import ModelSpec
 from sequifier_hpo.config.other_metadata import metadata_in_use, supplied_by_metadata
 from sequifier_hpo.config.paths import project_path, split_path
@@ -58,7 +55,7 @@ def load_train_config(
     supplied = {} if skip else supplied_by_metadata(document.data, data)
     document = document.completed(data, overrides or {}, supplied)
     try:
-        config = load(TrainConfig, document, TRAIN_CHECKS)
+        config = load(TrainConfig, document, TRAIN_CHECKS, moved=LATER_TRAINING_FIELDS)
     except ConfigError as error:
         # What the metadata would have supplied is not missing from the file.
         issues += [issue for issue in error.issues if issue.path not in unknown]
@@ -71,12 +68,12 @@ def load_train_config(
 def train_yaml(config: TrainConfig) -> str:
     """The text of the run's standalone `train.yaml`.
 
-    Sequifier 1.0.0.6 refuses keys it does not know, so `torch_compile` stands there only if it says
-    something.
+    Sequifier 1.0.0.6 refuses keys it does not know.
     """
     content = config.model_dump()
-    if config.training_spec.torch_compile == "none":
-        del content["training_spec"]["torch_compile"]
+    for field in description_of(TrainConfig).fields.values():
+        if field.is_newer and content[field.section][field.name] == field.default:
+            del content[field.section][field.name]
     return dump_yaml(content)
 
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from sequifier_hpo.config.description import (
     FROM_METADATA,
+    NEWER,
     NOTHING,
     OF_ONE_RUN,
     SELECTION,
@@ -93,6 +94,8 @@ class TrainingSpec(FrozenModel):
     """Epochs without improvement after which training stops; null = never."""
     save_interval_epochs: Annotated[PositiveInt, NOTHING, Setting(default=1)]
     """Epochs between two checkpoints."""
+    save_latest_interval_minutes: Annotated[PositiveFloat | None, NOTHING, NEWER] = None
+    """Minutes between two checkpoints within an epoch, of which the newest is kept; null = none."""
     batch_size: Annotated[PositiveInt, WEIGHTS, Candidates("List of batch sizes.")]
     """Number of windows per batch."""
     learning_rate: Annotated[
@@ -194,9 +197,14 @@ class TrainingSpec(FrozenModel):
     torch_compile: Annotated[
         TorchCompile,
         NOTHING,
-        Setting("auto = compile the training step of runs long enough to repay it; none = never."),
+        NEWER,
+        Setting(
+            "auto = compile the training step of runs long enough to repay it; none = never; "
+            "Sequifier's outer and inner = auto."
+        ),
     ] = "none"
-    """auto = compile the training step if the run is long enough to repay it; none = never."""
+    """auto = compile the training step if the run is long enough to repay it; none = never;
+    Sequifier's outer and inner = auto."""
 
     @property
     def num_processes(self) -> int:

@@ -241,6 +241,15 @@ class _Builder:
             if isinstance(part, int):
                 part = str(part)  # a number as a name is not an index
             here = (*loc, part)
+            if not isinstance(key, str) and str(key) != key_node.value:
+                read = {True: "true", False: "false", None: "null"}.get(key, key)
+                self._complain(
+                    (*loc, key_node.value),
+                    key_node,
+                    f"YAML reads the name `{key_node.value}` as {read}",
+                    fix=f"put it in quotes: `'{key_node.value}':`",
+                )
+                continue
             line = key_node.start_mark.line + 1
             if key in first_line:
                 self._complain(

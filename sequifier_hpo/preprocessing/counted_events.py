@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
-from sequifier_hpo.preprocessing.shard_file import SHARD_FAULTS, read_listing, read_shard
-from sequifier_hpo.preprocessing.stored_split import StoredSplit, not_a_split, scan_table
+from sequifier_hpo.preprocessing.shard_file import SHARD_FAULTS, read_shard
+from sequifier_hpo.preprocessing.stored_split import StoredSplit
+from sequifier_hpo.stored_tables import TABLE_FAULTS, not_a_split, read_listing, scan_windows
 from sequifier_hpo.words import first_line
 
 Ints = npt.NDArray[np.int64]
@@ -76,11 +76,11 @@ def read_places(path: Path, read_format: str, described: StoredSplit) -> tuple[I
     """
     if read_format == "pt":
         return _places_in_shards(path)
-    table = scan_table(path, read_format)
+    table, _ = scan_windows(path, read_format)
     places = table.select(pl.col(_PLACE_COLUMNS).gather_every(len(described.columns)))
     try:
         found = places.cast(pl.Int64).collect().fill_null(0)
-    except (*POLARS_FAULTS, OSError) as error:
+    except TABLE_FAULTS as error:
         reason = f"where its windows lie cannot be read: {first_line(error)}"
         raise not_a_split(path, reason) from error
     ids, starts = (found[column].to_numpy() for column in _PLACE_COLUMNS)

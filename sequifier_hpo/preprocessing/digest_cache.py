@@ -15,8 +15,8 @@ from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.plain_files import read_plain
-from sequifier_hpo.preprocessing.shard_file import INDEX, read_listing
 from sequifier_hpo.preprocessing.value_digests import SplitValues
+from sequifier_hpo.stored_tables import INDEX, read_listing
 
 # A file changed twice within a tick of its file system's clock, without a change of size, looks
 # unchanged. The slowest clock in use is FAT's, of two seconds.

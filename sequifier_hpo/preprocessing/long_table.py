@@ -10,8 +10,7 @@ from polars.io.plugins import register_io_source
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
 from sequifier_hpo.preprocessing.staging import disk_faults
 from sequifier_hpo.preprocessing.windows import Windows, gather_items
-
-WINDOW_COLUMNS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
+from sequifier_hpo.stored_tables import WINDOW_COLUMNS
 
 # Numbers made at once: 64 MiB of them, whatever the length of the windows.
 _CHUNK_NUMBERS = 8 * 2**20

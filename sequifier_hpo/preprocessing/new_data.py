@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sequifier_hpo.config.metadata import DataMetadata
+from sequifier_hpo.config.metadata import DataMetadata, unknown_id
 from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.encode import Unknown, standardise, unknown_values
@@ -133,6 +133,7 @@ def _encode(table: RawTable, column: str, is_read: pl.Series, metadata: DataMeta
     if column in metadata.id_maps:
         ids = _ids(values, metadata.id_maps[column])
         unknown = unknown_values(values.filter(is_read), ids.filter(is_read))
+        ids = ids.replace(0, unknown_id(metadata.id_maps[column]))
         return _Encoded(column, ids.to_numpy(), faults, unknown)
     if column not in metadata.selected_columns_statistics:
         raise InputError(

@@ -4,8 +4,10 @@ A folder of files is one table here, so that a sequence may go on in the next fi
 windows every file on its own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +21,12 @@ from sequifier_hpo.words import first_line
 
 # Columns of the long table: a feature of that name could not be told from them.
 RESERVED_COLUMNS = ("inputCol", "subsequenceId", "startItemPosition")
+
+# What pandas calls the row index of a table that it stores, and a column that had no name when it
+# read the table.
+_INDEX_NAME = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
+_UNNAMED = re.compile(r"\s*|_duplicated_\d+")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 # Rows whose values decide on the types of a CSV file's columns, as long as the rest agrees.
 _FIRST_ROWS = 10_000
@@ -36,6 +44,8 @@ class RawTable:
     files: tuple[tuple[Path, int], ...]
     """Every file with its number of rows."""
     is_csv: bool
+    index: Mapping[str, list[str]] = field(default_factory=dict)
+    """Columns that hold the row index of pandas and were left out -> their first values."""
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages: rows count from 1, without the header."""
@@ -84,7 +94,8 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     """
     is_csv = config.read_format == "csv"
     names = [_column_names(path, is_csv=is_csv) for path in files]
-    features = _choose_features(files[0], names[0], config.selected_columns)
+    index = [] if config.selected_columns is not None else _index_columns(names[0])
+    features = _choose_features(files[0], names[0], config.selected_columns, index)
     _check_same_columns(files, names, features, is_selected=config.selected_columns is not None)
     columns = [*ID_COLUMNS, *features]
     frames: list[pl.DataFrame] = []
@@ -102,7 +113,19 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
         )
     if not frame.height:
         raise InputError(f"{config.data_path} holds no rows", "provide a table with data")
-    return RawTable(frame, features, read, is_csv)
+    first_values = {name: _first_values(files[0], name, is_csv=is_csv) for name in index}
+    return RawTable(frame, features, read, is_csv, first_values)
+
+
+def _index_columns(names: list[str]) -> list[str]:
+    """The columns that are no more than numbers of rows, of a table that pandas wrote."""
+    unnamed = list(takewhile(_UNNAMED.fullmatch, names))
+    return [*unnamed, *(name for name in names if _INDEX_NAME.fullmatch(name))]
+
+
+def _first_values(path: Path, column: str, *, is_csv: bool) -> list[str]:
+    frame = _read_file(path, [column], 3, is_csv=is_csv)
+    return [str(value) for value in frame[column].to_list()]
 
 
 def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
@@ -131,10 +154,28 @@ def _column_names(path: Path, *, is_csv: bool) -> list[str]:
     try:
         if is_csv:
             require_not_compressed(path)
-            return pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
+            _check_encoding(path)
+            return list(csv_names(path))
         return list(pl.read_parquet_schema(path))
     except (*POLARS_FAULTS, OSError) as error:
         raise _unreadable(path, error, is_csv=is_csv) from error
+
+
+def csv_names(path: Path) -> dict[str, str]:
+    """Names of the columns -> what polars calls them, which leaves quotes in a header doubled."""
+    names = pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
+    return {name.replace('""', '"'): name for name in names}
+
+
+def _check_encoding(path: Path) -> None:
+    with path.open("rb") as file:
+        first = file.read(4)
+    # Without its mark, every other byte of a name in ASCII is 0.
+    if first[:2] in _UTF_16 or (b"\0" in first and first.count(b"\0") == len(first) // 2):
+        raise InputError(
+            f"{path} is encoded in UTF-16",
+            "save it in UTF-8: `iconv -f UTF-16 -t UTF-8 OLD > NEW`, or your program's `CSV UTF-8`",
+        )
 
 
 def _read_file(
@@ -158,15 +199,18 @@ def _read_file(
 def _read_csv(
     path: Path, columns: list[str], max_rows: int | None, as_text: Sequence[str]
 ) -> pl.DataFrame:
+    in_header = csv_names(path)
+
     def read(rows_that_decide_types: int | None) -> pl.DataFrame:
-        return pl.read_csv(
+        frame = pl.read_csv(
             path,
-            columns=columns,
+            columns=[in_header[column] for column in columns],
             n_rows=max_rows,
             glob=False,
             infer_schema_length=rows_that_decide_types,
-            schema_overrides=dict.fromkeys(as_text, pl.String),
+            schema_overrides={in_header[column]: pl.String for column in as_text},
         )
+        return frame.rename({in_header[column]: column for column in columns})
 
     try:
         return read(_FIRST_ROWS)
@@ -193,8 +237,10 @@ def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError
     return InputError(f"{path} cannot be read as {kind}: {reason}", fix)
 
 
-def _choose_features(path: Path, names: list[str], selected: list[str] | None) -> list[str]:
-    """The feature columns: those selected, or all that are not ids."""
+def _choose_features(
+    path: Path, names: list[str], selected: list[str] | None, index: list[str]
+) -> list[str]:
+    """The feature columns: those selected, or all that are neither ids nor an index."""
     faults = []
     fix = "correct the header of the file, or `selected_columns`"
     for column in ID_COLUMNS:
@@ -204,7 +250,7 @@ def _choose_features(path: Path, names: list[str], selected: list[str] | None) -
             fix = fix if hint else _how_to_get_ids(names)
     if faults:
         faults.append("the columns found are: " + ", ".join(f"`{name}`" for name in names))
-    available = [name for name in names if name not in ID_COLUMNS]
+    available = [name for name in names if name not in {*ID_COLUMNS, *index}]
     features = available if selected is None else selected
     for column in features:
         if column not in available:
@@ -248,7 +294,8 @@ def _check_same_columns(
     faults = []
     for path, columns in zip(files, names, strict=True):
         missing = sorted(needed - set(columns))
-        added = [] if is_selected else sorted(set(columns) - needed)
+        is_needed = needed.union(_index_columns(columns))
+        added = [] if is_selected else sorted(set(columns) - is_needed)
         if missing:
             faults.append(f"{path} lacks " + ", ".join(f"`{column}`" for column in missing))
         if added:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,25 @@ from sequifier_hpo.config.train_rules import column_name_problem
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, stamp_split
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, encode_column
+from sequifier_hpo.preprocessing.id_maps import (
+    IdMap,
+    encode_with_map,
+    map_notes,
+    read_id_maps,
+)
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.raw_files import RawTable, find_files, read_raw_table
-from sequifier_hpo.preprocessing.shard_job import ShardFolder, write_shards
+from sequifier_hpo.preprocessing.shard_job import (
+    ShardFolder,
+    number_width,
+    plan_shards,
+    shard_index,
+    write_shards,
+)
 from sequifier_hpo.preprocessing.split_pieces import pieces_in_memory
 from sequifier_hpo.preprocessing.staging import StagedOutputs, check_replaceable, disk_faults
 from sequifier_hpo.preprocessing.table_checks import check_table, sort_items
+from sequifier_hpo.preprocessing.table_notes import table_notes
 from sequifier_hpo.preprocessing.value_digests import SplitValues, digest_pieces
 from sequifier_hpo.preprocessing.windows import (
     Ints,
@@ -78,8 +91,14 @@ def preprocess(
     on_progress(f"reading {config.data_path}")
     table = read_raw_table(config, files)
     check_table(table)
-    data = _window(config, table, on_progress)
-    notes = (*_split_notes(config, data), *_column_notes(data))
+    maps = read_id_maps(config, table)
+    data = _window(config, table, maps, on_progress)
+    notes = (
+        *_split_notes(config, data),
+        *_column_notes(data),
+        *table_notes(table),
+        *map_notes(config, table, maps),
+    )
     metadata_path = _metadata_path(config)
     with StagedOutputs() as outputs:
         staged = _write_splits(config, data, split_paths, outputs, on_progress)
@@ -114,7 +133,10 @@ class _WindowedData:
 
 
 def _window(
-    config: PreprocessConfig, table: RawTable, on_progress: Callable[[str], None]
+    config: PreprocessConfig,
+    table: RawTable,
+    maps: Mapping[str, IdMap],
+    on_progress: Callable[[str], None],
 ) -> _WindowedData:
     ordered = sort_items(table)
     on_progress(
@@ -125,7 +147,12 @@ def _window(
     bounds = split_bounds(sequences.lengths, config.exact_ratios())
     splits = _lay_all_windows(config, sequences, bounds)
     learned_from = rows_of_split(sequences, bounds, 0) if config.statistics_from != "all" else None
-    columns = [encode_column(ordered[name], learned_from) for name in table.features]
+    columns = [
+        encode_with_map(ordered[name], maps[name])
+        if name in maps
+        else encode_column(ordered[name], learned_from)
+        for name in table.features
+    ]
     return _WindowedData(sequences, columns, splits)
 
 
@@ -142,7 +169,7 @@ def _metadata_path(config: PreprocessConfig) -> Path:
 
 def _split_paths(config: PreprocessConfig) -> list[str]:
     name = _data_name(config)
-    ending = "" if config.write_format == "pt" else f".{config.write_format}"
+    ending = f".{config.write_format}" if config.merge_output else ""
     return [
         project_path(f"data/{name}-split{i}{ending}", config.project_root)
         for i in range(len(config.split_ratios))
@@ -158,7 +185,7 @@ def _check_outputs(config: PreprocessConfig, files: Sequence[Path], split_paths:
             f"{eaten[0]} is an output of preprocess and lies in the input folder {config.data_path}",
             "keep the raw files in a folder of their own, such as data/raw",
         )
-    if config.write_format == "pt":
+    if not config.merge_output:
         for path in split_paths:
             check_replaceable(Path(path))
 
@@ -210,8 +237,28 @@ def _write_splits(
         return staged
     for i, (path, windows) in enumerate(zip(staged, data.splits, strict=True)):
         on_progress(f"writing split {i}: {counted(len(windows), 'window')} to {split_paths[i]}")
-        write_long_table(path, config.write_format, windows, data.columns)
+        if config.merge_output:
+            write_long_table(path, config.write_format, windows, data.columns)
+        else:
+            _write_table_folder(config, path, f"{_data_name(config)}-split{i}", windows, data)
     return staged
+
+
+def _write_table_folder(
+    config: PreprocessConfig, folder: Path, name: str, windows: Windows, data: _WindowedData
+) -> None:
+    """Write a split as several long tables, of so many sequences each, and their listing."""
+    num_sequences = config.batches_per_file
+    width = number_width(len(data.sequences), num_sequences)
+    files = plan_shards(name, windows, num_sequences, width, config.write_format)
+    with disk_faults(folder):
+        folder.mkdir()
+        (folder / "metadata.json").write_text(shard_index(files), encoding="utf-8")
+    begin = 0
+    for file, num_windows in files:
+        part = windows.part(begin, begin + num_windows)
+        write_long_table(folder / file, config.write_format, part, data.columns)
+        begin += num_windows
 
 
 def _digest(data: _WindowedData, windows: Windows) -> SplitValues:
@@ -234,7 +281,7 @@ def _keep_digest(
 def _metadata(columns: list[EncodedColumn], split_paths: list[str]) -> str:
     id_maps = {c.name: dict(c.id_map) for c in columns if c.id_map is not None}
     metadata = DataMetadata(
-        n_classes={name: len(id_map) + 1 for name, id_map in id_maps.items()},
+        n_classes={name: max(id_map.values()) + 1 for name, id_map in id_maps.items()},
         id_maps=id_maps,
         split_paths=split_paths,
         # Float64 whatever the raw type: Sequifier's inference drops columns called Float32.

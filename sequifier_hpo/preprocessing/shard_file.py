@@ -5,7 +5,7 @@ import io
 import pickle
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from sequifier_hpo.plain_files import read_json, require_file
-
-INDEX = "metadata.json"
-"""The file of a shard folder that lists its shards."""
+from sequifier_hpo.plain_files import require_file
 
 _DTYPES = {
     "LongStorage": "<i8",
@@ -70,6 +67,16 @@ class StoredTensor:
             values, shape, [step * values.itemsize for step in self.strides], writeable=False
         )
 
+    def one_item_less(self, first: int) -> "StoredTensor":
+        """The windows (rows, items) without their last item, or, from item 1 on, their first.
+
+        Raises:
+            ValueError: If it holds no windows.
+        """
+        rows, items = self.shape
+        offset = self.offset + first * self.strides[1]
+        return replace(self, offset=offset, shape=(rows, max(items - 1, 0)))
+
 
 @dataclass(frozen=True)
 class _Storage:
@@ -95,28 +102,11 @@ class _Storage:
         return values
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What the index of a shard folder says."""
-
-    shards: list[tuple[Path, int]]
-    """(file, number of windows), in the order of the split."""
-    num_windows: int
-
-
-def read_listing(folder: Path) -> Listing:
-    """Read the index of a shard folder.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError, OverflowError: If it is missing, or no index.
-    """
-    content = read_json(folder / INDEX)
-    shards = [(folder / str(file["path"]), int(file["samples"])) for file in content["batch_files"]]
-    return Listing(shards, int(content["total_samples"]))
-
-
 def read_shard(path: Path) -> Any:
     """What a shard holds, with every tensor as a `StoredTensor`.
+
+    Shards of Sequifier 1.2 hold whole windows. They come out as all others do: inputs, targets, and
+    the three numbers of every window.
 
     Raises:
         OSError, zipfile.BadZipFile: If it cannot be read as a file of torch.
@@ -142,7 +132,16 @@ def read_shard(path: Path) -> Any:
             size = numbers.file_size // np.dtype(dtype).itemsize
             return _Storage(path, numbers.header_offset, dtype, size)
 
-        return _ShardUnpickler(archive.read(entry), storage).load()
+        content = _ShardUnpickler(archive.read(entry), storage).load()
+    is_whole = isinstance(content, tuple) and isinstance(content[1], StoredTensor)
+    return _inputs_and_targets(*content) if is_whole else content
+
+
+def _inputs_and_targets(windows: dict[str, StoredTensor], *numbers: Any) -> tuple[Any, ...]:
+    inputs, targets = (
+        {name: window.one_item_less(first) for name, window in windows.items()} for first in (0, 1)
+    )
+    return inputs, targets, *numbers
 
 
 def window_rows(inputs: StoredTensor, targets: StoredTensor, begin: int, end: int) -> NDArray[Any]:

@@ -45,7 +45,7 @@ def write_shards(
     Raises:
         EnvironmentFaultError: If the disk is full, or the process is lost.
     """
-    width = len(str(-(-num_sequences // sequences_per_shard) + 1))
+    width = number_width(num_sequences, sequences_per_shard)
     jobs = []
     with disk_faults(scratch):
         for i, column in enumerate(columns):
@@ -66,8 +66,13 @@ def write_shards(
     _run_writer(scratch)
 
 
+def number_width(num_sequences: int, sequences_per_shard: int) -> int:
+    """Digits of the numbers in the names of shards, so that they sort by number."""
+    return len(str(-(-num_sequences // sequences_per_shard) + 1))
+
+
 def plan_shards(
-    name: str, windows: Windows, sequences_per_shard: int, width: int
+    name: str, windows: Windows, sequences_per_shard: int, width: int, ending: str = "pt"
 ) -> list[tuple[str, int]]:
     """(file name, number of windows) of every shard.
 
@@ -76,7 +81,7 @@ def plan_shards(
     _, ordinals = np.unique(windows.sequence_indices, return_inverse=True)
     numbers, counts = np.unique(ordinals // sequences_per_shard, return_counts=True)
     return [
-        (f"{name}-0-{number:0{width}d}.pt", count)
+        (f"{name}-0-{number:0{width}d}.{ending}", count)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
     ]
 

@@ -12,17 +12,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sequifier_hpo.preprocessing.encode import EncodedColumn
-from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
 from sequifier_hpo.preprocessing.shard_file import (
-    INDEX,
     SHARD_FAULTS,
     StoredTensor,
-    read_listing,
     read_shard,
     window_rows,
 )
-from sequifier_hpo.preprocessing.stored_split import StoredSplit, not_a_split, scan_table
+from sequifier_hpo.preprocessing.stored_split import StoredSplit
 from sequifier_hpo.preprocessing.windows import Windows, gather_items
+from sequifier_hpo.stored_tables import (
+    INDEX,
+    TABLE_FAULTS,
+    not_a_split,
+    read_listing,
+    scan_windows,
+)
 from sequifier_hpo.words import first_line
 
 # What is in memory at a time: 8 MiB of the numbers of one column, or 32 MiB of all of a table.
@@ -60,11 +64,16 @@ def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Ite
         InputError: If it cannot be read, or does not list the same columns for every window.
     """
     names, length = described.columns, described.window_length + 1
-    items = [str(i) for i in range(described.window_length, -1, -1)]
+    table, items = scan_windows(path, read_format)
+    table = table.select(
+        "inputCol",
+        pl.col("startItemPosition").cast(pl.Float64).fill_null(0).fill_nan(0),
+        pl.col(items).cast(pl.Float64),
+    )
     num_windows = max(_TABLE_VALUES // (len(names) * length), 1)
     rest: pl.DataFrame | None = None
     try:
-        for batch in _scan(path, read_format, items).collect_batches(
+        for batch in table.collect_batches(
             chunk_size=num_windows * len(names), maintain_order=True
         ):
             rows = batch if rest is None else pl.concat([rest, batch])
@@ -72,19 +81,9 @@ def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Ite
             rest = rows.slice(whole)
             if whole:
                 yield _table_piece(path, rows.head(whole), names, items)
-    except (*POLARS_FAULTS, OSError) as error:
+    except TABLE_FAULTS as error:
         reason = first_line(error)
         raise not_a_split(path, f"it cannot be read to its end: {reason}") from error
-
-
-def _scan(path: Path, read_format: str, items: list[str]) -> pl.LazyFrame:
-    # Types are given: a column that starts with whole numbers may go on with reals.
-    numbers = dict.fromkeys(["startItemPosition", *items], pl.Float64())
-    return scan_table(path, read_format, {**numbers, "inputCol": pl.String()}).select(
-        pl.col("inputCol").cast(pl.String),
-        pl.col("startItemPosition").cast(pl.Float64).fill_null(0).fill_nan(0),
-        pl.col(items).cast(pl.Float64),
-    )
 
 
 def _table_piece(path: Path, rows: pl.DataFrame, names: list[str], items: list[str]) -> Piece:

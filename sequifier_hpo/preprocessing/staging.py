@@ -86,7 +86,10 @@ def check_replaceable(folder: Path) -> None:
     """
     if not folder.is_dir():
         return
-    foreign = [p.name for p in folder.iterdir() if p.suffix != ".pt" and p.name != "metadata.json"]
+    ours = {".pt", ".parquet"}
+    foreign = [
+        p.name for p in folder.iterdir() if p.suffix not in ours and p.name != "metadata.json"
+    ]
     if foreign:
         raise InputError(
             f"{folder} would be replaced, but holds files that are not shards: "

@@ -1,21 +1,24 @@
 """What a stored split holds, found without loading it and without torch."""
 
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.plain_files import what_else
-from sequifier_hpo.preprocessing.long_table import WINDOW_COLUMNS
-from sequifier_hpo.preprocessing.raw_files import POLARS_FAULTS
-from sequifier_hpo.preprocessing.shard_file import INDEX, read_listing, read_shard
-from sequifier_hpo.words import first_line
+from sequifier_hpo.preprocessing.shard_file import read_shard
+from sequifier_hpo.stored_tables import (
+    REWRITE,
+    TABLE_FAULTS,
+    WINDOW_COLUMNS,
+    checked_listing,
+    not_a_split,
+    scan_windows,
+    unreadable,
+)
 
-_REWRITE = "run `sequifier-hpo preprocess` again, or correct the path"
 _FIRST_ROWS = 4096
 
 
@@ -34,17 +37,18 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
     """Inspect a split without reading its values.
 
     Args:
-        path: Long table, or folder of shards.
+        path: Long table, or folder of shards or of Parquet files.
         read_format: csv, parquet or pt.
 
     Raises:
         InputError: If the split is missing, holds no window, or is not what preprocess writes.
     """
     if not path.exists():
-        raise InputError(f"the data {path} does not exist", _REWRITE)
+        raise InputError(f"the data {path} does not exist", REWRITE)
     if (kind := what_else(path)) not in {None, "a folder"}:
-        raise InputError(f"the data {path} are {kind}, not a file", _REWRITE)
-    if path.is_dir() != (read_format == "pt"):
+        raise InputError(f"the data {path} are {kind}, not a file", REWRITE)
+    may_be = {"csv": {False}, "parquet": {False, True}, "pt": {True}}[read_format]
+    if path.is_dir() not in may_be:
         kind = "a folder" if path.is_dir() else "a file"
         wanted = "a folder of shards" if read_format == "pt" else "one file"
         raise InputError(
@@ -54,57 +58,21 @@ def describe_split(path: Path, read_format: str) -> StoredSplit:
     return _describe_shards(path) if read_format == "pt" else _describe_table(path, read_format)
 
 
-def scan_table(
-    path: Path, read_format: str, types: Mapping[str, pl.DataType] | None = None
-) -> pl.LazyFrame:
-    """A long table that is read when it is collected.
-
-    Args:
-        path: The file.
-        read_format: csv or parquet.
-        types: Of columns, if it is a CSV file, which does not say them itself.
-    """
-    if read_format == "csv":
-        return pl.scan_csv(path, schema_overrides=types, glob=False)
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-
-
 def _describe_table(path: Path, read_format: str) -> StoredSplit:
+    table, items = scan_windows(path, read_format)
     try:
-        if read_format == "csv":
-            require_not_compressed(path)
-        table = scan_table(path, read_format)
-        schema = table.collect_schema()
-        items = _item_columns(path, schema)
         num_rows = table.select(pl.len()).collect().item()
         columns = _first_columns(path, table, num_rows)
-    except (*POLARS_FAULTS, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as {read_format}: {first_line(error)}",
-            f"correct `read_format`, or {_REWRITE}",
-        ) from error
+    except TABLE_FAULTS as error:
+        raise unreadable(path, read_format, error) from error
     if num_rows % len(columns):
         raise not_a_split(
             path, f"{num_rows} rows are not a whole number of windows with {len(columns)} columns"
         )
-    no_number = [name for name in items if not schema[name].is_numeric()]
-    if no_number:
-        name = no_number[0]
-        raise not_a_split(path, f"its column `{name}` holds {schema[name]}, not numbers")
-    return StoredSplit(len(items) - 1, columns, num_rows // len(columns))
-
-
-def _item_columns(path: Path, schema: pl.Schema) -> list[str]:
-    """The columns L, L-1, ... 1, 0."""
-    missing = [name for name in WINDOW_COLUMNS if name not in schema]
-    if missing:
-        raise not_a_split(path, f"it has no column `{missing[0]}`")
-    items = [name for name in schema if name not in WINDOW_COLUMNS]
-    if items != [str(i) for i in range(len(items) - 1, -1, -1)] or len(items) < 2:
-        raise not_a_split(
-            path, "besides the window's ids, its columns must be L, L-1, ... 1, 0 in this order"
-        )
-    return items
+    num_windows = num_rows // len(columns)
+    if path.is_dir() and num_windows != (listed := checked_listing(path).num_windows):
+        raise not_a_split(path, f"it holds {num_windows} windows, not {listed} as its index says")
+    return StoredSplit(len(items) - 1, columns, num_windows)
 
 
 def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
@@ -132,26 +100,10 @@ def _first_columns(path: Path, table: pl.LazyFrame, num_rows: int) -> list[str]:
 
 
 def _describe_shards(folder: Path) -> StoredSplit:
-    index = folder / INDEX
-    try:
-        listing = read_listing(folder)
-    except FileNotFoundError as error:
-        raise InputError(f"the shard folder {folder} has no {INDEX}", _REWRITE) from error
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise not_a_split(index, f"it is not an index of shards: {error}") from error
-    shards, total = listing.shards, listing.num_windows
-    missing = [shard for shard, _ in shards if not shard.is_file()]
-    if missing:
-        raise InputError(f"the shard {missing[0]} is listed in {index}, but missing", _REWRITE)
-    if sum(samples for _, samples in shards) != total:
-        raise not_a_split(index, f"the samples of its files do not sum to the total of {total}")
-    if not total:
-        raise InputError(
-            f"{folder} holds no windows", "give this split a larger share of `split_ratios`"
-        )
-    first, samples = next((shard, samples) for shard, samples in shards if samples)
+    listing = checked_listing(folder)
+    first, samples = next((shard, samples) for shard, samples in listing.shards if samples)
     window_length, columns = _describe_shard(first, samples)
-    return StoredSplit(window_length, columns, total)
+    return StoredSplit(window_length, columns, listing.num_windows)
 
 
 def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
@@ -175,8 +127,3 @@ def _describe_shard(path: Path, num_samples: int) -> tuple[int, list[str]]:
             path, f"its tensors do not have one shape for all columns and {num_samples} rows"
         )
     return shapes.pop()[1], columns
-
-
-def not_a_split(path: Path, problem: str) -> InputError:
-    """The error for a file that is something else, or damaged."""
-    return InputError(f"{path} is not a split as preprocess writes it: {problem}", _REWRITE)

@@ -5,7 +5,7 @@ rows of the table sorted by sequence and item; nothing here knows what the colum
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -55,6 +55,16 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.first_rows)
+
+    def part(self, begin: int, end: int) -> "Windows":
+        """The windows from `begin` up to, not including, `end`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays: dict[str, Any] = {
+            name: value[begin:end]
+            for name, value in values.items()
+            if isinstance(value, np.ndarray)
+        }
+        return replace(self, **arrays)
 
 
 def find_sequences(sorted_ids: Ints) -> Sequences:

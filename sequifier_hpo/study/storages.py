@@ -290,7 +290,9 @@ def _parsed(url: str) -> URL:
     except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise InputError(
             "the storage is not a database URL",
-            "write sqlite:///path/to/study.db or postgresql://user@host/database",
+            "write sqlite:///path/to/study.db or postgresql://user@host/database; in a password, "
+            "special characters are percent-encoded: %40 for @, %3A for :, %2F for /, %23 for #, "
+            "%3F for ?, %25 for %",
         ) from error
     if parsed.drivername != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
         # What is taken for the host's name is the end of a password: no driver may show it.

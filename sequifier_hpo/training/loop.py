@@ -87,6 +87,7 @@ class Training:
         self._num_batches = apparatus.batches.num_batches(self._spec.batch_size)
         self._accumulated = self._spec.accumulation_steps or 1
         self._mark = time.perf_counter()
+        self._saved = time.monotonic()
         # Sums over the epoch stay on the device: reading them would make it wait.
         self._totals = torch.zeros(0)
 
@@ -174,7 +175,17 @@ class Training:
             if has_stepped and self._hooks.should_stop():
                 progress.training_seconds += self._lap()
                 return self._interrupted()
+            if has_stepped and self._is_save_due():
+                progress.training_seconds += self._lap()
+                self._save_midway()
         return None
+
+    def _is_save_due(self) -> bool:
+        """Whether a checkpoint within the epoch is to be written; all processes agree."""
+        minutes = self._spec.save_latest_interval_minutes
+        if minutes is None:
+            return False
+        return self._parts.team.any(time.monotonic() - self._saved >= 60 * minutes)
 
     def _train_batch(self, batch: Batch) -> bool:
         """One forward and backward pass; returns whether the optimizer made a step."""
@@ -235,6 +246,7 @@ class Training:
             content = self._content()
             if self._parts.team.is_first:
                 self._store.save_epoch(progress.epoch, content, is_final=self.is_over)
+            self._saved = time.monotonic()
         return None
 
     def _note(self, evaluation: Evaluation) -> bool:
@@ -281,13 +293,18 @@ class Training:
         )
 
     def _interrupted(self) -> Ending:
+        self._save_midway()
+        return Ending(OutcomeKind.INTERRUPTED)
+
+    def _save_midway(self) -> None:
         """Save the state as it is, possibly in the middle of an epoch."""
         *self.progress.sums, self.progress.count = self._read_totals()
         self._lap()
         content = self._content()
         if self._parts.team.is_first:
             self._store.save_interrupted(content)
-        return Ending(OutcomeKind.INTERRUPTED)
+        self._lap()
+        self._saved = time.monotonic()
 
     def _diverged(self, which: str, loss: float) -> Ending:
         epoch, batch = self.progress.epoch + 1, self.progress.batch

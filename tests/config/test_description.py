@@ -151,7 +151,7 @@ MORE = {
     "column_types": 13,
     "id_maps": 8,
     "input_columns": 16,
-    "metadata_config_path": 6,
+    "metadata_config_path": 7,
     "n_classes": 16,
     "read_format": 7,
     "real_columns": 15,

@@ -103,6 +103,7 @@ TRAINING_FIELDS: dict[str, tuple[Any, list[Any]]] = {
     "device": ("cuda:1", ["gpu", "cuda:x", 1, ""]),
     "criterion": ({"product": "CrossEntropyLoss"}, [{}, {"product": "Linear"}, {"product": "MSELoss"}, {"price": "MSELoss"}, "MSELoss"]),
     "save_interval_epochs": (2, [*NOT_POSITIVE, None]),
+    "save_latest_interval_minutes": ("0.5", [0, -1, "x", True, [1]]),
     "continue_training": (True, NOT_A_BOOL),
     "log_interval": (1, [*NOT_POSITIVE, None]),
     "class_share_log_columns": (["product"], [["nope"], "product", [1], None]),
@@ -120,7 +121,7 @@ TRAINING_FIELDS: dict[str, tuple[Any, list[Any]]] = {
     "layer_type_dtypes": ({"linear": "bfloat16"}, [{"linear": "float16"}, {"linear": "int8"}, {"attention": "float32"}, "bfloat16"]),
     "layer_autocast": (False, NOT_A_BOOL),
     "enforce_determinism": (False, NOT_A_BOOL),
-    "torch_compile": ("auto", ["always", True, None, ["auto"]]),
+    "torch_compile": ("outer", ["always", True, None, ["auto"]]),
 }  # fmt: skip
 
 # Filled in from the metadata, whatever the file says; tested with --skip-metadata elsewhere.

@@ -57,6 +57,7 @@ def test_keys_that_are_left_out_take_the_defaults_of_sequifier(write: Write) -> 
         "process_by_file": True,
         "continue_preprocessing": False,
         "subsequence_start_mode": "distribute",
+        "use_precomputed_maps": None,
     }
 
 
@@ -79,9 +80,13 @@ def test_merge_output_left_out_is_what_the_write_format_needs(
     assert config.merge_output is merged
 
 
-@pytest.mark.parametrize(
-    ("write_format", "merge_output"), [("pt", "true"), ("csv", "false"), ("parquet", "false")]
-)
+def test_a_parquet_split_may_be_several_files(write: Write) -> None:
+    config = load_preprocess_config(write(write_format="parquet", merge_output="false"))
+
+    assert config.merge_output is False
+
+
+@pytest.mark.parametrize(("write_format", "merge_output"), [("pt", "true"), ("csv", "false")])
 def test_merge_output_that_contradicts_the_write_format_is_an_error(
     write: Write, write_format: str, merge_output: str
 ) -> None:
@@ -91,6 +96,25 @@ def test_merge_output_that_contradicts_the_write_format_is_an_error(
 
     assert (issue.path, issue.line) == ("merge_output", 6)
     assert issue.problem == f"contradicts `write_format: {write_format}`"
+
+
+def test_a_column_that_must_have_a_map_and_has_none_is_an_error(write: Write) -> None:
+    path = write(use_precomputed_maps="[a, b]")
+    folder = path.parent / "configs" / "id_maps"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text('{"1": 2}')
+
+    (issue,) = issues_of(path)
+
+    assert (issue.path, issue.line) == ("use_precomputed_maps[1]", 5)
+    assert issue.problem == f"there is no {folder}/b.json"
+
+
+def test_metadata_of_other_data_are_refused_with_what_to_do(write: Write) -> None:
+    (issue,) = issues_of(write(metadata_config_path="configs/metadata_configs/old.json"))
+
+    assert issue.path == "metadata_config_path"
+    assert "to keep the ids of other metadata, write their `id_maps` to" in issue.fix
 
 
 def test_exact_ratios_are_the_decimals_that_were_written(write: Write) -> None:

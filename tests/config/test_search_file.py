@@ -57,6 +57,35 @@ def test_a_field_in_the_wrong_section_is_told_where_it_belongs(write_search: Wri
     assert TRAINING in issue.fix
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "fix"),
+    [
+        (
+            f"{TRAINING}.save_batch_interval_minutes",
+            5,
+            "`save_latest_interval_minutes` says how often",
+        ),
+        (f"{TRAINING}.data_parallelism", "FSDP", "each process of a run holds the whole model"),
+        (f"{TRAINING}.float32_matmul_precision", "high", "float32 is computed in float32"),
+        (
+            f"{TRAINING}.dropout",
+            {"low": 0.1, "high": 0.5},
+            "in place of a range: `[0.1, ..., 0.5]`",
+        ),
+        ("prune_trials", True, "no run is ended early"),
+        ("n_trials", 5, "call it `n_samples`"),
+        ("evaluation_script", "x.py", "no script is run"),
+    ],
+)
+def test_what_later_versions_of_sequifier_have_is_refused_with_what_to_do(
+    write_search: WriteSearch, field: str, value: Any, fix: str
+) -> None:
+    (issue,) = issues_of(write_search, {field: value})
+
+    assert issue.path == field
+    assert fix in issue.fix
+
+
 def test_a_wrong_choice_gets_the_choices_and_the_nearest(write_search: WriteSearch) -> None:
     (issue,) = issues_of(write_search, {f"{MODEL}.activation_fn": ["swigl"]})
 

@@ -49,6 +49,24 @@ def test_numbers_that_yaml_reads_in_another_base_are_refused(text: str) -> None:
     assert f"YAML reads {text}" in issue_in(f"a: {text}\n").problem
 
 
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("no", "false"), ("on", "true"), ("~", "null"), ("0x1F", "31"), ("1_0", "10")],
+)
+def test_a_name_that_yaml_reads_as_another_value_is_to_be_quoted(name: str, read: str) -> None:
+    issue = issue_in(f"a:\n  {name}: real\n")
+
+    assert (issue.path, issue.line) == (f"a.{name}", 2)
+    assert issue.problem == f"YAML reads the name `{name}` as {read}"
+    assert issue.fix == f"put it in quotes: `'{name}':`"
+
+
+def test_names_in_quotes_and_plain_numbers_are_names() -> None:
+    document = parse_yaml("a: {'no': 1, 7: 2, \"0x1F\": 3}\n", file="x.yaml")
+
+    assert document.data["a"] == {"no": 1, 7: 2, "0x1F": 3}
+
+
 def test_zero_and_plain_numbers_are_not_surprising() -> None:
     document = parse_yaml("a: [0, 10, 0.5, 1_000]\n", file="x.yaml")
 

@@ -50,21 +50,40 @@ def write_table(path: Path, windows: Windows, **options: Any) -> Path:
     return path
 
 
-def write_shards(folder: Path, windows: Windows, *sizes: int) -> Path:
-    """Shards of these sizes, and one with what is left; whole numbers are ids in them."""
+def write_table_folder(folder: Path, windows: Windows, *sizes: int) -> Path:
+    """Parquet files of so many windows, and one with what is left."""
+    whole = pl.read_parquet(write_table(folder.with_suffix(".whole"), windows))
+    folder.mkdir()
+    num_windows = len(next(iter(windows.values())))
+    files: list[tuple[str, int]] = []
+    for begin, end in itertools.pairwise([0, *itertools.accumulate(sizes), num_windows]):
+        name = f"t{len(files)}.parquet"
+        rows = whole.slice(begin * len(windows), (end - begin) * len(windows))
+        rows.write_parquet(folder / name)
+        files.append((name, end - begin))
+    (folder / "metadata.json").write_text(shard_index(files))
+    return folder
+
+
+def write_shards(folder: Path, windows: Windows, *sizes: int, whole: bool = False) -> Path:
+    """Shards of these sizes, and one with what is left; whole numbers are ids in them.
+
+    With `whole`, each holds whole windows, as Sequifier 1.2 stores them.
+    """
     folder.mkdir()
     num_windows = len(next(iter(windows.values())))
     bounds = [0, *itertools.accumulate(sizes), num_windows]
     starts, shards = torch.tensor(starts_of(windows)), []
     for k, (begin, end) in enumerate(itertools.pairwise(bounds)):
-        inputs, targets = {}, {}
+        inputs, targets, both = {}, {}, {}
         for name in reversed(windows) if k % 2 else windows:
             is_whole = all(abs(x) < 1e6 and x == int(x) for x in windows[name].flat)
             dtype = torch.int64 if is_whole else torch.float32
             rows = torch.tensor(windows[name][begin:end]).to(dtype)
-            inputs[name], targets[name] = rows[:, :-1], rows[:, 1:]
+            inputs[name], targets[name], both[name] = rows[:, :-1], rows[:, 1:], rows
         numbers = [starts[begin:end]] * 3
-        torch.save((inputs, targets, *numbers), folder / f"s{k}.pt")
+        content = (both, *numbers) if whole else (inputs, targets, *numbers)
+        torch.save(content, folder / f"s{k}.pt")
         shards.append((f"s{k}.pt", end - begin))
     (folder / "metadata.json").write_text(shard_index(shards))
     return folder

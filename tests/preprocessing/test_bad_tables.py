@@ -304,3 +304,14 @@ def test_numbers_too_large_for_a_deviation_are_an_error(project: Project) -> Non
     error = problem_of(project, project.write_parquet("t.parquet", table))
 
     assert "column `x` are too large to be standardised" in error.problem
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_table_in_utf_16_is_said_to_be_one(project: Project, encoding: str) -> None:
+    data = project.root / "t.csv"
+    data.write_bytes(GOOD.encode(encoding))
+
+    error = problem_of(project, data)
+
+    assert error.problem == f"{data} is encoded in UTF-16"
+    assert "save it in UTF-8" in error.fix

@@ -90,5 +90,5 @@ def test_what_is_no_split_is_said_to_be_none(tmp_path: Path, name: str) -> None:
     else:
         path.write_text("no split at all")
 
-    with pytest.raises(InputError, match="where its windows lie cannot be read"):
+    with pytest.raises(InputError, match=f"{path}.* (is not a split|cannot be read)"):
         read_places(path, read_format, described)

@@ -19,7 +19,13 @@ from sequifier_hpo.preprocessing import split_pieces
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.records import DataDigest, SplitDigest
 from tests.preprocessing.conftest import Project
-from tests.preprocessing.splits import Windows, windows_of, write_shards, write_table
+from tests.preprocessing.splits import (
+    Windows,
+    windows_of,
+    write_shards,
+    write_table,
+    write_table_folder,
+)
 
 Change = Callable[[Windows], Windows]
 Rows = Callable[..., dict[str, Any]]
@@ -85,9 +91,11 @@ def test_the_digest_depends_neither_on_the_format_nor_on_the_pieces_of_a_file(
             digest(write_table(folder / "b.parquet", windows, **options)),
             digest(write_table(folder / "c.csv", windows), "csv"),
             digest(write_shards(folder / "d", windows, size), "pt"),
+            digest(write_shards(folder / "e", windows, size, whole=True), "pt"),
+            digest(write_table_folder(folder / "f", windows, size), "parquet"),
         ]
 
-    assert others == [plain] * 3
+    assert others == [plain] * 5
 
 
 @settings(deadline=None, max_examples=40)

@@ -60,6 +60,18 @@ def test_the_table_that_was_preprocessed_is_encoded_as_it_was(
     assert histories.unknown == ()
 
 
+def test_an_unknown_value_has_the_id_that_its_map_leaves_for_it(
+    project: Project, metadata: DataMetadata
+) -> None:
+    path = project.write_csv("new.csv", HEAD + "9,0,7,True,a day,1.0\n9,1,8,True,a day,1.0\n")
+    from_two = metadata.model_copy(update={"id_maps": {"code": {"7": 2, "12": 3, "501": 4}}})
+
+    histories = read_histories(path, ["code"], 3, from_two)
+
+    assert histories.inputs["code"].tolist() == [[0, 2, 1]]
+    assert histories.unknown == (Unknown("code", 1, ("8",)),)
+
+
 @pytest.mark.parametrize(
     ("column", "text", "expected"),
     [

@@ -21,6 +21,8 @@ from sequifier_hpo.config.metadata import DataMetadata, read_metadata
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.encode import encode_column
 from sequifier_hpo.preprocessing.run import PreprocessSummary
+from sequifier_hpo.preprocessing.stored_split import describe_split
+from sequifier_hpo.stored_tables import scan_windows
 from tests.preprocessing.conftest import Project
 
 Rows = Callable[..., dict[str, Any]]
@@ -285,6 +287,28 @@ def test_the_three_formats_hold_the_same_windows(project: Project) -> None:
         assert torch.equal(targets[column], expected[:, 1:])
     numbers = table.filter(inputCol="price").select(pl.nth(0, 1, 2)).to_numpy().T.tolist()
     assert [sequence_ids.tolist(), subsequence_ids.tolist(), start_positions.tolist()] == numbers
+
+
+def test_a_parquet_split_of_several_files_is_read_like_one_of_a_single_file(
+    project: Project, counting_rows: Rows
+) -> None:
+    table = counting_rows(9, 1, 30, 5) | {"y": [i / 7 for i in range(45)]}
+    data = project.write_parquet("t.parquet", table)
+    whole = project.preprocess(data)
+
+    parts = project.preprocess(data, merge_output=False, batches_per_file=2)
+
+    folder = Path(parts.split_paths[0])
+    assert folder.name == "t-split0"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "metadata.json",
+        "t-split0-0-0.parquet",
+        "t-split0-0-1.parquet",
+    ]
+    described = describe_split(folder, "parquet")
+    assert described == describe_split(Path(whole.split_paths[0]), "parquet")
+    tables = [scan_windows(Path(s.split_paths[0]), "parquet")[0].collect() for s in (parts, whole)]
+    assert tables[0].equals(tables[1])
 
 
 @pytest.mark.slow

@@ -13,10 +13,14 @@ import pytest
 import torch
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.counted_events import read_places
 from sequifier_hpo.preprocessing.shard_job import shard_index
+from sequifier_hpo.preprocessing.split_pieces import pieces_of_table
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
 from sequifier_hpo.preprocessing.tensor_shards import make_shard
+from tests.preprocessing import splits
 from tests.preprocessing.conftest import Project
+from tests.preprocessing.splits import windows_of
 
 Rows = Callable[..., dict[str, Any]]
 
@@ -109,10 +113,11 @@ def test_a_file_is_no_shard_folder_and_a_folder_no_table(tmp_path: Path) -> None
     ("change", "problem"),
     [
         (lambda t: t.drop("inputCol"), "it has no column `inputCol`"),
-        (lambda t: t.drop("2"), "its columns must be L, L-1, ... 1, 0 in this order"),
-        (lambda t: t.drop("1", "2", "3"), "its columns must be L, L-1, ... 1, 0 in this order"),
-        (lambda t: t.select(pl.nth(0, 1, 2, 3), "0", "1"), "must be L, L-1, ... 1, 0"),
-        (lambda t: t.with_columns(extra=1), "must be L, L-1, ... 1, 0"),
+        (lambda t: t.drop("2"), "it lacks columns of items: they are called L, L-1, ... 1, 0"),
+        (
+            lambda t: t.drop("1", "2", "3"),
+            "it lacks columns of items: they are called L, L-1, ... 1, 0",
+        ),
         (lambda t: t.with_columns(pl.lit("x").alias("1")), "its column `1` holds String"),
         (lambda t: t.head(-1), "5 rows are not a whole number of windows with 2 columns"),
         (
@@ -238,3 +243,66 @@ def test_a_shard_that_would_run_code_is_refused_without_running_it(
 
     assert "a shard cannot contain" in refusal(folder, "pt")
     assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize("read_format", ["csv", "parquet"])
+def test_columns_are_found_by_name_and_any_others_left_out(
+    tmp_path: Path, read_format: str
+) -> None:
+    table = long_table(["a", "b"], 3).select(
+        "0", "1", pl.lit("u7").alias("userId"), pl.nth(0, 1, 2, 3)
+    )
+    path = tmp_path / f"t.{read_format}"
+    table.write_csv(path) if read_format == "csv" else table.write_parquet(path)
+
+    described = describe_split(path, read_format)
+
+    assert described == StoredSplit(1, ["a", "b"], 3)
+    [piece] = pieces_of_table(path, read_format, described)
+    assert piece.columns["b"]().tolist() == [[1, 1]] * 3
+    assert read_places(path, read_format, described)[1].tolist() == [0, 1, 2]
+
+
+def test_shards_of_whole_windows_are_described_like_those_of_inputs_and_targets(
+    tmp_path: Path,
+) -> None:
+    windows = windows_of(6, 4)
+    halves = splits.write_shards(tmp_path / "halves", windows, 4)
+    whole = splits.write_shards(tmp_path / "whole", windows, 4, whole=True)
+
+    described = describe_split(whole, "pt")
+
+    assert described == describe_split(halves, "pt")
+    places = [read_places(folder, "pt", described) for folder in (halves, whole)]
+    np.testing.assert_array_equal(places[0], places[1])
+
+
+@pytest.mark.parametrize("content", [({"a": 1}, 2, 3, 4), ([1], 2, 3, 4), (1, 2, 3, 4)])
+def test_four_parts_that_are_no_windows_are_refused(tmp_path: Path, content: Any) -> None:
+    folder = write_shards(tmp_path / "split", 4)
+    torch.save(content, folder / "s0.pt")
+
+    assert "not a split as preprocess writes it" in refusal(folder, "pt")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "problem"),
+    [
+        (lambda folder: (folder / "t1.parquet").unlink(), "t1.parquet is listed in"),
+        (lambda folder: (folder / "metadata.json").unlink(), "has no metadata.json"),
+        (lambda folder: (folder / "t1.parquet").write_bytes(b"PAR1"), "cannot be read as parquet"),
+        (
+            lambda folder: (folder / "t1.parquet").write_bytes(
+                (folder / "t0.parquet").read_bytes()
+            ),
+            "it holds 8 windows, not 6 as its index says",
+        ),
+    ],
+)
+def test_a_damaged_folder_of_tables_is_refused(
+    tmp_path: Path, break_it: Callable[[Path], Any], problem: str
+) -> None:
+    folder = splits.write_table_folder(tmp_path / "split", windows_of(6, 4), 4)
+    break_it(folder)
+
+    assert problem in refusal(folder, "parquet")

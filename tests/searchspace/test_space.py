@@ -98,17 +98,26 @@ def test_every_decoded_configuration_is_a_valid_file_that_reads_back_equal(
         assert load_train_config(path) == config
 
 
-@pytest.mark.parametrize(("given", "written"), [("none", []), ("auto", ["auto"])])
+@pytest.mark.parametrize(
+    ("key", "given", "written"),
+    [
+        ("torch_compile", "none", []),
+        ("torch_compile", "auto", ["auto"]),
+        ("torch_compile", "inner", ["inner"]),
+        ("save_latest_interval_minutes", None, []),
+        ("save_latest_interval_minutes", 2.5, ["2.5"]),
+    ],
+)
 def test_a_key_that_sequifier_does_not_know_is_written_only_if_it_says_something(
-    write_search: WriteSearch, project: Any, given: str, written: list[str]
+    write_search: WriteSearch, project: Any, key: str, given: Any, written: list[str]
 ) -> None:
-    space = space_of(write_search, {f"{TRAINING}.torch_compile": given})
+    space = space_of(write_search, {f"{TRAINING}.{key}": given})
 
     config, _ = decode(space, space.point_at(all_cells(space)[0]), 0, device="cpu")
     path = project / "run.yaml"
     path.write_text(train_yaml(config))
 
-    assert re.findall("torch_compile: (.*)", path.read_text()) == written
+    assert re.findall(f"{key}: (.*)", path.read_text()) == written
     assert load_train_config(path) == config
 
 

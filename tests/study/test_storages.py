@@ -25,6 +25,14 @@ def test_a_storage_that_cannot_be_used_is_refused(url: str, words: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_password_with_a_raw_special_character_is_to_be_percent_encoded() -> None:
+    with pytest.raises(InputError) as caught:
+        Storage("postgresql://user:sec/ret@3:4@host/db")
+
+    assert "percent-encoded: %40 for @, %3A for :, %2F for /" in caught.value.fix
+    assert "ret" not in caught.value.problem
+
+
 def test_a_storage_in_a_file_that_is_no_database_is_an_environment_fault(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     path.write_text("this is not a database, and it is long enough to be looked at" * 100)

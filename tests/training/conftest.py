@@ -206,17 +206,23 @@ class Recorder:
         data: TrainingData,
         *,
         stop_after: int | None = None,
+        dies_after: int | None = None,
         resume: bool = False,
         last_positions: int | None = None,
         identity: RunIdentity | None = None,
         checkpoints: Checkpoints = Checkpoints.OWN,
     ) -> TrainingResult:
-        """Train; `stop_after` = how many times `should_stop` may be asked before it says yes."""
+        """Train; `stop_after` = how many times `should_stop` may be asked before it says yes.
+
+        With `dies_after`, the run does not survive the next question.
+        """
         asked = 0
 
         def should_stop() -> bool:
             nonlocal asked
             asked += 1
+            if dies_after is not None and asked > dies_after:
+                raise KeyboardInterrupt
             return stop_after is not None and asked > stop_after
 
         return train(

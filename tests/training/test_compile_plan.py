@@ -33,6 +33,8 @@ SMALL: dict[str, Any] = {
         (100, 32 * 200, {"batch_size": 8}, "compiled"),
         (100, 32 * 200, {"seq_length": 16}, "usual"),
         (100, 32 * 200, {"torch_compile": "none"}, "usual"),
+        (100, 32 * 200, {"torch_compile": "outer"}, "compiled"),
+        (100, 32 * 100, {"torch_compile": "inner"}, "usual"),
         (100, 32 * 200, {"device": "mps"}, "usual"),
         (100, 32 * 200, {"device": "cuda:1"}, "usual"),
         (1000, 32 * 200, {"device": "cuda:1"}, "compiled"),

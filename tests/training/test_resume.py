@@ -122,6 +122,43 @@ def test_a_killed_run_continues_from_its_last_epoch(
     assert state_of(config, 4) == expected
 
 
+@pytest.mark.parametrize("recipe", ["AdamW", "accumulated"])
+def test_a_killed_run_continues_from_its_last_checkpoint_within_an_epoch(
+    make_config: Config, make_data: Data, run: Run, recipe: str
+) -> None:
+    data = make_data()
+    whole = run(make_config(epochs=3, dropout=0.3, **RECIPES[recipe]), data)
+    config = make_config(
+        epochs=3, dropout=0.3, save_latest_interval_minutes=1e-9, **RECIPES[recipe]
+    )
+    expected = state_of(config, 3)
+    run.epochs.clear()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, data, dies_after=AT_EPOCH_2 + 2)
+    midway = read_checkpoint(config.paths.interrupted_checkpoint(config.model_name))
+    run.epochs.clear()
+    continued = run(config, data, resume=True)
+
+    assert midway["epoch"] == 1
+    assert midway["sequifier_hpo"]["progress"]["batch"] > 0
+    assert [report.epoch for report in run.epochs] == [2, 3]
+    assert measured(continued) == measured(whole)
+    assert state_of(config, 3) == expected
+    assert not config.paths.interrupted_checkpoint(config.model_name).exists()
+
+
+def test_no_checkpoint_is_written_within_an_epoch_before_its_time(
+    make_config: Config, make_data: Data, run: Run
+) -> None:
+    config, data = make_config(epochs=2, save_latest_interval_minutes=60), make_data()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, data, dies_after=AT_EPOCH_2 + 2)
+
+    assert not config.paths.interrupted_checkpoint(config.model_name).exists()
+
+
 def test_early_stopping_counts_on_across_a_resume(
     make_config: Config, make_data: Data, run: Run
 ) -> None:

@@ -15,11 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sequifier_hpo.compressed import require_not_compressed
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.words import first_line
+from sequifier_hpo.stored_tables import TABLE_FAULTS, scan_windows, unreadable
 
-_KEYS = ("sequenceId", "subsequenceId", "startItemPosition", "inputCol")
 _INT32 = np.iinfo(np.int32)
 
 
@@ -45,8 +43,11 @@ def read_splits(
 def _read_split(
     path: Path, read_format: str, file: BinaryIO, *, padding_is_stored: bool
 ) -> dict[str, Any]:
-    table = _read(path, read_format)
-    items = _item_columns(path, table.columns)
+    scan, items = scan_windows(path, read_format)
+    try:
+        table = scan.collect()
+    except TABLE_FAULTS as error:
+        raise unreadable(path, read_format, error) from error
     by_column = {
         str(name[0]): part
         for name, part in table.partition_by("inputCol", as_dict=True, maintain_order=True).items()
@@ -65,36 +66,6 @@ def _read_split(
         if padding_is_stored and first is not None
         else None,
     }
-
-
-def _read(path: Path, read_format: str) -> pl.DataFrame:
-    try:
-        if read_format == "parquet":
-            return pl.read_parquet(path, glob=False)
-        require_not_compressed(path)
-        names = pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
-        # Types are given, not guessed: a column that starts with whole numbers may go on with reals.
-        types = {name: pl.Float64() for name in names if name.isdecimal()}
-        return pl.read_csv(path, schema_overrides={**types, "inputCol": pl.String()}, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as {read_format}: {first_line(error)}",
-            "check the path and read_format, or preprocess again",
-        ) from error
-
-
-def _item_columns(path: Path, names: list[str]) -> list[str]:
-    """The item columns from the oldest, `L`, to the newest, `0`."""
-    missing = [name for name in _KEYS if name not in names]
-    items = sorted((name for name in names if name.isdecimal()), key=int, reverse=True)
-    expected = [str(i) for i in range(len(items) - 1, -1, -1)]
-    if missing or len(items) < 2 or items != expected:
-        problem = f"lacks the column {missing[0]}" if missing else "lacks item columns L ... 0"
-        raise InputError(
-            f"{path} is not a table of windows: it {problem}",
-            "name a split that `preprocess` wrote",
-        )
-    return items
 
 
 def _check_same_windows(path: Path, by_column: dict[str, pl.DataFrame]) -> None:
@@ -119,8 +90,6 @@ def _check_same_windows(path: Path, by_column: dict[str, pl.DataFrame]) -> None:
 
 def _values(path: Path, name: str, items: pl.DataFrame) -> NDArray[Any]:
     """One column's windows, (windows, L + 1)."""
-    if not all(dtype.is_numeric() for dtype in items.dtypes):
-        raise InputError(f"column `{name}` of {path} holds items that are not numbers")
     if sum(items.null_count().row(0)):
         raise InputError(f"column `{name}` of {path} holds empty items", "preprocess again")
     return items.to_numpy(order="c")
@@ -143,7 +112,7 @@ def _write(file: BinaryIO, values: NDArray[Any]) -> dict[str, Any]:
 def _write_padding(path: Path, file: BinaryIO, windows: pl.DataFrame) -> int:
     """How many items of each window are padding: as many as lie before the first position, 0."""
     starts = windows["startItemPosition"]
-    if not starts.dtype.is_integer() or starts.null_count():
+    if not starts.dtype.is_numeric() or starts.null_count() or (starts.round() != starts).any():
         raise InputError(
             f"the startItemPosition of {path} holds a value that is not a whole number",
             "preprocess again",

@@ -155,13 +155,9 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
     try:
         require_file(path)
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=is_part)
-        windows = {}
-        for column, whole in content[0].items():
-            values, targets = (part[rows or slice(None)] for part in (whole, content[1][column]))
-            if not torch.equal(values[:, 1:], targets[:, :-1]):
-                raise InputError(f"the targets of `{column}` in {path} are not its inputs shifted")
-            windows[column] = torch.cat([values, targets[:, -1:]], 1)
-        starts = content[4][rows or slice(None)] if padding_is_stored else None
+        has_targets = isinstance(content[1], dict)  # in Sequifier 1.2, windows are whole
+        windows = _windows(path, content[: 1 + has_targets], rows or slice(None))
+        starts = content[3 + has_targets][rows or slice(None)] if padding_is_stored else None
         return Shard(windows, _num_padding(path, windows, starts))
     except FileNotFoundError as error:
         raise InputError(f"the shard {path} does not exist", _FIX) from error
@@ -172,6 +168,20 @@ def _read_shard(path: Path, rows: slice | None = None, *, padding_is_stored: boo
         if is_out_of_memory(error):
             raise
         raise InputError(f"{path} is not a tensor shard: {first_line(error)}", _FIX) from error
+
+
+def _windows(path: Path, stored: tuple[dict[str, Tensor], ...], rows: slice) -> dict[str, Tensor]:
+    """Some windows of each column: whole ones, or put together from inputs and targets."""
+    inputs, *others = stored
+    if not others:
+        return {column: whole[rows, :].clone() for column, whole in inputs.items()}
+    windows = {}
+    for column, whole in inputs.items():
+        values, targets = (part[rows] for part in (whole, others[0][column]))
+        if not torch.equal(values[:, 1:], targets[:, :-1]):
+            raise InputError(f"the targets of `{column}` in {path} are not its inputs shifted")
+        windows[column] = torch.cat([values, targets[:, -1:]], 1)
+    return windows
 
 
 def _num_padding(path: Path, windows: dict[str, Tensor], starts: Tensor | None) -> Tensor:

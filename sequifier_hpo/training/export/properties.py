@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sequifier_hpo import __version__
+from sequifier_hpo.config.metadata import unknown_id
 from sequifier_hpo.config.train import TrainConfig
 
 Kind = Literal["best", "last"]
@@ -73,9 +74,10 @@ def model_properties(
 
 
 def class_labels(config: TrainConfig, target: str) -> list[str | None]:
-    """Label of every class id of a categorical target; id 0 is "unknown"."""
+    """Label of every class id of a categorical target; id 0 is "unknown", and 1 may be as well."""
     labels: list[str | None] = [None] * config.n_classes[target]
-    for label, class_id in config.id_maps.get(target, {}).items():
+    ids = config.id_maps.get(target, {})
+    for label, class_id in [("unknown", unknown_id(ids)), *ids.items()]:
         if 0 <= class_id < len(labels):  # a train.yaml may state fewer classes than the data has
             labels[class_id] = label
     labels[0] = "unknown"

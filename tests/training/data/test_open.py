@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -143,16 +145,15 @@ def test_a_table_without_windows_is_refused(stored: Callable[..., TrainConfig]) 
     config = stored("csv")
     Path(config.training_data_path).write_text("sequenceId,itemPosition,cat1\n1,1,5\n")
 
-    with pytest.raises(
-        InputError, match="not a table of windows: it lacks the column subsequenceId"
-    ):
+    with pytest.raises(InputError, match=r"not a split .*: it has no column `subsequenceId`"):
         read_in_this_process(config)
 
 
-def read_in_this_process(config: TrainConfig) -> None:
+def read_in_this_process(config: TrainConfig) -> list[dict[str, Any]]:
     """What the reader process does, without its start; it takes most of the time."""
     with tempfile.TemporaryFile() as file:
-        read_splits([config.training_data_path], config.read_format, file, padding_is_stored=False)
+        paths = [config.training_data_path]
+        return read_splits(paths, config.read_format, file, padding_is_stored=False)
 
 
 def edited_csv(config: TrainConfig, edit: Callable[[list[str]], list[str]]) -> None:
@@ -188,7 +189,7 @@ def test_text_items_are_refused(stored: Callable[..., TrainConfig]) -> None:
     config = stored("csv")
     edited_csv(config, lambda lines: [*lines[:4], lines[4].rsplit(",", 1)[0] + ",x", *lines[5:]])
 
-    with pytest.raises(InputError, match="cannot be read as csv"):
+    with pytest.raises(InputError, match="its column `0` holds String, not numbers"):
         read_in_this_process(config)
 
 
@@ -238,3 +239,53 @@ def test_a_reader_process_that_fails_is_a_fault_of_the_environment(
 
     with pytest.raises(EnvironmentFaultError, match="reading the data failed: exit code 1"):
         open_training_data(config)
+
+
+@pytest.mark.parametrize("read_format", ["csv", "parquet"])
+def test_other_columns_of_a_table_are_left_out(
+    stored: Callable[..., TrainConfig], read_format: str
+) -> None:
+    config = stored(read_format)
+    path = Path(config.training_data_path)
+    table = pl.read_csv(path) if read_format == "csv" else pl.read_parquet(path)
+    table = table.select(pl.lit("u7").alias("userId"), pl.all())
+    table.write_csv(path) if read_format == "csv" else table.write_parquet(path)
+
+    [split] = read_in_this_process(config)
+
+    assert (split["num_windows"], split["window_length"]) == (10, 6)
+
+
+def test_shards_of_whole_windows_give_the_windows_of_inputs_and_targets(
+    stored: Callable[..., TrainConfig],
+) -> None:
+    config = stored("pt")
+    before = open_training_data(config).training
+    for path in Path(config.training_data_path).glob("*.pt"):
+        inputs, targets, *numbers = torch.load(path, weights_only=True)
+        whole = {name: torch.cat([inputs[name], targets[name][:, -1:]], 1) for name in inputs}
+        torch.save((whole, *numbers), path)
+
+    for lazily in (False, True):
+        spec = config.training_spec.model_copy(update={"load_full_data_to_ram": not lazily})
+        now = open_training_data(config.model_copy(update={"training_spec": spec})).training
+        assert torch.equal(now.num_padding, before.num_padding)
+        for name, column in before.columns.items():
+            assert torch.equal(now.columns[name].values, column.values)
+
+
+def test_a_folder_of_tables_gives_the_windows_of_one_table(
+    stored: Callable[..., TrainConfig],
+) -> None:
+    config = stored("parquet")
+    [one] = read_in_this_process(config)
+    path = Path(config.training_data_path)
+    table = pl.read_parquet(path)
+    path.unlink()
+    path.mkdir()
+    table.head(12).write_parquet(path / "b.parquet")
+    table.slice(12).write_parquet(path / "a.parquet")
+    files = [{"path": "b.parquet", "samples": 3}, {"path": "a.parquet", "samples": 7}]
+    (path / "metadata.json").write_text(json.dumps({"total_samples": 10, "batch_files": files}))
+
+    assert read_in_this_process(config) == [one]

@@ -15,6 +15,7 @@ from sequifier_hpo.config.train import TrainConfig, train_yaml
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.training.export import ExportCheckError, export_models
 from sequifier_hpo.training.export.models import require_onnx_size
+from sequifier_hpo.training.export.properties import class_labels
 from sequifier_hpo.training.export.verification import evaluate
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 from tests.full_disk import largest_file
@@ -161,6 +162,12 @@ def test_class_labels_are_indexed_by_id_and_begin_with_unknown(
 
     labels = json.loads(properties(tmp_path / best)["class_labels"])
     assert labels == {"product": ["unknown", "größe", "tea", None, "milk"]}
+
+
+def test_a_label_of_a_map_that_begins_at_two_is_unknown(make_config: Any, tmp_path: Path) -> None:
+    config = make_config(tmp_path, id_maps={"product": {"tea": 2, "unknown": 4}})
+
+    assert class_labels(config, "product") == ["unknown", "unknown", "tea", None, "unknown"]
 
 
 def test_an_embedding_file_says_that_it_is_one(
