@@ -11,6 +11,7 @@ from sequifier_hpo.doctor import examine
 from tests.cli.conftest import Run, Study
 
 
+@pytest.mark.slow
 def test_a_project_that_is_ready_has_no_problem(study: Study) -> None:
     checks = examine(find_study(Path("configs/search.yaml"), None, None), Path())
 

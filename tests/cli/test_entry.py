@@ -41,6 +41,7 @@ def test_a_signal_that_comes_while_the_program_is_imported_ends_it_without_a_tra
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 
+@pytest.mark.slow
 def test_a_terminal_that_closes_means_nothing_to_a_program_under_nohup() -> None:
     done = run_and_signal(signal.SIGHUP, "signal.signal(signal.SIGHUP, signal.SIG_IGN)")
 

@@ -131,6 +131,7 @@ os.execv({python!r}, [{python!r}, "-c", {program!r}, *{arguments!r}])
 PROGRAM = "from sequifier_hpo.cli.entry import sequifier_hpo; sequifier_hpo()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(1,), (2,), (0, 1, 2)])
 def test_a_process_without_its_streams_does_its_work_and_writes_into_no_file(
     study: Study, numbers: tuple[int, ...]

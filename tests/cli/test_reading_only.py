@@ -18,6 +18,8 @@ from sequifier_hpo.study.locks import Owner, boot_id
 from sequifier_hpo.study.sqlite_file import connect_to_read
 from tests.cli.conftest import Run, Study
 
+pytestmark = pytest.mark.slow
+
 FILE = ("--config-path", "configs/search.yaml")
 NOBODY = 65534
 

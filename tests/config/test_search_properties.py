@@ -37,6 +37,7 @@ def load(data: Any) -> SearchConfig:
     return load_search(write(data)).config
 
 
+@pytest.mark.slow
 @given(data=searches(), picks=st.lists(st.integers(0, 10**9), min_size=3, max_size=3))
 @SETTINGS
 def test_every_valid_file_compiles_and_every_run_of_it_is_valid_and_keeps_its_links(
@@ -101,6 +102,7 @@ def mutate(data: dict[str, Any], path: tuple[Any, ...], action: str, junk: Any) 
     return changed
 
 
+@pytest.mark.slow
 @given(
     data=searches(),
     where=st.integers(0, 10**6),
@@ -141,6 +143,7 @@ def is_spelling_of(path: tuple[Any, ...], data: Any, junk: Any) -> bool:
     return bool(data == junk or str(data) == str(junk))
 
 
+@pytest.mark.slow
 @given(
     data=searches(),
     at=st.floats(0, 1, exclude_max=True),

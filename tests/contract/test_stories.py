@@ -21,6 +21,8 @@ from tests.contract.test_study import plan_of
 from tests.coordinator.stage import Stage
 from tests.coordinator.story import Deed, Story
 
+pytestmark = pytest.mark.slow
+
 
 class Faults:
     """What can go wrong with a real storage."""

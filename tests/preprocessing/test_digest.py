@@ -55,6 +55,7 @@ def columns_of(path: Path, *arguments: Any) -> dict[str, str]:
     return digest(path, *arguments).training.columns
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     data=st.data(),

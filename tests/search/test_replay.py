@@ -93,6 +93,7 @@ def test_each_run_of_the_table_is_tried_once(strategy: str) -> None:
     assert done.best_after(done.epochs) == table.best(0)
 
 
+@pytest.mark.slow
 def test_it_learns_and_stops_to_advantage() -> None:
     table = table_of(are_speeds_equal=False)
     settings = (ReplaySettings(), ReplaySettings("bayesian", Pruning(), n_samples=90))

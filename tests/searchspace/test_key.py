@@ -74,6 +74,7 @@ def test_widths_that_are_shared_out_are_those_that_are_written(write_search: Wri
     assert_keys_are_classes(space, range(1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("project")
 @given(data=searches())
 @settings(

@@ -27,6 +27,8 @@ from sequifier_hpo.training.optim import build_optimizer, build_scheduler
 from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
 
+pytestmark = pytest.mark.slow
+
 Config = Callable[..., TrainConfig]
 Data = Callable[..., TrainingData]
 

@@ -21,6 +21,8 @@ from sequifier_hpo.training.checkpoint import OWN_KEY, fingerprint_of, read_chec
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.worker.trial import run_trial
 
+pytestmark = pytest.mark.slow
+
 Config = Callable[..., TrainConfig]
 Data = Callable[..., TrainingData]
 Run = Any  # the fixture `run`: a recorder of training runs

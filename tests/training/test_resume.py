@@ -17,6 +17,8 @@ from sequifier_hpo.training.checkpoint import (
 )
 from sequifier_hpo.training.data.windows import TrainingData
 
+pytestmark = pytest.mark.slow
+
 Config = Callable[..., TrainConfig]
 Data = Callable[..., TrainingData]
 Run = Any  # the fixture `run`: a recorder of training runs

@@ -15,6 +15,8 @@ from sequifier_hpo.training.data.batching import WindowBatches
 from sequifier_hpo.training.data.windows import TrainingData
 from sequifier_hpo.training.model.transformer import SequenceTransformer
 
+pytestmark = pytest.mark.slow
+
 Config = Callable[..., TrainConfig]
 Data = Callable[..., TrainingData]
 

@@ -17,6 +17,8 @@ from sequifier_hpo.training.data.windows import TrainingData, leading_zeros
 from sequifier_hpo.training.losses import TargetLosses
 from tests.training.conftest import Recorder
 
+pytestmark = pytest.mark.slow
+
 Stored = Callable[..., TrainConfig]
 Config = Callable[..., TrainConfig]
 Data = Callable[..., TrainingData]
