@@ -96,6 +96,7 @@ def address(study: Study) -> Iterator[str]:
 
 
 # The dashboard's framework uses what Python 3.13 removes.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_dashboard_shows_the_study_and_cannot_delete_it(address: str) -> None:
     base, _, study_id = address.rpartition("/dashboard/studies/")
@@ -110,6 +111,7 @@ def test_the_real_dashboard_shows_the_study_and_cannot_delete_it(address: str) -
     assert detail["trials"][0]["values"] == [0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_dashboard_does_not_wait_for_who_writes(address: str, study: Study) -> None:
     base, _, study_id = address.rpartition("/dashboard/studies/")
@@ -130,6 +132,7 @@ def fetched(address: str) -> tuple[str, str]:
 
 
 # The dashboard's framework uses what Python 3.13 removes.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_dashboard_serves_notes_and_artifacts(address: str) -> None:
     base, _, study_id = address.rpartition("/dashboard/studies/")
@@ -150,6 +153,7 @@ def test_the_real_dashboard_serves_notes_and_artifacts(address: str) -> None:
     assert found["loss-curve.svg"][1].startswith("<svg")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_artifact_is_for_this_site_alone_and_runs_no_script(address: str) -> None:
     base, _, study_id = address.rpartition("/dashboard/studies/")
@@ -165,6 +169,7 @@ def test_an_artifact_is_for_this_site_alone_and_runs_no_script(address: str) -> 
     assert headers["Content-Security-Policy"] == "sandbox"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listens_on", ["0.0.0.0", "127.0.0.1"])
 def test_the_real_dashboard_knows_the_names_of_its_machine(study: Study, listens_on: str) -> None:
     pytest.importorskip("optuna_dashboard")
@@ -184,6 +189,7 @@ def test_the_real_dashboard_knows_the_names_of_its_machine(study: Study, listens
     caught.value.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_artifact_of_another_machine_is_said_to_be_there(address: str, study: Study) -> None:
     base, _, study_id = address.rpartition("/dashboard/studies/")
@@ -217,6 +223,7 @@ def test_a_browser_shows_the_notes_and_the_loss_curve(
     assert not [text for text in shown if text not in document]
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_an_environment_fault(address: str, study: Study) -> None:
     port = int(address.rpartition("/dashboard")[0].rpartition(":")[2])
     source = find_study(None, study.url, "shop")

@@ -90,6 +90,7 @@ def test_a_draw_is_that_of_optunas_own_sampler(search_config: Configure) -> None
     assert proposal.labels == drawn
 
 
+@pytest.mark.slow
 @given(pauses=st.lists(st.integers(1, 9), max_size=3), n_samples=st.integers(10, 30))
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -187,6 +188,7 @@ def test_a_grid_gives_the_cells_that_mean_a_run_its_result(search_config: Config
     )
 
 
+@pytest.mark.slow
 def test_a_grid_that_no_machine_could_write_out_costs_nothing(search_config: Configure) -> None:
     many = list(range(1, 10_000))
     config = search_config(
