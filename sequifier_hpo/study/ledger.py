@@ -170,10 +170,13 @@ class Ledger:
                     attempt = self._writer.next(connection, self._index.attempts(key)[-1])
                 elif attempt is None and self._index.next_ordinal == ordinal:
                     # Nobody else was faster while the proposal was made without a lock.
-                    if not isinstance(proposal, Proposal):
-                        self.waits_for = self._waits_for(proposal)
+                    if isinstance(proposal, Proposal):
+                        attempt = self._writer.first(connection, proposal, ordinal)
+                    elif isinstance(proposal, Exhausted):
                         return None
-                    attempt = self._writer.first(connection, proposal, ordinal)
+                    elif waits_for := self._index.unended(proposal.num_runs):
+                        self.waits_for = waits_for
+                        return None
         self._index.put(attempt)
         self._reader.last_id = max(self._reader.last_id, attempt.trial_id)
         self._held.add(attempt.trial_id)
@@ -316,9 +319,6 @@ class Ledger:
 
     def _proposal(self) -> Proposal | Wait | Exhausted:
         return self._proposer.propose(self._index.next_ordinal, self._index)
-
-    def _waits_for(self, proposal: Wait | Exhausted) -> Sequence[int]:
-        return self._index.unended(proposal.num_runs) if isinstance(proposal, Wait) else ()
 
     def _unknown_own(self) -> Iterator[Attempt]:
         for trial_id, attempt in self._index.unfinished.items():

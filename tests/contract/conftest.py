@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.records import Counted, DataDigest, SplitDigest
-from sequifier_hpo.search import ChosenRuns, GridRuns, SampledRuns
+from sequifier_hpo.search import ChosenRuns, GridRuns, LearningRuns, SampledRuns
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study import (
     Consent,
@@ -49,6 +49,7 @@ class Plan:
         attributes={"described": True}
     )
     name: str = "shop"
+    proposal_gap: int = 4
 
     @property
     def keyer(self) -> Keyer:
@@ -60,9 +61,11 @@ class Plan:
         """Chooses its runs."""
         if self.strategy == "grid":
             return GridRuns(self.space, self.effective, self.keyer)
-        return SampledRuns(
-            self.space, self.effective, self.keyer, seed=101, n_samples=self.num_runs
-        )
+        space = (self.space, self.effective, self.keyer)
+        if self.strategy == "bayesian":
+            gap = self.proposal_gap
+            return LearningRuns(*space, seed=101, n_samples=self.num_runs, proposal_gap=gap)
+        return SampledRuns(*space, seed=101, n_samples=self.num_runs)
 
     @property
     def study(self) -> StudyPlan:

@@ -1,0 +1,122 @@
+"""A search that learns has the same runs on every storage, with any workers, killed or not."""
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from sequifier_hpo.records import RunState
+from sequifier_hpo.study import Claim, Ledger
+from tests.conftest import WriteSearch
+from tests.contract.conftest import Opener, Plan
+from tests.contract.test_study import plan_of
+
+SPACE: dict[str, Any] = {
+    "search_strategy": "bayesian",
+    "n_samples": 26,
+    "model_hyperparameter_sampling.num_layers": [1, 2, 3],
+    "training_hyperparameter_sampling.batch_size": [4, 8, 16, 32, 64],
+    "training_hyperparameter_sampling.dropout": [0.0, 0.1, 0.2, 0.3],
+}
+
+
+def loss_of(claim: Claim) -> float:
+    """What training would give: bound to the configuration, with something to learn in it."""
+    values = claim.point.values
+    return 1 + float(values["dropout"]) + abs(int(values["batch_size"]) - 16) / 50
+
+
+def finish(study: Ledger, claim: Claim) -> None:
+    """Every run with a dropout of 0.3 and the largest batch diverges."""
+    if claim.point.values["dropout"] == 0.3 and claim.point.values["batch_size"] == 64:
+        study.fail(claim, "diverged", {})
+    else:
+        study.report(claim, 1, loss_of(claim))
+        study.complete(claim, loss_of(claim), {"best_epoch": 1})
+
+
+def runs_by_ordinal(study: Ledger) -> list[tuple[int, str, float | None]]:
+    runs = sorted(study.runs(), key=lambda run: run.ordinal)
+    return [(run.ordinal, run.key, run.validation_loss) for run in runs]
+
+
+def straight(opener: Opener, plan: Plan) -> list[tuple[int, str, float | None]]:
+    study = opener.study(plan)
+    while (claim := study.claim()) is not None:
+        finish(study, claim)
+    return runs_by_ordinal(study)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_coordinators_and_kills_change_nothing(
+    seed: int, write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, SPACE)
+    expected = straight(opener, replace(plan, name="straight"))
+    random = Random(seed)
+    studies = [opener.study(plan) for _ in range(2)]
+    held: list[tuple[Ledger, Claim]] = []
+
+    while True:
+        deed = random.random()
+        if deed < 0.04:
+            opener.die()  # all of them at once; their runs are found interrupted
+            studies, held = [opener.study(plan) for _ in range(random.randint(1, 3))], []
+        elif deed < 0.5 and held:
+            study, claim = held.pop(random.randrange(len(held)))
+            finish(study, claim)
+        elif len(held) < 6:
+            study = random.choice(studies)
+            claimed = study.claim()
+            if claimed is not None:
+                held.append((study, claimed))
+            elif not held and not study.waits_for:
+                break
+
+    assert runs_by_ordinal(studies[0]) == expected
+
+
+def test_who_must_wait_says_for_which_runs(write_search: WriteSearch, opener: Opener) -> None:
+    plan = replace(plan_of(write_search, SPACE), proposal_gap=3)
+    study = opener.study(plan)
+    claims = [claim for _ in range(3) if (claim := study.claim()) is not None]
+
+    assert study.claim() is None
+    assert list(study.waits_for) == [claims[0].run_number]
+    assert study.is_anything_left()
+    finish(study, claims[1])
+    assert study.claim() is None
+    finish(study, claims[0])
+    assert study.claim() is not None
+    assert list(study.waits_for) == []
+
+
+def test_an_interrupted_run_is_continued_before_anyone_waits_for_it(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = replace(plan_of(write_search, SPACE), proposal_gap=2)
+    study = opener.study(plan)
+    first, second = study.claim(), study.claim()
+    assert first is not None
+    assert second is not None
+    study.fail(first, "interrupted", {})
+
+    again = study.claim()
+
+    assert again is not None
+    assert again.key == first.key
+
+
+def test_it_goes_on_to_what_is_better(write_search: WriteSearch, opener: Opener) -> None:
+    plan = plan_of(write_search, SPACE)
+    learned = straight(opener, plan)
+    drawn = straight(opener, replace(plan, name="drawn", strategy="sample"))
+
+    means = []
+    for runs in (learned, drawn):
+        losses = [loss for _, _, loss in runs[14:] if loss is not None]
+        means.append(sum(losses) / len(losses))
+    assert means[0] < means[1]
+    states = [run.state for run in opener.study(plan).runs()]
+    assert states.count(RunState.COMPLETE) + states.count(RunState.FAILED) == plan.num_runs
