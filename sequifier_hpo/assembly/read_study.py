@@ -4,12 +4,7 @@ from contextlib import closing
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.report.study_reader import read_source
-from sequifier_hpo.study import (
-    Storage,
-    StudyMissingError,
-    StudySnapshot,
-    read_study,
-)
+from sequifier_hpo.study import Storage, StudyMissingError, StudySnapshot, read_study
 
 
 def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:

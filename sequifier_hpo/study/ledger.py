@@ -152,7 +152,7 @@ class Ledger:
         None = nothing to take: none is left, or others must end first, see `waits_for`.
 
         Raises:
-            StudyMovedOnError: If another coordinator has taken the study to other data.
+            StudyMovedOnError: If another coordinator has changed the data, or how runs are chosen.
         """
         self._bury_orphans()
         self.waits_for = ()
@@ -161,7 +161,7 @@ class Ledger:
             ordinal, proposal = self._index.next_ordinal, self._proposal()
             with self._storage.writing() as connection:
                 transactions.lock_study(connection, self._study_id)
-                self._require_present_data(connection)
+                self._require_present(connection)
                 self._take_in_new(connection)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 attempt = next(self._unknown_own(), None)
@@ -311,10 +311,10 @@ class Ledger:
 
     # Claims
 
-    def _require_present_data(self, connection: Connection) -> None:
-        """Hand out nothing on data that another coordinator has replaced."""
+    def _require_present(self, connection: Connection) -> None:
+        """Hand out nothing on data, or by a strategy, that another coordinator has replaced."""
         stored = transactions.study_system_attrs(connection, self._study_id, [REVISION])
-        if stored.get(REVISION) != len(self.identity.data):
+        if stored.get(REVISION) != self.identity.revision:
             raise StudyMovedOnError(self._name)
 
     def _proposal(self) -> Proposal | Wait | Exhausted:

@@ -8,7 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
@@ -40,7 +40,7 @@ METRIC = "validation_loss"
 SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
 """System attributes of the study."""
 REVISION = "sequifier_hpo:revision"
-"""System attribute: how many data the study has had. Small: every claim looks at it."""
+"""System attribute: that of the identity. Small: every claim looks at it."""
 _FINGERPRINT = "sequifier_hpo:fingerprint"
 """What studies of 0.1.0 had in place of an identity."""
 _INFEASIBLE = "constraints:data"
@@ -56,6 +56,13 @@ class DataRevision(FrozenModel):
     digest: DataDigest
 
 
+class Strategy(FrozenModel):
+    """How the runs of a study are chosen from some ordinal on."""
+
+    since_ordinal: int
+    settings: dict[str, Any]
+
+
 class StudyIdentity(FrozenModel):
     """The identity of a study, as stored with it."""
 
@@ -65,6 +72,13 @@ class StudyIdentity(FrozenModel):
     """Which positions the losses of all its runs count."""
     data: list[DataRevision] = Field(min_length=1)
     """Oldest first; the last holds."""
+    strategies: tuple[Strategy, ...] = ()
+    """Oldest first; the last holds for what is handed out next."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with each change: who has another number works on what is no longer so."""
+        return len(self.data) + len(self.strategies)
 
     def require_data(self, name: str, present: DataDigest, runs: Sequence[Run]) -> None:
         """Make sure that the present data are those of the study.
@@ -113,6 +127,8 @@ class StudyPlan:
     """(point, seed) -> key on the present data; None = the search's own seed."""
     permit: Permit = permit_all
     """Asked before anything is stored."""
+    strategy: Mapping[str, Any] = field(default_factory=dict)
+    """What decides which runs are chosen, as plain JSON values."""
 
 
 @dataclass(frozen=True)
@@ -159,12 +175,13 @@ class DataChangedError(InputError):
 
 
 class StudyMovedOnError(InputError):
-    """Someone else has taken the study to other data while this coordinator worked on it."""
+    """Someone else has changed the data of the study, or how its runs are chosen, meanwhile."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the study `{name}` has gone on with other data since this search was started",
-            "start the search again: it goes on with the data that are there now",
+            f"the study `{name}` has gone on with other data, or with another search_strategy or "
+            "proposal_gap, since this search was started",
+            "start the search again: it goes on with what is there now",
         )
 
 
@@ -205,16 +222,19 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
             identity = _first_identity(plan, read_index(), consent)
         else:
             identity = _with_present_data(known, plan, read_index, consent)
+        identity = _with_present_strategy(identity, plan, read_index)
         plan.permit(identity, is_adopted=known is None and study is not None)
         study = study or _create(storage, plan.name)
         if identity != known:
             attributes = {
                 SPACE: description,
                 IDENTITY: identity.model_dump(mode="json"),
-                REVISION: len(identity.data),
+                REVISION: identity.revision,
             }
             with storage.writing() as connection:
                 transactions.set_study_system_attrs(connection, study._study_id, attributes)
+                if known is not None and identity.data == known.data:
+                    return study._study_id, identity
                 transactions.set_study_attrs(connection, study._study_id, {BASELINES: []})
                 described = stored.get(SPACE, description)
                 _adopt(connection, plan, described, read_index().all_attempts(), consent)
@@ -323,6 +343,16 @@ def _with_present_data(
         identity.require_data(plan.name, plan.data, read_index().runs())
     revision = DataRevision(since=datetime.now(UTC), digest=plan.data)
     return identity.model_copy(update={"data": [*identity.data, revision]})
+
+
+def _with_present_strategy(
+    identity: StudyIdentity, plan: StudyPlan, read_index: Callable[[], RunIndex]
+) -> StudyIdentity:
+    known = identity.strategies
+    if known[-1].settings == plan.strategy if known else not plan.strategy:
+        return identity
+    now = Strategy(since_ordinal=read_index().next_ordinal, settings=dict(plan.strategy))
+    return identity.model_copy(update={"strategies": (*known, now)})
 
 
 def _adopt(

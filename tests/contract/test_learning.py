@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.records import RunState
-from sequifier_hpo.study import Claim, Ledger
+from sequifier_hpo.records import Baseline, RunState
+from sequifier_hpo.study import Claim, Ledger, StudyMovedOnError
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener, Plan
 from tests.contract.test_study import plan_of
@@ -120,3 +120,33 @@ def test_it_goes_on_to_what_is_better(write_search: WriteSearch, opener: Opener)
     assert means[0] < means[1]
     states = [run.state for run in opener.study(plan).runs()]
     assert states.count(RunState.COMPLETE) + states.count(RunState.FAILED) == plan.num_runs
+
+
+def test_another_gap_holds_for_what_comes_next_and_ends_who_has_the_former(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, SPACE)
+    before = opener.study(plan)
+    claims = [claim for _ in range(3) if (claim := before.claim()) is not None]
+
+    after = opener.study(replace(plan, proposal_gap=2))
+
+    assert [(s.since_ordinal, s.settings["proposal_gap"]) for s in after.identity.strategies] == [
+        (0, 4),
+        (3, 2),
+    ]
+    with pytest.raises(StudyMovedOnError, match="another search_strategy or proposal_gap"):
+        before.claim()
+    for claim in claims:
+        finish(before, claim)  # what was handed out is kept
+    assert after.claim() is not None
+    assert opener.study(replace(plan, proposal_gap=2)).identity == after.identity
+
+
+def test_baselines_are_kept_when_the_strategy_changes(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, SPACE)
+    opener.study(plan).keep_baselines([Baseline(name="mean", loss=1.5)])
+
+    assert opener.study(replace(plan, strategy="sample")).baselines
