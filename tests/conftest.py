@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ SEARCH: dict[str, Any] = {
 }
 
 WriteSearch = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Let a hang-up end the programs under test, also where the tests themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
