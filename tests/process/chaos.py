@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import psycopg
 from tests.end_to_end.conftest import Project
 
 EPOCHS = 4
-NUM_RUNS = 8
+NUM_RUNS = {"grid": 8, "bayesian": 18}
 _DEADLINE_SECONDS = 120.0
 _POLL_SECONDS = 0.005
 
@@ -28,6 +29,21 @@ def write_search(project: Project, name: str) -> str:
         name,
         training__epochs=[EPOCHS],
         model__dim_feedforward=[8, 16],
+        model__attention_type=["mha"],
+    )
+
+
+def write_learning_search(project: Project, name: str) -> str:
+    """A search of 18 short runs, the last six of which are learned; returns its file."""
+    return project.write_search(
+        name,
+        search_strategy="bayesian",
+        n_samples=NUM_RUNS["bayesian"],
+        proposal_gap=3,
+        training__epochs=[2],
+        training__batch_size=[16, 32, 64],
+        training__dropout=[0.0, 0.2],
+        model__dim_feedforward=[8, 16, 24],
         model__attention_type=["mha"],
     )
 
@@ -105,13 +121,13 @@ class StoredTrials:
 
     def most_losses(self) -> int:
         """Attempts of one run, at most, that were lost before they had an epoch."""
-        counts = self.rows(
-            "SELECT count(*) FROM trials t JOIN trial_system_attributes a "
-            "ON a.trial_id = t.trial_id AND a.key = 'sequifier_hpo:rank' "
+        tags = self.rows(
+            "SELECT a.value_json FROM trials t JOIN trial_system_attributes a "
+            "ON a.trial_id = t.trial_id AND a.key = 'sequifier_hpo:tag' "
             "WHERE t.state <> 'COMPLETE' AND NOT EXISTS (SELECT 1 FROM trial_intermediate_values i "
-            "WHERE i.trial_id = t.trial_id) GROUP BY a.value_json"
+            "WHERE i.trial_id = t.trial_id)"
         )
-        return max((int(count) for (count,) in counts), default=0)
+        return max(Counter(json.loads(tag)["key"] for (tag,) in tags).values(), default=0)
 
 
 @dataclass
@@ -187,12 +203,14 @@ class Chaos:
     url: str
     num_coordinators: int
     random: random.Random
+    strategy: str = "grid"
     kills: list[str] = field(default_factory=list)
     """What was killed, and when."""
 
     def __post_init__(self) -> None:
         self.stored = StoredTrials(self.url)
-        self._file = write_search(self.project, self.name)
+        write = write_search if self.strategy == "grid" else write_learning_search
+        self._file = write(self.project, self.name)
         self._coordinators: list[Coordinator] = []
         self._points: dict[str, Callable[[], bool]] = {
             "claimed": lambda: self.stored.num("RUNNING") > 0,
@@ -203,9 +221,14 @@ class Chaos:
             "after tell": self._grows(lambda: self.stored.num("COMPLETE")),
         }
 
+    @property
+    def num_runs(self) -> int:
+        """Of the search."""
+        return NUM_RUNS[self.strategy]
+
     def run(self, num_kills: int) -> None:
         """Kill again and again, starting again what was killed; then let it come to its end."""
-        while len(self.kills) < num_kills and self.stored.num("COMPLETE") < NUM_RUNS:
+        while len(self.kills) < num_kills and self.stored.num("COMPLETE") < self.num_runs:
             self._start_missing()
             self._strike()
         self._end()

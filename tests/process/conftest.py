@@ -8,7 +8,7 @@ import pytest
 from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PostgresServer, temporary_server
-from tests.process.chaos import StoredTrials, write_search
+from tests.process.chaos import StoredTrials, write_learning_search, write_search
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,16 @@ def undisturbed(project: Project) -> dict[str, float]:
     done = project.search("--workers", "2", file=write_search(project, "undisturbed"))
     assert done.code == 0, done.stderr
     url = sqlite_url(project.root / "studies/undisturbed/study.db")
+    return StoredTrials(url).losses()
+
+
+@pytest.fixture(scope="session")
+def undisturbed_learning(project: Project) -> dict[str, float]:
+    """The same of a search that learns, with one worker."""
+    file = write_learning_search(project, "undisturbed-learning")
+    done = project.search("--workers", "1", file=file)
+    assert done.code == 0, done.stderr
+    url = sqlite_url(project.root / "studies/undisturbed-learning/study.db")
     return StoredTrials(url).losses()
 
 

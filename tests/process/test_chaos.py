@@ -5,13 +5,14 @@ The long version is chosen by the environment variable SEQUIFIER_HPO_KILLS.
 
 import os
 import random
+from itertools import product
 
 import pytest
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PostgresServer
-from tests.process.chaos import NUM_RUNS, Chaos
+from tests.process.chaos import Chaos
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -20,36 +21,40 @@ NUM_KILLS = int(os.environ.get("SEQUIFIER_HPO_KILLS", "0"))
 KILLS_PER_SEARCH = 10 if NUM_KILLS else 3
 
 
-@pytest.mark.parametrize(
-    ("kind", "num_coordinators"),
-    [("sqlite", 1), ("postgres", 2)]
-    if not NUM_KILLS
-    else [("sqlite", 1), ("sqlite", 2), ("postgres", 1), ("postgres", 2)],
-)
+SHORT = [("sqlite", 1, "grid"), ("postgres", 2, "bayesian")]
+LONG = list(product(["sqlite", "postgres"], [1, 2], ["grid", "bayesian"]))
+
+
+@pytest.mark.parametrize(("kind", "num_coordinators", "strategy"), LONG if NUM_KILLS else SHORT)
 def test_a_search_that_is_killed_again_and_again_ends_with_the_same_results(
     kind: str,
     num_coordinators: int,
+    strategy: str,
     project: Project,
     undisturbed: dict[str, float],
+    undisturbed_learning: dict[str, float],
     server: PostgresServer,
 ) -> None:
+    expected = undisturbed if strategy == "grid" else undisturbed_learning
     num_kills, seed = 0, 0
     while num_kills < max(NUM_KILLS, 1):
-        name = f"chaos-{kind}-{num_coordinators}-{seed}"
+        name = f"chaos-{strategy}-{kind}-{num_coordinators}-{seed}"
         url = (
             sqlite_url(project.root / f"studies/{name}/study.db")
             if kind == "sqlite"
             else server.new_database(name)
         )
-        chaos = Chaos(project, name, url, num_coordinators, random.Random(seed))
+        chaos = Chaos(project, name, url, num_coordinators, random.Random(seed), strategy)
 
         chaos.run(KILLS_PER_SEARCH)
 
         print(f"{name}: {', '.join(chaos.kills)}")
-        assert chaos.stored.losses() == undisturbed
-        assert chaos.stored.num("COMPLETE") == NUM_RUNS
+        assert chaos.stored.losses() == expected
+        assert chaos.stored.num("COMPLETE") == chaos.num_runs
         assert chaos.stored.num("RUNNING") == 0
         assert [p for p in project.root.rglob("*.tmp") if name in str(p)] == []
         chaos.stored.close()
         num_kills, seed = num_kills + len(chaos.kills), seed + 1
-    print(f"{kind}, {num_coordinators} coordinators: {num_kills} kills in {seed} searches")
+    print(
+        f"{strategy} on {kind}, {num_coordinators} coordinators: {num_kills} kills in {seed} searches"
+    )
