@@ -116,7 +116,7 @@ class OpenStudy:
         )
         log = config.paths.logs / f"sequifier-{self.job.log_name}-workers.log"
         with (
-            log_to(config.study_folder / "coordinator.log"),
+            log_to(config.study_folder / "coordinator.log", study=self.job.study_name),
             closing(WorkerPool(specs, log)) as pool,
         ):
             return Coordinator(

@@ -54,6 +54,12 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Concurrent trials; default: the search file's."),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
