@@ -8,6 +8,7 @@ from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import MAX_TEXT, Figure, escaped, layout_of, rounded
 from sequifier_hpo.report.leaderboard import shortened
+from sequifier_hpo.words import duration
 
 _STATE_COLOURS = {
     RunState.COMPLETE: "@point",
@@ -94,7 +95,8 @@ def _retry_marks(bars: Sequence[series.Bar], seconds: float) -> dict[str, Any]:
 def _timeline_hover(bar: series.Bar) -> str:
     run = bar.run
     loss = f": {run.validation_loss:.6g}" if run.validation_loss is not None else ""
-    lines = [f"<b>run {run.number}</b>, {run.state.value}{loss}", f"{bar.end - bar.start:.1f} s"]
+    took = duration(bar.end - bar.start, decimals=1)
+    lines = [f"<b>run {run.number}</b>, {run.state.value}{loss}", took]
     if run.num_attempts > 1:
         lines.append(f"{run.num_attempts} starts")
     if run.figures.oom_retries:
