@@ -202,7 +202,10 @@ def test_ranks_and_their_duplicates_cover_every_cell_once(write_search: WriteSea
 
     covered = []
     for place in range(effective.num_distinct):
-        group = [effective.representative(place), *effective.equals(effective.representative(place))]
+        group = [
+            effective.representative(place),
+            *effective.equals(effective.representative(place)),
+        ]
         assert len({meaning(space, cell) for cell in group}) == 1
         covered += group
 
