@@ -14,6 +14,9 @@ from typer.core import TyperCommand, TyperOption
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 
+NO_SUCCESS = 4
+"""Exit code: nothing was done wrong, but no run succeeded."""
+
 ConfigPath = Annotated[
     Path,
     typer.Option(

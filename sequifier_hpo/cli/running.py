@@ -11,10 +11,9 @@ from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
-from sequifier_hpo.cli.options import Format, WantedCheck
+from sequifier_hpo.cli.options import NO_SUCCESS, Format, WantedCheck
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import (
-    NO_SUCCESS,
     announce,
     exit_code,
     show_result,
