@@ -142,6 +142,4 @@ _DECODER = json.JSONDecoder(parse_int=_whole_number)
 
 
 def _not_a_file(path: Path, kind: str) -> OSError:
-    return OSError(
-        errno.ELOOP, f"it is {kind}, which is not used in the place of a file", str(path)
-    )
+    return OSError(errno.ELOOP, f"it is {kind}, which cannot stand in for a file", str(path))

@@ -230,14 +230,14 @@ class Run:
     labels: Mapping[str, str]
     """Parameter -> label of the chosen value."""
     losses: Mapping[int, float]
-    """Validation loss per epoch, of all attempts."""
+    """Validation loss per epoch, of all its trials."""
     attributes: Mapping[str, Any]
     """User attributes of the newest trial, as optuna-dashboard shows them."""
     reason: str
     duplicate_of: int | None
     started: datetime | None
     ended: datetime | None
-    num_attempts: int
+    num_trials: int
     key: str = ""
     """Its identity: digest of what it trains and of the data it reads."""
     ordinal: int = 0

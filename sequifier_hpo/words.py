@@ -24,10 +24,10 @@ def first_line(error: BaseException, *, if_silent: str = "") -> str:
     return (str(error).strip().splitlines() or [if_silent or type(error).__name__])[0]
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 5 min, 3 h 20 min."""
+def duration(seconds: float, *, decimals: int = 0) -> str:
+    """Seconds as people say them: 42 s, 5 min, 3 h 20 min; the decimals are those of seconds."""
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.{decimals}f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
 

@@ -31,7 +31,7 @@ SETTINGS = {"TORCHINDUCTOR_VEC_ISA_OK": "0"}
 STORAGE = "storage-benchmark/run.py"
 NOT_RUN = {
     "throughput/searches.py",  # has no main program
-    "throughput/reference_step.py",  # runs in an environment with Sequifier
+    "throughput/reference_step.py",  # runs in an environment with Sequifier: tests/conformance
 }
 FLIGHTS = """month,day,dep_delay,sched_dep_time,carrier,tailnum,origin,distance,hour
 1,2,-4,600,UA,N1,JFK,1000,6

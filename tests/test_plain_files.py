@@ -12,7 +12,7 @@ from sequifier_hpo.cli.init import init
 from sequifier_hpo.config.metadata import read_metadata
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.config.run_file import study_of_run_file
-from sequifier_hpo.errors import ConfigError, EnvironmentFaultError
+from sequifier_hpo.errors import ConfigError, EnvironmentFaultError, SequifierHpoError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.log_lines import LogLines
 from sequifier_hpo.plain_files import parse_json, read_plain
@@ -21,9 +21,9 @@ from sequifier_hpo.preprocessing.shard_file import read_shard
 from sequifier_hpo.preprocessing.staging import StagedOutputs
 from sequifier_hpo.preprocessing.stored_split import describe_split
 from sequifier_hpo.report.artifacts import keep_artifacts
-from sequifier_hpo.study.locks import Lease
+from sequifier_hpo.study.locks import OwnerLock
 from sequifier_hpo.study.storages import Storage
-from sequifier_hpo.training.checkpoint import read_checkpoint
+from sequifier_hpo.training.checkpoint import DamagedCheckpointError, read_checkpoint
 from sequifier_hpo.training.data.window_file import read_header
 
 Write = Callable[[Path], object]
@@ -162,7 +162,7 @@ def test_only_files_named_like_ours_are_taken_for_the_locks_of_the_dead(tmp_path
     for path in others:
         path.write_text("")
 
-    Lease.acquire(tmp_path).release()
+    OwnerLock.acquire(tmp_path).release()
 
     assert [path.exists() for path in others] == [True, False]
 
@@ -172,7 +172,7 @@ def test_folders_of_a_study_are_not_links(tmp_path: Path) -> None:
     (tmp_path / "ours").symlink_to(tmp_path / "theirs")
 
     with pytest.raises(EnvironmentFaultError, match="ours: it is a symbolic link"):
-        Lease.acquire(tmp_path / "ours")
+        OwnerLock.acquire(tmp_path / "ours")
     kept = keep_artifacts(
         tmp_path / "ours", "1", tmp_path / "no", title="", losses={1: 0.5}, train_losses={}
     )
@@ -243,7 +243,7 @@ READERS: dict[str, Write] = {
 def test_no_reader_waits_for_a_pipe(tmp_path: Path, reader: str) -> None:
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(Exception, match="a named pipe"):
+    with pytest.raises((OSError, SequifierHpoError, DamagedCheckpointError), match="a named pipe"):
         READERS[reader](tmp_path / "pipe")
 
 

@@ -23,8 +23,8 @@ from sequifier_hpo.study import (
     Artifact,
     Claim,
     Consent,
-    Lease,
     Ledger,
+    OwnerLock,
     Permit,
     Place,
     Storage,
@@ -47,27 +47,27 @@ def open_study(
     """
     config = prepared.loaded.config
     files = StudyFiles(prepared.name, config.paths, config.run_folder, prepared.shown_storage)
-    lease = Lease(config.study_folder / "coordinators")
+    lock = OwnerLock(config.study_folder / "coordinators")
     # A winner check shares the files of its search, which were looked at already.
     is_search = job.study_name == prepared.name
 
     def permit(identity: StudyIdentity, *, is_adopted: bool) -> None:
         if is_search:
             files.require_own(identity.study_id, is_adopted=is_adopted)
-        lease.hold()
+        lock.hold()
 
-    # What is refused leaves nothing behind: neither a lease nor an empty database.
+    # What is refused leaves nothing behind: neither a lock nor an empty database.
     plan = _plan(prepared, job, permit)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():
         files.require_own(None)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
-        stack.callback(lease.release)
+        stack.callback(lock.release)
         stack.callback(files.remove_unfinished)
         ledger = Ledger(
             storage,
-            lease.owner,
+            lock.owner,
             plan,
             job.proposer,
             describe=job.describe,
@@ -117,7 +117,7 @@ class OpenStudy:
         )
         log = config.paths.logs / f"sequifier-{self.job.log_name}-workers.log"
         with (
-            log_to(config.study_folder / "coordinator.log"),
+            log_to(config.study_folder / "coordinator.log", study=self.job.study_name),
             closing(WorkerPool(specs, log)) as pool,
         ):
             return Coordinator(

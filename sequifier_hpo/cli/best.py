@@ -10,6 +10,7 @@ import typer
 
 from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.options import (
+    NO_SUCCESS,
     Format,
     JsonFormat,
     MetadataConfigPath,
@@ -35,9 +36,6 @@ from sequifier_hpo.words import counted
 
 if TYPE_CHECKING:
     from sequifier_hpo.study import StudySnapshot
-
-NO_SUCCESS = 4
-
 
 _Write = Annotated[
     Path | None,

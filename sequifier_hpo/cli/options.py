@@ -14,6 +14,9 @@ from typer.core import TyperCommand, TyperOption
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 
+NO_SUCCESS = 4
+"""Exit code: nothing was done wrong, but no run succeeded."""
+
 ConfigPath = Annotated[
     Path,
     typer.Option(
@@ -53,6 +56,12 @@ Randomize = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Concurrent trials; default: the search file's."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

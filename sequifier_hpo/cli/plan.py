@@ -147,8 +147,8 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     if strategy == "bayesian":
         gap = prepared.loaded.config.proposal_gap
         lines.append(
-            f"  a run is proposed from the ends of those at least {gap} before it, so that up to "
-            f"{counted(gap, 'worker')} can be busy"
+            f"  each run is proposed from the results of runs at least {gap} before it: up to "
+            f"{counted(gap, 'worker')} can be kept busy"
         )
     if found.done is not None:
         done = found.done
@@ -201,8 +201,8 @@ def _warning_lines(found: _Plan) -> list[str]:
     if found.guesses_padding:
         lines.append(
             "warning: the windows do not say which of their items are padding, and hold no ids: "
-            "leading items at which all columns are 0 count as padding, also where 0 is the mean. "
-            "Windows made by `sequifier-hpo preprocess` say it"
+            "leading items that are 0 in every column count as padding, even where 0 is the mean. "
+            "Windows made by `sequifier-hpo preprocess` record it"
         )
     return lines
 

@@ -9,7 +9,7 @@ from sequifier_hpo.cli.options import ConfigPath, Randomize, chosen_seed, given
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
-from sequifier_hpo.words import counted
+from sequifier_hpo.words import counted, duration
 
 
 def preprocess(
@@ -44,7 +44,7 @@ def preprocess(
     summary = run_preprocess(config, on_progress=say)
     print(
         f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
-        f"{summary.seconds:.1f} seconds"
+        f"{duration(summary.seconds, decimals=1)}"
     )
     print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in summary.columns.items()))
     for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):

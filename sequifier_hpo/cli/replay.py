@@ -35,22 +35,22 @@ RunTableFile = Annotated[
         "validation loss after each epoch, blank after the end of a shorter run.",
     ),
 ]
-Seeds = Annotated[int, typer.Option(min=1, help="Searches that are replayed, each.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Searches to replay, each with a seed of its own.")]
 NumSamples = Annotated[int, typer.Option(min=1, help="Runs of a search.")]
-Workers = Annotated[int, typer.Option(min=1, help="Runs trained at a time.")]
+Workers = Annotated[int, typer.Option(min=1, help="Runs trained at the same time.")]
 ProposalGap = Annotated[
-    int, typer.Option(min=1, help="A proposal sees the runs at least so many before it.")
+    int, typer.Option(min=1, help="A proposal sees only runs at least this many before it.")
 ]
 PruningOption = Annotated[PruningMethod, typer.Option(help="How runs are stopped early.")]
 FirstRung = Annotated[int, typer.Option(min=1, help="Epochs that every run is given.")]
 ReductionFactor = Annotated[
-    int, typer.Option(min=2, help="Of the runs at a rung, one in so many goes on.")
+    int, typer.Option(min=2, help="One in this many runs at a rung goes on.")
 ]
 PruningGap = Annotated[
-    int, typer.Option(min=1, help="A stop sees the runs at least so many before it.")
+    int, typer.Option(min=1, help="A decision to stop sees only runs at least this many before it.")
 ]
 FinishBest = Annotated[
-    int, typer.Option(min=0, help="Stopped runs that get their full length at the end.")
+    int, typer.Option(min=0, help="Stopped runs that are trained to their full length at the end.")
 ]
 
 
@@ -69,10 +69,10 @@ def replay(
 ) -> None:
     """Compare ways to search on a table of trained runs.
 
-    Nothing is trained: the table has the loss curves, and workers are simulated. So you can see
-    on your own runs what a search would have cost.
+    Nothing is trained: the table has the loss curves, and workers are simulated. It shows on
+    runs of your own what a search would have cost.
 
-    Example: sequifier-hpo replay studies/search-efficiency/weather.csv
+    Example: sequifier-hpo replay runs.csv
     """
     gaps = (proposal_gap, pruning_gap)
     found = _replayed(

@@ -11,10 +11,9 @@ from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
-from sequifier_hpo.cli.options import Format, WantedCheck
+from sequifier_hpo.cli.options import NO_SUCCESS, Format, WantedCheck
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import (
-    NO_SUCCESS,
     announce,
     exit_code,
     show_result,
@@ -64,7 +63,7 @@ def run_search(
         num_runs=prepared.num_runs,
     )
     with (
-        logging_by(say) if verbose else nullcontext(),
+        logging_by(say, study=prepared.name) if verbose else nullcontext(),
         open_study(prepared, search_job(prepared), consent) as search,
     ):
         ledger = search.ledger
@@ -119,7 +118,7 @@ def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baselin
         return ()
 
 
-def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
+def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -> int:
     """Run the rest of a winner check and show its result; returns the exit code."""
     snapshot = read_search(prepared)
     runs = top_runs(snapshot.runs, wanted.num_runs)
@@ -133,7 +132,11 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
         num_seeds=wanted.num_seeds,
     )
     seeds = sorted({each.seed for each in retrainings})
-    with open_study(prepared, check_job(prepared, retrainings)) as check:
+    job = check_job(prepared, retrainings)
+    with (
+        logging_by(say, study=job.study_name) if verbose else nullcontext(),
+        open_study(prepared, job) as check,
+    ):
 
         def results() -> list[CheckedRun]:
             by_key = {run.key: run for run in check.ledger.runs()}
@@ -159,13 +162,17 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
             end = check.run(view)
         checked = results()
         trained = check.ledger.runs()
-    if wanted.output_format == Format.JSON:
+    _show_check(prepared, checked, wanted.output_format)
+    return exit_code_of_check(end, checked, trained)
+
+
+def _show_check(prepared: PreparedSearch, checked: Sequence[CheckedRun], shown_as: Format) -> None:
+    if shown_as == Format.JSON:
         print(json.dumps(verification_record(prepared.name, checked), indent=2))
-    elif wanted.output_format == Format.CSV:
+    elif shown_as == Format.CSV:
         print(verification_csv(checked), end="")
     else:
         print(check_text(prepared, checked))
-    return exit_code_of_check(end, checked, trained)
 
 
 def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:

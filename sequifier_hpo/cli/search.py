@@ -13,17 +13,11 @@ from sequifier_hpo.cli.options import (
     OneInputSet,
     SkipMetadata,
     StorageUrl,
+    Verbose,
     Workers,
     search_overrides,
 )
 from sequifier_hpo.cli.say import say
-
-_Verbose = Annotated[
-    bool,
-    typer.Option(
-        "--verbose", "-v", help="Show on stderr, too, what studies/NAME/coordinator.log gets."
-    ),
-]
 
 
 def hyperparameter_search(
@@ -50,7 +44,7 @@ def hyperparameter_search(
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     as_json: AsJson = False,  # noqa: FBT002 - a flag
-    verbose: _Verbose = False,  # noqa: FBT002 - a flag
+    verbose: Verbose = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Run a hyperparameter search. Running the same command again resumes it.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.cli.options import NO_SUCCESS
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
 from sequifier_hpo.config.paths import run_name
@@ -19,7 +20,6 @@ from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_o
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.words import counted
 
-NO_SUCCESS = 4
 _WHERE_THEY_DIFFER = re.compile(r"\d+")
 """Reasons that differ in the number of the run, an epoch or a size only are the same."""
 

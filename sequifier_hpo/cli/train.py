@@ -7,6 +7,7 @@ import typer
 
 from sequifier_hpo.assembly.single import train_alone
 from sequifier_hpo.cli.options import (
+    NO_SUCCESS,
     ConfigPath,
     MetadataConfigPath,
     Randomize,
@@ -27,7 +28,7 @@ _EXIT_CODES = {
     OutcomeKind.INTERRUPTED: 130,
     OutcomeKind.OUT_OF_MEMORY: 3,
     OutcomeKind.CRASHED: 1,
-    OutcomeKind.DIVERGED: 4,
+    OutcomeKind.DIVERGED: NO_SUCCESS,
 }
 
 _NOTHING_TRAINED = (

@@ -15,6 +15,7 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     StudyFile,
     StudyName,
+    Verbose,
     WantedCheck,
     Workers,
     search_overrides,
@@ -45,6 +46,7 @@ def verify(
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     output_format: OutputFormat = Format.TEXT,
     as_json: JsonFormat = False,  # noqa: FBT002 - a flag
+    verbose: Verbose = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Check the winner of a search with other seeds.
 
@@ -73,4 +75,4 @@ def verify(
     from sequifier_hpo.cli.running import run_check  # noqa: PLC0415
 
     wanted = WantedCheck(runs, seeds, retry_failed, Format.JSON if as_json else output_format)
-    raise typer.Exit(run_check(prepared, wanted))
+    raise typer.Exit(run_check(prepared, wanted, verbose=verbose))

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.cli.options import NO_SUCCESS
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.cli.search_text import NO_SUCCESS, why_it_gave_up
+from sequifier_hpo.cli.search_text import why_it_gave_up
 from sequifier_hpo.cli.tables import verification_table
 from sequifier_hpo.config.paths import run_name, verification_name
 from sequifier_hpo.coordinator.observer import SearchEnd

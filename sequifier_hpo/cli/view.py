@@ -135,7 +135,7 @@ class LineView:
         is_best = self._progress.finish(run, result.best_validation_loss, counts=True)
         self._say(
             f"{run.claim.title}: validation loss {result.best_validation_loss:.6g}"
-            f" at epoch {result.best_epoch} of {result.last_epoch}, {result.seconds:.1f} s"
+            f" at epoch {result.best_epoch} of {result.last_epoch}, {duration(result.seconds, decimals=1)}"
             f"{', best so far' if is_best else ''}"
             f"  [{self._progress.num_done}/{self._progress.num_runs}{_left(self._progress)}]"
         )

@@ -54,7 +54,7 @@ class _Own(FrozenModel):
     max_consecutive_failures: PositiveInt = 5
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
     proposal_gap: PositiveInt = 8
-    """With `bayesian`: a run is proposed from the ends of those at least so many before it."""
+    """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 

@@ -209,7 +209,7 @@ class _Builder:
             return None
         if node.tag.endswith((":int", ":float")) and len(node.value) > _MAX_NUMBER:
             problem = f"a number of {len(node.value):,} characters"
-            self._complain(loc, node, problem, fix="quote it if it is a text")
+            self._complain(loc, node, problem, fix="put it in quotes if it is text")
             return None
         if not node.style:  # None from the Python loader, "" from the C loader
             self.texts[loc] = node.value

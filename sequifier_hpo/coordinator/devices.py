@@ -42,7 +42,7 @@ def device_issue(
 def _device_problem(device: str, num_processes: int) -> str | None:
     kind, _, index = device.partition(":")
     if kind not in {"cpu", "cuda", "mps"} or not (index or "0").isdecimal():
-        return "it is none of cpu, cuda, cuda:n and mps"
+        return "it is not one of cpu, cuda, cuda:n and mps"
     if kind == "mps":
         return None if best_device() == "mps" else "this is not a Mac with an Apple chip"
     if kind != "cuda" or _torch_built_for("hip"):

@@ -117,6 +117,7 @@ class WorkerPool(Pool):
 
         Raises:
             EnvironmentFaultError: If that file cannot be written.
+            OSError: If the machine can start no more processes; those that were started end.
         """
         self._stderr_path = stderr_path
         self._stderr = os.fdopen(open_to_append(stderr_path), "ab")
@@ -125,8 +126,13 @@ class WorkerPool(Pool):
         self._worker_of_slot = [
             worker for worker in self._workers for _ in range(worker.spec.num_slots)
         ]
-        for worker in self._workers:
-            self._start(worker)
+        try:
+            for worker in self._workers:
+                self._start(worker)
+        except BaseException:
+            self.kill()
+            self.close()
+            raise
 
     @property
     def slots(self) -> range:

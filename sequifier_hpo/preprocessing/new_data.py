@@ -181,6 +181,6 @@ def _refuse(path: Path, faults: Sequence[str]) -> None:
     if faults:
         raise InputError(
             "\n".join([f"{path} cannot be read as new events:", *(f"  - {f}" for f in faults)]),
-            "give every event a value in each column, and decimal numbers a point; the table is to "
-            "be like the one that was preprocessed",
+            "give every event a value in each column, and write decimal numbers with a point, as in "
+            "the table that was preprocessed",
         )

@@ -324,8 +324,8 @@ def _constant_note(column: EncodedColumn) -> str:
     if np.abs(column.values).max() < 1:  # not exactly 0: means are rounded
         return f"column `{column.name}` is constant and becomes all zeros"
     return (
-        f"column `{column.name}` is constant in the training split and then changes, to numbers "
-        f"beyond {np.abs(column.values).max():.0e} standard deviations: leave it out with "
+        f"column `{column.name}` is constant in the training split and varies later, by up to "
+        f"{np.abs(column.values).max():.0e} standard deviations: leave it out with "
         "`selected_columns`"
     )
 

@@ -46,7 +46,7 @@ def _number_notes(table: RawTable) -> Iterator[str]:
             f"column `{column}` is a category ({values.n_unique():,} of them), because "
             f"{len(others):,} of its {counted(len(values), 'value')} are not written as numbers: "
             f"{_examples(others.unique(maintain_order=True))}; correct these cells (20.7, without "
-            "marks, units or separators of thousands) if it is to be a number, or leave the column "
+            "marks, units or thousands separators) if the column is numeric, or leave it "
             "out with `selected_columns`"
         )
 

@@ -204,7 +204,7 @@ def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: in
         "timeline",
         "When runs were at work",
         _note(
-            any(run.num_attempts > 1 for run in data.own_runs)
+            any(run.num_trials > 1 for run in data.own_runs)
             and "Hatched: interrupted and continued; the bar spans the time in between.",
         ),
         timeline_chart(data),

@@ -122,7 +122,7 @@ def _detailed(record: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "explanation": run.figures.explanation,
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
-        "num_attempts": run.num_attempts,
+        "num_attempts": run.num_trials,
         "host": run.host,
         "folder": run.folder,
     }

@@ -8,6 +8,7 @@ from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import MAX_TEXT, Figure, escaped, layout_of, rounded
 from sequifier_hpo.report.leaderboard import shortened
+from sequifier_hpo.words import duration
 
 _STATE_COLOURS = {
     RunState.COMPLETE: "@point",
@@ -72,7 +73,7 @@ def _bars(
             "color": colour,
             "line": {"color": "@surface", "width": rim},
             # Not all of such a bar was work.
-            "pattern": {"shape": ["/" if bar.run.num_attempts > 1 else "" for bar in bars]},
+            "pattern": {"shape": ["/" if bar.run.num_trials > 1 else "" for bar in bars]},
         },
     }
 
@@ -94,9 +95,10 @@ def _retry_marks(bars: Sequence[series.Bar], seconds: float) -> dict[str, Any]:
 def _timeline_hover(bar: series.Bar) -> str:
     run = bar.run
     loss = f": {run.validation_loss:.6g}" if run.validation_loss is not None else ""
-    lines = [f"<b>run {run.number}</b>, {run.state.value}{loss}", f"{bar.end - bar.start:.1f} s"]
-    if run.num_attempts > 1:
-        lines.append(f"{run.num_attempts} starts")
+    took = duration(bar.end - bar.start, decimals=1)
+    lines = [f"<b>run {run.number}</b>, {run.state.value}{loss}", took]
+    if run.num_trials > 1:
+        lines.append(f"{run.num_trials} starts")
     if run.figures.oom_retries:
         size = run.figures.effective_batch_size
         retries = f"{run.figures.oom_retries} out-of-memory retries, batch size {size}"
@@ -108,7 +110,7 @@ def _timeline_hover(bar: series.Bar) -> str:
 
 
 def _num_retries(run: Run) -> int:
-    return run.num_attempts - 1 + (run.figures.oom_retries or 0)
+    return run.num_trials - 1 + (run.figures.oom_retries or 0)
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:

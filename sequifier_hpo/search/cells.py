@@ -11,7 +11,7 @@ class Cells:
         self.space = space
         self.effective = effective
         self._keyer = keyer
-        self._next_rank = 0
+        self._next_place = 0
 
     def proposal(self, cell: Cell) -> Proposal:
         """A cell as a run that may be handed out."""
@@ -21,9 +21,9 @@ class Cells:
     def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
         """The first run of the seeded order that was not handed out, and its place there."""
         # Runs once handed out stay so: the next scan starts where this one ends.
-        while self._next_rank < self.effective.num_distinct:
-            proposal = self.proposal(self.effective.representative(self._next_rank))
+        while self._next_place < self.effective.num_distinct:
+            proposal = self.proposal(self.effective.representative(self._next_place))
             if not history.is_taken(proposal.key):
-                return self._next_rank, proposal
-            self._next_rank += 1
+                return self._next_place, proposal
+            self._next_place += 1
         return Exhausted()

@@ -25,12 +25,12 @@ class GridRuns:
         found = self._cells.first_unused(history)
         if isinstance(found, NoProposal):
             return found
-        rank, proposal = found
+        place, proposal = found
         labels = ask(
             self._sampler,
             self._distributions,
             ordinal=ordinal,
-            system_attrs={"grid_id": rank},
+            system_attrs={"grid_id": place},
         )
         assert labels == proposal.labels, "the sampler and the ledger name the same cell"
         return proposal
@@ -72,11 +72,11 @@ class _PermutedCells(Sequence[tuple[str, ...]]):
         return self._effective.num_distinct
 
     @overload
-    def __getitem__(self, rank: int) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int) -> tuple[str, ...]: ...
     @overload
-    def __getitem__(self, rank: slice) -> "Sequence[tuple[str, ...]]": ...
-    def __getitem__(self, rank: int | slice) -> "tuple[str, ...] | Sequence[tuple[str, ...]]":
-        if isinstance(rank, slice):
+    def __getitem__(self, place: slice) -> "Sequence[tuple[str, ...]]": ...
+    def __getitem__(self, place: int | slice) -> "tuple[str, ...] | Sequence[tuple[str, ...]]":
+        if isinstance(place, slice):
             raise TypeError("cells are computed one at a time")
-        labels = self._space.labels_at(self._effective.representative(rank))
+        labels = self._space.labels_at(self._effective.representative(place))
         return tuple(labels[name] for name in self._names)

@@ -207,8 +207,8 @@ class _Simulation:
         return self._draw(ordinal) if params is None else self._table.find(params)
 
     def _draw(self, ordinal: int) -> int:
-        for attempt in range(MAX_DRAWS):
-            sampler = RandomSampler(seed=seed_of(self._seed, ordinal, attempt))
+        for draw in range(MAX_DRAWS):
+            sampler = RandomSampler(seed=seed_of(self._seed, ordinal, draw))
             place = self._table.find(ask(sampler, self._table.space, ordinal=ordinal))
             if place is not None and not self._is_used(place):
                 return place

@@ -48,8 +48,8 @@ class SampledRuns:
         """A new draw; where hardly anything is new, the first unused run of a seeded order."""
         if history.num_runs >= self._n_samples:
             return Exhausted()
-        for attempt in range(MAX_DRAWS):
-            proposal = self._drawn(ordinal, attempt)
+        for draw in range(MAX_DRAWS):
+            proposal = self._drawn(ordinal, draw)
             if not history.is_taken(proposal.key):
                 return proposal
         found = self._cells.first_unused(history)
@@ -63,8 +63,8 @@ class SampledRuns:
         """Nothing: a sample consists of runs, not of cells."""
         return iter(())
 
-    def _drawn(self, ordinal: int, attempt: int) -> Proposal:
-        sampler = RandomSampler(seed=seed_of(self._seed, ordinal, attempt))
+    def _drawn(self, ordinal: int, draw: int) -> Proposal:
+        sampler = RandomSampler(seed=seed_of(self._seed, ordinal, draw))
         labels = ask(sampler, self._distributions, ordinal=ordinal)
         cell = self._cells.space.cell_of(labels)
         return self._cells.proposal(self._cells.effective.representative_of(cell))

@@ -117,7 +117,7 @@ def read_table(path: Path) -> RunTable:
     parameters = [name for name in columns if name not in epochs and name != SECONDS]
     if not epochs or not parameters or not rows:
         raise InputError(
-            f"{path} is no table of runs: it needs a header, a column for each parameter, columns "
+            f"{path} is not a table of runs: it needs a header, a column for each parameter, columns "
             "`epoch_1`, `epoch_2`, ... with the validation loss after each epoch, and a row per run"
         )
     runs = []

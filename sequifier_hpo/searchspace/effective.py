@@ -41,7 +41,7 @@ class _Component:
 
 
 class EffectiveSpace:
-    """The distinct runs of a search space, numbered by rank in a seeded order."""
+    """The distinct runs of a search space, numbered by place in a seeded order."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self._space = space
@@ -54,13 +54,13 @@ class EffectiveSpace:
         """Number of distinct effective configurations."""
         return self._num_distinct
 
-    def representative(self, rank: int) -> Cell:
-        """The cell that is run for a rank.
+    def representative(self, place: int) -> Cell:
+        """The cell that is run for a place.
 
         Raises:
-            IndexError: If rank is not in range(num_distinct).
+            IndexError: If place is not in range(num_distinct).
         """
-        return next(self._combined(self._members(rank)))
+        return next(self._combined(self._members(place)))
 
     def representative_of(self, cell: Cell) -> Cell:
         """The cell that is run for the class of a cell."""
@@ -85,9 +85,9 @@ class EffectiveSpace:
     def _equal_cells(self, cell: Cell) -> Iterator[Cell]:
         return self._combined([component.class_of(cell) for component in self._components])
 
-    def _members(self, rank: int) -> list[tuple[Cell, ...]]:
-        """Per component the sub-cells of the rank's class."""
-        rest = self._order(rank)
+    def _members(self, place: int) -> list[tuple[Cell, ...]]:
+        """Per component the sub-cells of the place's class."""
+        rest = self._order(place)
         members = []
         for component in reversed(self._components):
             rest, digit = divmod(rest, len(component.classes))

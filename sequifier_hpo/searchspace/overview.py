@@ -78,8 +78,8 @@ def measure(
     num_measured = min(effective.num_distinct, most)
     counts: list[int] = []
     memory: list[int] = []
-    for rank in range(num_measured):
-        cell = effective.representative(rank)
+    for place in range(num_measured):
+        cell = effective.representative(place)
         values, _ = resolve(space.values(cell), space.column_order)
         counts.append(num_parameters(values, n_classes, target_types))
         memory.append(training_bytes(values, counts[-1], n_classes, target_types))

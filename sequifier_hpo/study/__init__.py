@@ -3,7 +3,7 @@
 from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of
 from sequifier_hpo.study.claims import Claim, Description, LeaseLostError, Place
 from sequifier_hpo.study.ledger import Ledger
-from sequifier_hpo.study.locks import Lease, Owner
+from sequifier_hpo.study.locks import Owner, OwnerLock
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import (
     METRIC,
@@ -38,10 +38,10 @@ __all__ = [
     "EndedRun",
     "Exhausted",
     "History",
-    "Lease",
     "LeaseLostError",
     "Ledger",
     "Owner",
+    "OwnerLock",
     "Permit",
     "Place",
     "Proposal",

@@ -21,7 +21,6 @@ from sqlalchemy import Connection
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import transactions
-from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
 from sequifier_hpo.study.batch_plans import batch_plan_of
 from sequifier_hpo.study.claims import NOWHERE, Claim, Description, LeaseLostError, Place
@@ -43,6 +42,7 @@ from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
 from sequifier_hpo.study.tags import own_tag
 from sequifier_hpo.study.transactions import FinishedError
 from sequifier_hpo.study.trial_writer import TrialWriter
+from sequifier_hpo.study.trials import StoredTrial, TrialReader
 
 _log = logging.getLogger("sequifier_hpo.study")
 
@@ -112,14 +112,14 @@ class Ledger:
         with self._storage.reading() as connection:
             self._take_in_new(connection)
             foreign = self._index.unfinished.keys() - self._held
-            for attempt in self._reader.read(connection, foreign):
-                self._index.put(attempt)
+            for trial in self._reader.read(connection, foreign):
+                self._index.put(trial)
         return self._index.runs()
 
     def is_anything_left(self) -> bool:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""
         self._catch_up()
-        unfinished = (own_tag(attempt).key for attempt in self._index.unfinished.values())
+        unfinished = (own_tag(trial).key for trial in self._index.unfinished.values())
         return (
             self._next_continued() is not None
             or not isinstance(self._proposal(), Exhausted)
@@ -127,9 +127,9 @@ class Ledger:
         )
 
     def losses(self, claim: Claim) -> Mapping[int, float]:
-        """Validation loss per epoch of the run of a claim, those of earlier attempts included."""
-        attempts = self._index.attempts(claim.key)
-        return {epoch: loss for attempt in attempts for epoch, loss in attempt.losses.items()}
+        """Validation loss per epoch of the run of a claim, those of earlier trials included."""
+        trials = self._index.trials(claim.key)
+        return {epoch: loss for trial in trials for epoch, loss in trial.losses.items()}
 
     # Changing
 
@@ -156,31 +156,31 @@ class Ledger:
         """
         self._bury_orphans()
         self.waits_for = ()
-        attempt = None
-        while attempt is None:
+        trial = None
+        while trial is None:
             ordinal, proposal = self._index.next_ordinal, self._proposal()
             with self._storage.writing() as connection:
                 transactions.lock_study(connection, self._study_id)
                 self._require_present(connection)
                 self._take_in_new(connection)
                 # The answer to a claim may have been lost on its way while the claim took effect.
-                attempt = next(self._unknown_own(), None)
-                key = self._next_continued() if attempt is None else None
+                trial = next(self._unknown_own(), None)
+                key = self._next_continued() if trial is None else None
                 if key is not None:
-                    attempt = self._writer.next(connection, self._index.attempts(key)[-1])
-                elif attempt is None and self._index.next_ordinal == ordinal:
+                    trial = self._writer.next(connection, self._index.trials(key)[-1])
+                elif trial is None and self._index.next_ordinal == ordinal:
                     # Nobody else was faster while the proposal was made without a lock.
                     if isinstance(proposal, Proposal):
-                        attempt = self._writer.first(connection, proposal, ordinal)
+                        trial = self._writer.first(connection, proposal, ordinal)
                     elif isinstance(proposal, Exhausted):
                         return None
                     elif waits_for := self._index.unended(proposal.num_runs):
                         self.waits_for = waits_for
                         return None
-        self._index.put(attempt)
-        self._reader.last_id = max(self._reader.last_id, attempt.trial_id)
-        self._held.add(attempt.trial_id)
-        claim = self._claim_of(attempt)
+        self._index.put(trial)
+        self._reader.last_id = max(self._reader.last_id, trial.trial_id)
+        self._held.add(trial.trial_id)
+        claim = self._claim_of(trial)
         self._to_retry.discard(claim.key)
         return claim
 
@@ -193,9 +193,9 @@ class Ledger:
         assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
         with self._changing(claim) as connection:
             transactions.report(connection, claim.trial_id, epoch, validation_loss)
-        attempt = self._index.unfinished[claim.trial_id]
-        attempt.losses[epoch] = validation_loss
-        self._index.put(attempt)
+        trial = self._index.unfinished[claim.trial_id]
+        trial.losses[epoch] = validation_loss
+        self._index.put(trial)
 
     def annotate(self, claim: Claim, attributes: Mapping[str, Any]) -> None:
         """Store attributes of a running trial.
@@ -205,9 +205,9 @@ class Ledger:
         """
         with self._changing(claim) as connection:
             transactions.annotate(connection, claim.trial_id, attributes)
-        attempt = self._index.unfinished[claim.trial_id]
-        attempt.user_attrs.update(attributes)
-        self._index.put(attempt)
+        trial = self._index.unfinished[claim.trial_id]
+        trial.user_attrs.update(attributes)
+        self._index.put(trial)
 
     def beat(self, claims: Sequence[Claim]) -> None:
         """Tell other hosts that these trials are alive."""
@@ -241,7 +241,7 @@ class Ledger:
         attributes: Mapping[str, Any],
         artifacts: Sequence[Artifact] = (),
     ) -> None:
-        """Store that an attempt failed; the reasons `interrupted` and `lost` leave it resumable.
+        """Store that a trial failed; the reasons `interrupted` and `lost` leave it resumable.
 
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
@@ -268,17 +268,17 @@ class Ledger:
 
     def _take_in_new(self, connection: Connection) -> None:
         """Take in what is stored now; call it before the transaction changes a trial itself."""
-        for attempt in self._reader.new(connection):
-            self._index.put(attempt)
+        for trial in self._reader.new(connection):
+            self._index.put(trial)
         unfinished = self._index.unfinished.keys()
         if unfinished:
-            for attempt in self._reader.finished(connection, unfinished):
-                self._index.put(attempt)
+            for trial in self._reader.finished(connection, unfinished):
+                self._index.put(trial)
 
     def _bury_orphans(self) -> None:
         """Fail the trials whose coordinator is gone, so that their runs can be resumed."""
         foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
-        orphans = [attempt for attempt in foreign if self._liveness.is_gone(attempt)]
+        orphans = [trial for trial in foreign if self._liveness.is_gone(trial)]
         gone = {orphan.trial_id for orphan in orphans}
         judged = self._liveness.judged(a for a in foreign if a.trial_id not in gone)
         if judged:
@@ -289,7 +289,7 @@ class Ledger:
             with suppress(FinishedError):
                 self._bury(orphan, "is dead" if orphan.trial_id in gone else "sends no heartbeats")
 
-    def _bury(self, orphan: Attempt, why: str) -> None:
+    def _bury(self, orphan: StoredTrial, why: str) -> None:
         with self._storage.writing() as connection:
             transactions.finish_trial(
                 connection,
@@ -320,29 +320,29 @@ class Ledger:
     def _proposal(self) -> Proposal | Wait | Exhausted:
         return self._proposer.propose(self._index.next_ordinal, self._index)
 
-    def _unknown_own(self) -> Iterator[Attempt]:
-        for trial_id, attempt in self._index.unfinished.items():
-            owner = owner_of(attempt)
+    def _unknown_own(self) -> Iterator[StoredTrial]:
+        for trial_id, trial in self._index.unfinished.items():
+            owner = owner_of(trial)
             if trial_id not in self._held and owner and owner.name == self._owner.name:
-                yield attempt
+                yield trial
 
     def _next_continued(self) -> str | None:
         interrupted = filter(self._proposer.is_wanted, self._index.keys(RunState.INTERRUPTED))
         failed = self._to_retry.intersection(self._index.keys(RunState.FAILED))
         return min((*interrupted, *failed), key=self._index.ordinal, default=None)
 
-    def _claim_of(self, attempt: Attempt) -> Claim:
-        run, tag = run_number(attempt), own_tag(attempt)
+    def _claim_of(self, trial: StoredTrial) -> Claim:
+        run, tag = run_number(trial), own_tag(trial)
         point = Point.from_json(tag.point)
         return Claim(
-            trial_id=attempt.trial_id,
-            trial_number=attempt.number,
+            trial_id=trial.trial_id,
+            trial_number=trial.number,
             run_number=run,
             title=self._describe(tag.key, point).title(run),
             key=tag.key,
             point=point,
-            is_continuation=len(self._index.attempts(tag.key)) > 1,
-            batch_plan=batch_plan_of(attempt.user_attrs),
+            is_continuation=len(self._index.trials(tag.key)) > 1,
+            batch_plan=batch_plan_of(trial.user_attrs),
         )
 
     # Results
@@ -366,13 +366,13 @@ class Ledger:
         artifacts: Sequence[Artifact],
     ) -> None:
         ended = datetime.now(UTC)
-        attempt = self._index.unfinished.get(claim.trial_id)
-        if attempt is not None:
-            attempt = replace(
-                attempt,
+        trial = self._index.unfinished.get(claim.trial_id)
+        if trial is not None:
+            trial = replace(
+                trial,
                 state=state,
                 value=value,
-                user_attrs={**attempt.user_attrs, **attributes},
+                user_attrs={**trial.user_attrs, **attributes},
                 ended=ended.astimezone(),
             )
         try:
@@ -386,12 +386,12 @@ class Ledger:
                     artifacts=artifacts,
                     ended=ended,
                 )
-                if attempt is not None and state == TrialState.COMPLETE:
-                    self._insert_twins(connection, attempt)
+                if trial is not None and state == TrialState.COMPLETE:
+                    self._insert_twins(connection, trial)
         except FinishedError:
-            attempt = self._stored_before(claim, state, value, attributes)
-        assert attempt is not None, "a trial that was running is known to be"
-        self._index.put(attempt)
+            trial = self._stored_before(claim, state, value, attributes)
+        assert trial is not None, "a trial that was running is known to be"
+        self._index.put(trial)
         self._held.discard(claim.trial_id)
 
     def _stored_before(
@@ -400,7 +400,7 @@ class Ledger:
         state: TrialState,
         value: float | None,
         attributes: Mapping[str, Any],
-    ) -> Attempt:
+    ) -> StoredTrial:
         """The trial, if this coordinator finished it and only the answer was lost.
 
         Raises:
@@ -421,18 +421,18 @@ class Ledger:
 
     def _insert_missing_twins(self) -> None:
         """Make up for the twins of runs that were completed when the study was a sample."""
-        complete = [self._index.attempts(key)[-1] for key in self._index.keys(RunState.COMPLETE)]
-        missing = [attempt for attempt in complete if any(self._twins(attempt))]
+        complete = [self._index.trials(key)[-1] for key in self._index.keys(RunState.COMPLETE)]
+        missing = [trial for trial in complete if any(self._twins(trial))]
         if not missing:
             return
         with self._storage.writing() as connection:
             transactions.lock_study(connection, self._study_id)
             self._take_in_new(connection)
-            for attempt in sorted(missing, key=lambda a: a.number):
-                self._insert_twins(connection, attempt)
+            for trial in sorted(missing, key=lambda a: a.number):
+                self._insert_twins(connection, trial)
         self._catch_up()
 
-    def _twins(self, original: Attempt) -> list[Proposal]:
+    def _twins(self, original: StoredTrial) -> list[Proposal]:
         """Cells that are still to take the result of a complete run."""
         tag = own_tag(original)
         taken = [own_tag(twin).point for twin in self._index.duplicates.get(tag.key, [])]
@@ -440,7 +440,7 @@ class Ledger:
         twins = self._proposer.twins(tag.key, point)
         return [twin for twin in twins if twin.point.as_json() not in taken]
 
-    def _insert_twins(self, connection: Connection, original: Attempt) -> None:
+    def _insert_twins(self, connection: Connection, original: StoredTrial) -> None:
         twins = self._twins(original)
         if twins:
             transactions.lock_study(connection, self._study_id)

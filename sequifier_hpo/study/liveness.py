@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.runs import owner_text
 from sequifier_hpo.study.storages import GRACE_SECONDS
+from sequifier_hpo.study.trials import StoredTrial
 
 
 class Liveness:
@@ -28,30 +28,30 @@ class Liveness:
         """Give everyone time for a heartbeat before anyone is taken for dead."""
         self._judges_from = self._judges_living_from = self._clock() + GRACE_SECONDS
 
-    def is_gone(self, attempt: Attempt) -> bool:
+    def is_gone(self, trial: StoredTrial) -> bool:
         """Whether the coordinator of a trial is known to be gone, for it was on this host."""
-        owner = owner_of(attempt)
+        owner = owner_of(trial)
         if owner is None:
             return True  # every trial of ours is created with its owner
         is_other = owner.name != self._owner.name
         return is_other and owner.is_on_this_host() and owner.is_dead()
 
-    def judged(self, attempts: Iterable[Attempt]) -> list[int]:
+    def judged(self, trials: Iterable[StoredTrial]) -> list[int]:
         """The trials (by id) that are to be judged by their heartbeats now."""
         now = self._clock()
         return [
-            attempt.trial_id
-            for attempt in attempts
-            if now >= (self._judges_from if _is_elsewhere(attempt) else self._judges_living_from)
+            trial.trial_id
+            for trial in trials
+            if now >= (self._judges_from if _is_elsewhere(trial) else self._judges_living_from)
         ]
 
 
-def owner_of(attempt: Attempt) -> Owner | None:
+def owner_of(trial: StoredTrial) -> Owner | None:
     """The coordinator that runs a trial; None if the trial does not say."""
-    text = owner_text(attempt)
+    text = owner_text(trial)
     return None if text is None else Owner.model_validate_json(text)
 
 
-def _is_elsewhere(attempt: Attempt) -> bool:
-    owner = owner_of(attempt)
+def _is_elsewhere(trial: StoredTrial) -> bool:
+    owner = owner_of(trial)
     return owner is not None and not owner.is_on_this_host()

@@ -49,7 +49,7 @@ class Owner(BaseModel):
         return True
 
 
-class Lease:
+class OwnerLock:
     """This coordinator's own lock file, held from `hold` until the process ends."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,14 +66,14 @@ class Lease:
 
     @classmethod
     def acquire(cls, folder: Path) -> Self:
-        """A lease that is held.
+        """A lock that is held.
 
         Raises:
             EnvironmentFaultError: If it cannot be created.
         """
-        lease = cls(folder)
-        lease.hold()
-        return lease
+        lock = cls(folder)
+        lock.hold()
+        return lock
 
     def hold(self) -> None:
         """Create and lock the file, and remove those that the dead have left; again, do nothing.

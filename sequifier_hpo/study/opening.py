@@ -29,12 +29,12 @@ from sequifier_hpo.searchspace import (
     point_of_labels,
 )
 from sequifier_hpo.study import transactions
-from sequifier_hpo.study.attempts import Attempt, TrialReader
 from sequifier_hpo.study.baselines import BASELINES
 from sequifier_hpo.study.runs import OF_OTHER_DATA, RunIndex, run_number
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.stored import understood
 from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, own_tag
+from sequifier_hpo.study.trials import StoredTrial, TrialReader
 
 METRIC = "validation_loss"
 SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
@@ -237,7 +237,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
                     return study._study_id, identity
                 transactions.set_study_attrs(connection, study._study_id, {BASELINES: []})
                 described = stored.get(SPACE, description)
-                _adopt(connection, plan, described, read_index().all_attempts(), consent)
+                _adopt(connection, plan, described, read_index().all_trials(), consent)
         return study._study_id, identity
 
 
@@ -289,8 +289,8 @@ def _stored(
         index = RunIndex()
         if study is not None:
             with storage.reading() as connection:
-                for attempt in TrialReader(study._study_id).new(connection):
-                    index.put(attempt)
+                for trial in TrialReader(study._study_id).new(connection):
+                    index.put(trial)
         return index
 
     if study is None:
@@ -318,7 +318,7 @@ def stored_attributes(connection: Connection, study: optuna.Study) -> dict[str, 
 def _first_identity(plan: StudyPlan, index: RunIndex, consent: Consent) -> StudyIdentity:
     """The identity of a new study, or of one of 0.1.0 whose user has confirmed the data."""
     counted = plan.counted
-    if any(map(is_of_0_1_0, index.all_attempts())):
+    if any(map(is_of_0_1_0, index.all_trials())):
         if not (consent.same_data or consent.new_data):
             raise UnknownDataError(plan.name)
         if counted.last_positions is not None and not consent.new_data:
@@ -359,51 +359,51 @@ def _adopt(
     connection: Connection,
     plan: StudyPlan,
     described: Mapping[str, Any],
-    attempts: Sequence[Attempt],
+    trials: Sequence[StoredTrial],
     consent: Consent,
 ) -> None:
     """Give trials of 0.1.0 their tags, and mark those whose data are not the present ones."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    old = _ordinals([attempt for attempt in attempts if is_of_0_1_0(attempt)])
-    for attempt in attempts:
-        tag = own_tag(attempt)
-        seed = attempt.user_attrs.get("seed") if _is_check(attempt) else None
-        if attempt.trial_id in old:
-            with understood(f"trial {attempt.number}"):
-                point = point_of_labels(described, attempt.params)
+    old = _ordinals([trial for trial in trials if is_of_0_1_0(trial)])
+    for trial in trials:
+        tag = own_tag(trial)
+        seed = trial.user_attrs.get("seed") if _is_check(trial) else None
+        if trial.trial_id in old:
+            with understood(f"trial {trial.number}"):
+                point = point_of_labels(described, trial.params)
             key = plan.key_of(point, seed)
             is_present = consent.same_data
             tag = RunTag(
                 key=key if is_present else f"0.1.0 {tag.key}",
-                ordinal=old[attempt.trial_id],
+                ordinal=old[trial.trial_id],
                 point=point.as_json(),
-                run=None if run_number(attempt) == attempt.number else run_number(attempt),
+                run=None if run_number(trial) == trial.number else run_number(trial),
             )
             transactions.set_trial_attrs(
-                connection, attempt.trial_id, system={TAG: tag.model_dump(mode="json")}
+                connection, trial.trial_id, system={TAG: tag.model_dump(mode="json")}
             )
         else:
             is_present = plan.key_of(Point.from_json(tag.point), seed) == tag.key
-        is_marked = OF_OTHER_DATA in attempt.user_attrs
+        is_marked = OF_OTHER_DATA in trial.user_attrs
         if is_present == is_marked:
             transactions.set_trial_attrs(
                 connection,
-                attempt.trial_id,
+                trial.trial_id,
                 user={OF_OTHER_DATA: None if is_present else now},
                 system={_INFEASIBLE: None if is_present else 1.0},
             )
 
 
-def _is_check(attempt: Attempt) -> bool:
+def _is_check(trial: StoredTrial) -> bool:
     """Whether a trial belongs to a winner check, whose seeds are its own."""
-    return "verified_run" in attempt.user_attrs
+    return "verified_run" in trial.user_attrs
 
 
-def _ordinals(attempts: Sequence[Attempt]) -> dict[int, int]:
+def _ordinals(trials: Sequence[StoredTrial]) -> dict[int, int]:
     """Trial id -> ordinal of its run: the order in which the runs were started."""
-    numbers = sorted({run_number(attempt) for attempt in attempts})
+    numbers = sorted({run_number(trial) for trial in trials})
     ordinals = {number: ordinal for ordinal, number in enumerate(numbers)}
-    return {attempt.trial_id: ordinals[run_number(attempt)] for attempt in attempts}
+    return {trial.trial_id: ordinals[run_number(trial)] for trial in trials}
 
 
 def _indented(lines: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The runs of a study, read off its trials.
 
-A run is what is trained: one key. Its trials are the attempts at it. The first trial gives the run
-its number, a later one continues it after an interruption.
+A run is what is trained: one key. Its first trial gives it its number, a later one continues it
+after an interruption.
 """
 
 from collections.abc import Collection
@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 
 from sequifier_hpo.records import Run, RunFigures, RunState
 from sequifier_hpo.searchspace import Point
-from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import described
 from sequifier_hpo.study.proposing import EndedRun
 from sequifier_hpo.study.stored import require, understood
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
+from sequifier_hpo.study.trials import StoredTrial
 
 DUPLICATE_OF = "duplicate_of"
 """User attribute: number of the run whose result a duplicate grid cell took."""
@@ -30,7 +30,7 @@ _OWNER_BEFORE = "owner"
 """The user attribute that it was once, and its name among the attributes of a run."""
 _NUMBERS = (DUPLICATE_OF, "verified_run", "seed")
 """User attributes that are whole numbers."""
-MAX_LOST_ATTEMPTS = 5
+MAX_LOST_TRIALS = 5
 """A run whose coordinator died this often before completing an epoch is not retried: it may be what
 takes the machine down."""
 
@@ -42,48 +42,48 @@ class RunIndex:
     """Trials grouped by run. Every query made during a search takes constant time."""
 
     def __init__(self) -> None:
-        self._attempts: dict[str, list[Attempt]] = {}
+        self._trials: dict[str, list[StoredTrial]] = {}
         self._keys: dict[RunState, set[str]] = {state: set() for state in RunState}
         self._state: dict[str, RunState] = {}
         self._ordinals: dict[str, int] = {}
         self._of_other_data: set[str] = set()
         self._runs: dict[int, Run] = {}
         self._outdated: set[str] = set()
-        self.unfinished: dict[int, Attempt] = {}
+        self.unfinished: dict[int, StoredTrial] = {}
         """Trials that are not finished, by id."""
-        self.duplicates: dict[str, list[Attempt]] = {}
+        self.duplicates: dict[str, list[StoredTrial]] = {}
         """By key, the grid cells that took the result of the run."""
         self.next_ordinal = 0
         """That of the run that is handed out next."""
 
-    def put(self, attempt: Attempt) -> None:
+    def put(self, trial: StoredTrial) -> None:
         """Take in a trial, new or changed.
 
         Raises:
             StoredValueError: If it is not what this program stores.
         """
-        with understood(f"trial {attempt.number}"):
-            tag = tag_of(attempt)
+        with understood(f"trial {trial.number}"):
+            tag = tag_of(trial)
             if tag is None:
                 return  # not ours: enqueued by hand
-            _require_plausible(attempt)
+            _require_plausible(trial)
         key = tag.key
-        if DUPLICATE_OF in attempt.user_attrs:
-            _put_among(self.duplicates.setdefault(key, []), attempt)
-            self._runs[attempt.number] = _run([attempt], tag)
+        if DUPLICATE_OF in trial.user_attrs:
+            _put_among(self.duplicates.setdefault(key, []), trial)
+            self._runs[trial.number] = _run([trial], tag)
             return
-        attempts = self._attempts.setdefault(key, [])
-        _put_among(attempts, attempt)
-        if attempt.state.is_finished():
-            self.unfinished.pop(attempt.trial_id, None)
+        trials = self._trials.setdefault(key, [])
+        _put_among(trials, trial)
+        if trial.state.is_finished():
+            self.unfinished.pop(trial.trial_id, None)
         else:
-            self.unfinished[attempt.trial_id] = attempt
+            self.unfinished[trial.trial_id] = trial
         if key in self._state:
             self._keys[self._state[key]].discard(key)
-        self._state[key] = state_of(attempts)
+        self._state[key] = state_of(trials)
         self._keys[self._state[key]].add(key)
         self._ordinals[key] = tag.ordinal
-        if OF_OTHER_DATA in attempts[-1].user_attrs:
+        if OF_OTHER_DATA in trials[-1].user_attrs:
             self._of_other_data.add(key)
         self._outdated.add(key)
         self.next_ordinal = max(self.next_ordinal, tag.ordinal + 1)
@@ -91,11 +91,11 @@ class RunIndex:
     @property
     def num_runs(self) -> int:
         """Runs that were handed out, those of other data not counted."""
-        return len(self._attempts) - len(self._of_other_data)
+        return len(self._trials) - len(self._of_other_data)
 
     def is_taken(self, key: str) -> bool:
         """Whether a run was handed out."""
-        return key in self._attempts
+        return key in self._trials
 
     def ended(self, num_runs: int) -> list[EndedRun | None] | None:
         """What the first runs came to, by ordinal; None while one of them is still to end."""
@@ -104,23 +104,23 @@ class RunIndex:
         found: list[EndedRun | None] = [None] * num_runs
         for key, ordinal in self._ordinals.items():
             if ordinal < num_runs and key not in self._of_other_data:
-                found[ordinal] = _lesson(self._attempts[key])
+                found[ordinal] = _lesson(self._trials[key])
         return found
 
     def unended(self, num_runs: int) -> list[int]:
         """Numbers of those of the first runs that are in training, or to be continued."""
         keys = {*self.keys(RunState.RUNNING), *self.keys(RunState.INTERRUPTED)}
         return sorted(
-            run_number(self._attempts[key][-1]) for key in keys if self._ordinals[key] < num_runs
+            run_number(self._trials[key][-1]) for key in keys if self._ordinals[key] < num_runs
         )
 
-    def attempts(self, key: str) -> list[Attempt]:
+    def trials(self, key: str) -> list[StoredTrial]:
         """Trials of a run, oldest first; none if it was never handed out."""
-        return self._attempts.get(key, [])
+        return self._trials.get(key, [])
 
-    def all_attempts(self) -> list[Attempt]:
+    def all_trials(self) -> list[StoredTrial]:
         """Every trial of every run, duplicate grid cells included, by number."""
-        groups = (*self._attempts.values(), *self.duplicates.values())
+        groups = (*self._trials.values(), *self.duplicates.values())
         return sorted((a for group in groups for a in group), key=lambda a: a.number)
 
     def ordinal(self, key: str) -> int:
@@ -134,14 +134,14 @@ class RunIndex:
     def runs(self) -> list[Run]:
         """All runs and duplicates, by number."""
         for key in self._outdated:
-            attempts = self._attempts[key]
-            run = _run(attempts, own_tag(attempts[-1]))
+            trials = self._trials[key]
+            run = _run(trials, own_tag(trials[-1]))
             self._runs[run.number] = run
         self._outdated.clear()
         return [self._runs[number] for number in sorted(self._runs)]
 
 
-def _require_plausible(attempt: Attempt) -> None:
+def _require_plausible(trial: StoredTrial) -> None:
     """Make sure that everything that is read off a trial of ours is there.
 
     Raises:
@@ -149,84 +149,84 @@ def _require_plausible(attempt: Attempt) -> None:
     """
     number, real = int, (int, float)
     values: dict[str, tuple[object, type | tuple[type, ...]]] = {
-        "its number": (attempt.number, number),
-        **{name: (label, str) for name, label in attempt.params.items()},
-        **{f"the loss of epoch {epoch}": (loss, real) for epoch, loss in attempt.losses.items()},
-        **{f"epoch {epoch}": (epoch, number) for epoch in attempt.losses},
+        "its number": (trial.number, number),
+        **{name: (label, str) for name, label in trial.params.items()},
+        **{f"the loss of epoch {epoch}": (loss, real) for epoch, loss in trial.losses.items()},
+        **{f"epoch {epoch}": (epoch, number) for epoch in trial.losses},
     }
-    if attempt.state == TrialState.COMPLETE:
-        values["its loss"] = (attempt.value, real)
+    if trial.state == TrialState.COMPLETE:
+        values["its loss"] = (trial.value, real)
     for name in _NUMBERS:
-        if attempt.user_attrs.get(name) is not None:
-            values[name] = (attempt.user_attrs[name], number)
+        if trial.user_attrs.get(name) is not None:
+            values[name] = (trial.user_attrs[name], number)
     require(values)
-    RunFigures.model_validate(attempt.user_attrs)
-    if (owner := owner_text(attempt)) is not None:
+    RunFigures.model_validate(trial.user_attrs)
+    if (owner := owner_text(trial)) is not None:
         Owner.model_validate_json(owner)
 
 
-def _put_among(attempts: list[Attempt], attempt: Attempt) -> None:
-    for position, known in enumerate(attempts):
-        if known.trial_id == attempt.trial_id:
-            attempts[position] = attempt
+def _put_among(trials: list[StoredTrial], trial: StoredTrial) -> None:
+    for position, known in enumerate(trials):
+        if known.trial_id == trial.trial_id:
+            trials[position] = trial
             return
-    attempts.append(attempt)
-    attempts.sort(key=lambda a: a.number)
+    trials.append(trial)
+    trials.sort(key=lambda a: a.number)
 
 
-def owner_text(attempt: Attempt) -> str | None:
+def owner_text(trial: StoredTrial) -> str | None:
     """The coordinator that runs a trial, as JSON; None if the trial is not ours."""
-    owner = attempt.system_attrs.get(OWNER, attempt.user_attrs.get(_OWNER_BEFORE))
+    owner = trial.system_attrs.get(OWNER, trial.user_attrs.get(_OWNER_BEFORE))
     return None if owner is None else str(owner)
 
 
-def run_number(attempt: Attempt) -> int:
+def run_number(trial: StoredTrial) -> int:
     """Number of the run a trial belongs to."""
-    tag = tag_of(attempt)
-    return attempt.number if tag is None or tag.run is None else tag.run
+    tag = tag_of(trial)
+    return trial.number if tag is None or tag.run is None else tag.run
 
 
-def state_of(attempts: list[Attempt]) -> RunState:
+def state_of(trials: list[StoredTrial]) -> RunState:
     """Where the run with these trials stands."""
-    newest = attempts[-1]
+    newest = trials[-1]
     if newest.state == TrialState.COMPLETE:
         return RunState.COMPLETE
     if not newest.state.is_finished():
         return RunState.RUNNING
     reason = newest.user_attrs.get(REASON)
-    num_lost = sum(a.user_attrs.get(REASON) == "lost" and not a.losses for a in attempts)
-    if reason in RESUMABLE_REASONS and num_lost < MAX_LOST_ATTEMPTS:
+    num_lost = sum(a.user_attrs.get(REASON) == "lost" and not a.losses for a in trials)
+    if reason in RESUMABLE_REASONS and num_lost < MAX_LOST_TRIALS:
         return RunState.INTERRUPTED
     return RunState.FAILED
 
 
-def _lesson(attempts: list[Attempt]) -> EndedRun | None:
+def _lesson(trials: list[StoredTrial]) -> EndedRun | None:
     """What a run that has ended teaches; what the machine did to it teaches nothing."""
-    newest = attempts[-1]
+    newest = trials[-1]
     if newest.state != TrialState.COMPLETE and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
     return EndedRun(Point.from_json(own_tag(newest).point), newest.value)
 
 
-def _run(attempts: list[Attempt], tag: RunTag) -> Run:
-    newest = attempts[-1]
+def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
+    newest = trials[-1]
     losses: dict[int, float] = {}
-    for attempt in attempts:
-        losses.update(attempt.losses)
+    for trial in trials:
+        losses.update(trial.losses)
     attributes: dict[str, Any] = {**newest.user_attrs, _OWNER_BEFORE: owner_text(newest)}
     return Run(
         number=run_number(newest),
         trial_number=newest.number,
-        state=state_of(attempts),
+        state=state_of(trials),
         validation_loss=newest.value if newest.state == TrialState.COMPLETE else None,
         labels=newest.params,
         losses=losses,
         attributes=attributes,
         reason=str(newest.user_attrs.get(REASON, "")),
         duplicate_of=newest.user_attrs.get(DUPLICATE_OF),
-        started=attempts[0].started,
+        started=trials[0].started,
         ended=newest.ended,
-        num_attempts=len(attempts),
+        num_trials=len(trials),
         key=tag.key,
         ordinal=tag.ordinal,
         point=tag.point,

@@ -54,15 +54,16 @@ def advice_on(file: Path, error: BaseException) -> str | None:
     if not unwritable:
         return None
     return (
-        f"who owns them ({_owner(unwritable[0])}) lets the group write with "
-        f"`chmod g+rw {shlex.join(map(str, unwritable))}`; to only look at the study needs no leave"
+        f"their owner ({_owner(unwritable[0])}) can let the group write with "
+        f"`chmod g+rw {shlex.join(map(str, unwritable))}`; looking at the study needs no permission "
+        "to write"
     )
 
 
 def _find_holder(path: Path) -> str:
     return (
-        f"find the process that holds it with `fuser -v {shlex.quote(str(path))}`; once that has "
-        "ended, or let go, the same command goes on"
+        f"find the process that holds it with `fuser -v {shlex.quote(str(path))}`; once it "
+        "has ended or released it, run the same command again"
     )
 
 

@@ -9,7 +9,6 @@ import optuna
 
 from sequifier_hpo.records import Baseline, DataDigest, Run
 from sequifier_hpo.searchspace import SearchSpace, describe_space, differences
-from sequifier_hpo.study.attempts import TrialReader
 from sequifier_hpo.study.baselines import BASELINES, baselines_in
 from sequifier_hpo.study.opening import (
     SPACE,
@@ -23,6 +22,7 @@ from sequifier_hpo.study.opening import (
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage, StudyMissingError
 from sequifier_hpo.study.stored import require, understood
+from sequifier_hpo.study.trials import TrialReader
 
 STRATEGY, NUM_RUNS = "strategy", "num_runs"
 """User attributes of the study."""
@@ -94,8 +94,8 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
     with storage.reading() as connection:
         stored = stored_attributes(connection, study)
         identity = read_identity(stored)
-        for attempt in TrialReader(study._study_id).new(connection):
-            index.put(attempt)
+        for trial in TrialReader(study._study_id).new(connection):
+            index.put(trial)
     return StudySnapshot(
         name=name,
         strategy=strategy,

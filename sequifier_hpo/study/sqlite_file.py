@@ -62,7 +62,7 @@ def _private_copy(file: Path) -> sqlite3.Connection:
             if _state(file) == before:
                 break
         else:
-            raise sqlite3.OperationalError("the file changes all the time")
+            raise sqlite3.OperationalError("the file keeps changing")
         memory = sqlite3.connect(":memory:", check_same_thread=False)
         try:
             with closing(sqlite3.connect(copy)) as source:

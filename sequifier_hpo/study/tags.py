@@ -3,7 +3,7 @@
 from typing import Any
 
 from sequifier_hpo.config.schema import FrozenModel
-from sequifier_hpo.study.attempts import Attempt
+from sequifier_hpo.study.trials import StoredTrial
 
 TAG = "sequifier_hpo:tag"
 """System attribute of a trial: a `RunTag`."""
@@ -28,9 +28,9 @@ class RunTag(FrozenModel):
     """The project's root on that host."""
 
 
-def tag_of(attempt: Attempt) -> RunTag | None:
+def tag_of(trial: StoredTrial) -> RunTag | None:
     """The run that a trial belongs to; None if it is not one of ours."""
-    attrs = attempt.system_attrs
+    attrs = trial.system_attrs
     if TAG in attrs:
         return RunTag.model_validate(attrs[TAG])
     if _RANK in attrs:
@@ -39,13 +39,13 @@ def tag_of(attempt: Attempt) -> RunTag | None:
     return None
 
 
-def own_tag(attempt: Attempt) -> RunTag:
+def own_tag(trial: StoredTrial) -> RunTag:
     """The run that a trial of ours belongs to."""
-    tag = tag_of(attempt)
+    tag = tag_of(trial)
     assert tag is not None, "only ours are taken in"
     return tag
 
 
-def is_of_0_1_0(attempt: Attempt) -> bool:
+def is_of_0_1_0(trial: StoredTrial) -> bool:
     """Whether a trial was stored by 0.1.0, which did not know what its data were."""
-    return TAG not in attempt.system_attrs and _RANK in attempt.system_attrs
+    return TAG not in trial.system_attrs and _RANK in trial.system_attrs

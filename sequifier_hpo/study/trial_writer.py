@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import transactions
-from sequifier_hpo.study.attempts import Attempt
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
 from sequifier_hpo.study.claims import Description, Place
 from sequifier_hpo.study.locks import Owner
@@ -18,6 +17,7 @@ from sequifier_hpo.study.proposing import Proposal
 from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, run_number
 from sequifier_hpo.study.tags import TAG, RunTag, own_tag
 from sequifier_hpo.study.transactions import NewTrial
+from sequifier_hpo.study.trials import StoredTrial
 
 
 class TrialWriter:
@@ -47,7 +47,7 @@ class TrialWriter:
         self._describe = describe
         self._place = place
 
-    def first(self, connection: Connection, proposal: Proposal, ordinal: int) -> Attempt:
+    def first(self, connection: Connection, proposal: Proposal, ordinal: int) -> StoredTrial:
         """Insert the first trial of a run."""
         tag = RunTag(
             key=proposal.key,
@@ -58,7 +58,7 @@ class TrialWriter:
         )
         return self._insert(connection, tag, proposal.labels, {})
 
-    def next(self, connection: Connection, earlier: Attempt) -> Attempt:
+    def next(self, connection: Connection, earlier: StoredTrial) -> StoredTrial:
         """Insert one more trial of the run of an earlier one."""
         place = {"host": self._place.host, "folder": self._place.folder}
         tag = own_tag(earlier).model_copy(update={"run": run_number(earlier), **place})
@@ -66,7 +66,9 @@ class TrialWriter:
         inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
         return self._insert(connection, tag, earlier.params, inherited)
 
-    def twins(self, connection: Connection, original: Attempt, twins: Sequence[Proposal]) -> None:
+    def twins(
+        self, connection: Connection, original: StoredTrial, twins: Sequence[Proposal]
+    ) -> None:
         """Let grid cells take the result of a complete run."""
         run, tag = run_number(original), own_tag(original)
         described = [self._describe(twin.key, twin.point) for twin in twins]
@@ -96,7 +98,7 @@ class TrialWriter:
         tag: RunTag,
         params: Mapping[str, str],
         inherited: Mapping[str, Any],
-    ) -> Attempt:
+    ) -> StoredTrial:
         described = self._describe(tag.key, Point.from_json(tag.point))
         new = NewTrial(
             state=TrialState.RUNNING,
@@ -112,7 +114,7 @@ class TrialWriter:
         )
         run = number if tag.run is None else tag.run
         self._note(connection, trial_id, number, run, described)
-        return Attempt(
+        return StoredTrial(
             trial_id=trial_id,
             number=number,
             state=new.state,

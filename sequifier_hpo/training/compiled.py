@@ -26,7 +26,7 @@ import sequifier_hpo
 from sequifier_hpo.training.data.batching import Batch
 from sequifier_hpo.training.forward import ForwardPass
 from sequifier_hpo.training.random_state import random_state, restore_random_state
-from sequifier_hpo.words import first_line
+from sequifier_hpo.words import duration, first_line
 
 _FOLDER_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 # Rounding of float32 moves the gradients by about 1e-6 of their norm, that of bfloat16 by 1e-2.
@@ -100,7 +100,7 @@ class CompiledPass:
             self._tell(f"the training step is not compiled: {first_line(error)}")
         else:
             seconds = time.perf_counter() - mark
-            self._tell(f"the training step is compiled, which took {seconds:.1f} s")
+            self._tell(f"the training step is compiled, which took {duration(seconds, decimals=1)}")
             if not difference <= self._tolerance:  # NaN too
                 self._function = None
                 self._tell(

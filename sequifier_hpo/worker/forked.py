@@ -24,12 +24,17 @@ def fork_child(work: Callable[[int, StopRequest], None]) -> tuple[int, int]:
     reading, writing = os.pipe()
     parent = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    pid = os.fork()
-    if pid == 0:
+    try:
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            _be_child(work, writing, parent)
+    except OSError:
         os.close(reading)
-        _be_child(work, writing, parent)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    os.close(writing)
+        raise
+    finally:
+        os.close(writing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return pid, reading
 
 

@@ -29,8 +29,8 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 effective = EffectiveSpace(compile_space(config), config.seed)
 constructed = time.perf_counter()
-for rank in range(1000):
-    effective.representative(rank)
+for place in range(1000):
+    effective.representative(place)
 proposed = time.perf_counter()
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(constructed - start, (proposed - constructed) / 1000, (after - before) / 1024)

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from sequifier_hpo.config.train import TrainConfig, assert_valid
 from sequifier_hpo.training.model.attention import CausalSelfAttention
-from sequifier_hpo.training.model.layers import GatedFeedForward, RMSNorm
+from sequifier_hpo.training.model.layers import RMSNorm
 
 
 def attention(module: CausalSelfAttention, x_BTD: Tensor, _mask_TT: Tensor) -> Tensor:  # noqa: N803
@@ -35,15 +35,9 @@ def norm(module: RMSNorm, x: Tensor) -> Tensor:
     return functional.rms_norm(x.float(), (x.shape[-1],), module.weight.float(), 1e-6).to(x.dtype)
 
 
-def gated(module: GatedFeedForward, x: Tensor) -> Tensor:
-    y: Tensor = module.w3(module.dropout(functional.silu(module.w1(x)) * module.w2(x)))
-    return y
-
-
 PLAIN: dict[str, tuple[type, Callable[..., Tensor]]] = {
     "attention": (CausalSelfAttention, attention),
     "norm": (RMSNorm, norm),
-    "gated layer": (GatedFeedForward, gated),
 }
 
 

@@ -15,7 +15,7 @@ from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.report.notes import Places, study_note, trial_attributes, trial_note
 from sequifier_hpo.searchspace import EffectiveSpace, Point, compile_space
-from sequifier_hpo.study import Description, Lease, Ledger, Storage
+from sequifier_hpo.study import Description, Ledger, OwnerLock, Storage
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Plan
@@ -74,9 +74,9 @@ class Study:
         self._artifacts = artifact_folder(config.study_folder)
         self.url = sqlite_url(config.study_folder / "study.db")
         self.storage = Storage(self.url)
-        self._lease = Lease.acquire(config.study_folder / "coordinators")
+        self._lock = OwnerLock.acquire(config.study_folder / "coordinators")
         self.study = Ledger(
-            self.storage, self._lease.owner, plan.study, plan.proposer, describe=describe
+            self.storage, self._lock.owner, plan.study, plan.proposer, describe=describe
         )
         self.study.describe_study(
             {STRATEGY: "grid", NUM_RUNS: num_runs},
@@ -115,7 +115,7 @@ class Study:
 
     def die(self) -> None:
         """Let go of everything, as the kernel does for a killed process."""
-        self._lease.release()
+        self._lock.release()
         self.storage.close()
 
 

@@ -48,5 +48,5 @@ def test_a_file_that_is_missing_or_no_table_is_said_in_words(run: Run, tmp_path:
 
     assert (missing.code, wrong.code) == (2, 2)
     assert "there is no table" in missing.stderr
-    assert "no table of runs" in wrong.stderr
+    assert "not a table of runs" in wrong.stderr
     assert "Traceback" not in missing.stderr + wrong.stderr

@@ -16,9 +16,9 @@ from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study import (
     Consent,
     Description,
-    Lease,
     Ledger,
     Owner,
+    OwnerLock,
     Proposer,
     Storage,
     StudyPlan,
@@ -87,7 +87,7 @@ class Opener:
         self.storage = storage
         self.url = url
         self.folder = folder
-        self._leases: list[Lease] = []
+        self._locks: list[OwnerLock] = []
 
     def study(self, plan: Plan, consent: Consent | None = None) -> Ledger:
         """A coordinator's view of a study."""
@@ -120,13 +120,13 @@ class Opener:
 
     def die(self) -> None:
         """Let go of every coordinator's lock, as the kernel does for a killed process."""
-        for lease in self._leases:
-            lease.release()
-        self._leases.clear()
+        for lock in self._locks:
+            lock.release()
+        self._locks.clear()
 
     def _owner(self) -> Owner:
-        self._leases.append(Lease.acquire(self.folder / "coordinators"))
-        return self._leases[-1].owner
+        self._locks.append(OwnerLock.acquire(self.folder / "coordinators"))
+        return self._locks[-1].owner
 
 
 @pytest.fixture(scope="session")

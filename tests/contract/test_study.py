@@ -18,9 +18,9 @@ from sequifier_hpo.study import (
     Consent,
     DataChangedError,
     Description,
-    Lease,
     LeaseLostError,
     Ledger,
+    OwnerLock,
     SpaceChangedError,
     Storage,
     StudyIdentity,
@@ -255,7 +255,9 @@ def test_a_failed_run_is_final_until_asked_for(write_search: WriteSearch, opener
     assert finish_all(study) == [failed.key]
 
 
-def test_losses_of_all_attempts_form_one_curve(write_search: WriteSearch, opener: Opener) -> None:
+def test_losses_of_all_trials_of_a_run_form_one_curve(
+    write_search: WriteSearch, opener: Opener
+) -> None:
     study = opener.study(plan_of(write_search))
     first = study.claim()
     assert first is not None
@@ -270,7 +272,7 @@ def test_losses_of_all_attempts_form_one_curve(write_search: WriteSearch, opener
 
     assert run.losses == {1: 0.9, 2: 0.8}
     assert run.state == RunState.COMPLETE
-    assert run.num_attempts == 2
+    assert run.num_trials == 2
 
 
 def test_another_search_space_is_refused_with_a_diff(
@@ -348,8 +350,8 @@ def claim_until_done(url: str, folder: str, plan_file: str, barrier: Any, found:
     space = compile_space(config)
     effective = EffectiveSpace(space, config.seed)
     plan = Plan(space, effective, "grid", effective.num_distinct)
-    storage, lease = Storage(url), Lease.acquire(Path(folder))
-    study = Ledger(storage, lease.owner, plan.study, plan.proposer)
+    storage, lock = Storage(url), OwnerLock.acquire(Path(folder))
+    study = Ledger(storage, lock.owner, plan.study, plan.proposer)
     barrier.wait(60)  # or the first is done before the last has started
     keys = finish_all(study)
     storage.close()

@@ -51,8 +51,8 @@ def test_cores_are_shared_by_as_many_trials_as_have_one_for_each_process(
         ("cuda:2", 1, 2, "cuda", "2 GPUs, from cuda:0 on"),
         ("cuda", 1, 0, "hip", None),  # such GPUs are known to torch alone
         ("mps", 1, 0, "", "Apple"),
-        ("gpu", 1, 0, "", "none of cpu"),
-        ("cuda:x", 1, 0, "", "none of cpu"),
+        ("gpu", 1, 0, "", "not one of cpu"),
+        ("cuda:x", 1, 0, "", "not one of cpu"),
     ],
 )
 def test_a_device_that_this_machine_does_not_have_is_named_with_its_line(

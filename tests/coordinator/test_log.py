@@ -37,6 +37,15 @@ def test_a_field_never_breaks_its_line(lines: list[str]) -> None:
     assert lines[0].endswith(r'reason="two\nlines and \"quotes\"" trials=[1,2]')
 
 
+def test_a_line_says_of_which_study_it_is() -> None:
+    found: list[str] = []
+
+    with logging_by(found.append, study="shop/verify"):
+        LOG.info("stopping", extra={"signal": "SIGINT"})
+
+    assert found[0].endswith(" study=shop/verify signal=SIGINT")
+
+
 def test_records_are_appended_to_the_file_and_only_within_the_block(tmp_path: Path) -> None:
     path = tmp_path / "studies/shop/coordinator.log"
     for _ in range(2):

@@ -8,6 +8,7 @@ import pytest
 from sequifier_hpo.coordinator.loop import STOP_SECONDS, first_plan
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import BatchPlan
 from sequifier_hpo.study import HEARTBEAT_SECONDS, StorageFaultError, batch_plan_attributes
 from tests.coordinator.memory_ledger import MemoryLedger, RunStands
@@ -68,7 +69,7 @@ def test_a_plan_of_0_1_0_is_read_as_it_was_then(policy: Policy, expected: int) -
 def test_a_retry_is_stored_before_anything_else_is_known_of_it() -> None:
     stage, ledger = staged(replace(ONE, steps=steps(Deed.RUN_OUT_OF_MEMORY, Deed.BREAK)))
 
-    with pytest.raises(Exception, match="could not start"):
+    with pytest.raises(EnvironmentFaultError, match="could not start"):
         stage.play()
 
     plan = BatchPlan(batch_size=4, accumulation_steps=1, oom_retries=1)

@@ -161,8 +161,8 @@ def test_an_interrupted_check_goes_on_and_ends_with_the_losses_of_an_undisturbed
         training__batch_size=[64],
     )
     assert prepared.search(file=file).code == 0
-    command = ("best", "--config-path", file, "--verify", "1", "--seeds", "2", "--json")
-    process = prepared.start(*command)
+    command = ("verify", "--config-path", file, "--runs", "1", "--seeds", "2", "--json")
+    process = prepared.start(*command, "-v")
     log = prepared.root / "logs/sequifier-cut-check-run-0-seed-102-metrics.jsonl"
     wait_for(lambda: log.exists() and log.read_text().count('"epoch"') >= 2, process)
 
@@ -174,7 +174,10 @@ def test_an_interrupted_check_goes_on_and_ends_with_the_losses_of_an_undisturbed
         *("--seed", "102", "--model-name", "undisturbed"),
     )
 
+    record = (prepared.root / "studies/cut-check/coordinator.log").read_text().splitlines()[-1]
     assert process.returncode == 130, stderr
+    assert record in stderr
+    assert record.endswith(" study=cut-check/verify signal=SIGINT")
     assert not json.loads(stdout)["is_complete"]
     assert again.code == 0, again.stderr
     losses = json.loads(again.stdout)["configurations"][0]["validation_loss_by_seed"]

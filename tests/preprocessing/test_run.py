@@ -598,7 +598,7 @@ def test_a_column_that_is_constant_only_in_the_training_rows_is_noted(project: P
         statistics_from="training",
     )
 
-    assert any("constant in the training split and then changes" in n for n in summary.notes)
+    assert any("constant in the training split and varies later" in n for n in summary.notes)
 
 
 def test_numbers_that_are_too_large_for_the_training_rows_are_refused(project: Project) -> None:

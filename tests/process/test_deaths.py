@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -141,6 +142,7 @@ def test_editing_on_out_of_memory_does_not_change_a_run_that_is_half_trained(
     assert (spec["batch_size"], spec["accumulation_steps"]) == (32, 1)
     assert epochs[-20:] == list(range(1, 21)), "it was begun anew"
     assert "| WARNING | retried |" in records
+    assert " study=edited run_number=0 trial_number=0 attempt=1 " in records
     assert "| INFO | stopping |" in records
 
 
@@ -203,8 +205,10 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trials_go_on(
     _, stderr = process.communicate(timeout=120)
 
     trials = StoredTrials(sqlite_url(project.root / "studies/killed-worker/study.db"))
+    records = (project.root / "studies/killed-worker/coordinator.log").read_text()
     assert process.returncode == 0, stderr
     assert "its worker process was lost" in stderr
+    assert re.search(r"\| worker lost \| .* study=killed-worker worker=\d+ exit_code=-9 ", records)
     assert trials.losses() == undisturbed
 
 

@@ -34,7 +34,7 @@ def _make_run(number: int, loss: float | None = None, **changes: Any) -> Run:
         "duplicate_of": None,
         "started": started,
         "ended": started + timedelta(seconds=9),
-        "num_attempts": 1,
+        "num_trials": 1,
     }
     return Run(**{**values, **changes})
 

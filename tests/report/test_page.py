@@ -247,7 +247,7 @@ def test_the_bar_of_a_run_that_was_continued_is_hatched_and_explained(
     make_data: MakeData, make_run: MakeRun
 ) -> None:
     plain = make_data(runs=[make_run(0, 1.0), make_run(1, 1.5)])
-    continued = make_data(runs=[make_run(0, 1.0), make_run(1, 1.5, num_attempts=2)])
+    continued = make_data(runs=[make_run(0, 1.0), make_run(1, 1.5, num_trials=2)])
 
     (complete,) = [
         trace
@@ -386,7 +386,7 @@ def test_no_text_of_a_study_is_markup_in_a_figure(make_run: MakeRun, make_data: 
                 "q": f"{number % 3}: {link}",
             },
             attributes={"explanation": link, "oom_retries": 1, "effective_batch_size": 8},
-            num_attempts=2,
+            num_trials=2,
         )
         for number in range(24)
     ]

@@ -225,8 +225,8 @@ def test_labels_that_are_numbers_are_told_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "no table of runs"),
-        ("a,epoch_1\n", "no table of runs"),
+        ("a,b\n1,2\n", "not a table of runs"),
+        ("a,epoch_1\n", "not a table of runs"),
         ("a,epoch_1\n1,0.5\n2,often\n", "line 3"),
     ],
 )

@@ -41,19 +41,19 @@ def first_run(write: WriteSearch, changes: dict[str, Any] | None = None) -> Trai
     return decode(space, space.point_at((0,) * len(space.parameters)), 0, device="cpu")[0]
 
 
-def assert_keys_are_classes(space: SearchSpace, ranks: range) -> None:
+def assert_keys_are_classes(space: SearchSpace, places: range) -> None:
     effective = EffectiveSpace(space, seed=1)
     keyer = Keyer(space, DATA)
     keys = set()
-    for rank in ranks:
+    for place in places:
         cells = [
-            effective.representative(rank),
-            *itertools.islice(effective.equals(effective.representative(rank)), 9),
+            effective.representative(place),
+            *itertools.islice(effective.equals(effective.representative(place)), 9),
         ]
         of_class = {keyer.key(space.point_at(cell)) for cell in cells}
         assert len(of_class) == 1
         keys |= of_class
-    assert len(keys) == len(ranks)
+    assert len(keys) == len(places)
 
 
 def test_cells_have_one_key_exactly_if_they_are_one_run(write_search: WriteSearch) -> None:
@@ -87,9 +87,9 @@ def test_in_any_space_keys_are_those_of_the_classes_and_of_the_run_files(
     num = min(40, EffectiveSpace(space, seed=1).num_distinct)
 
     assert_keys_are_classes(space, range(num))
-    for rank in range(min(num, 3)):
-        point = space.point_at(EffectiveSpace(space, seed=1).representative(rank))
-        config, _ = decode(space, point, rank, device="cpu")
+    for place in range(min(num, 3)):
+        point = space.point_at(EffectiveSpace(space, seed=1).representative(place))
+        config, _ = decode(space, point, place, device="cpu")
         assert run_key(config, DATA) == Keyer(space, DATA).key(point)
 
 

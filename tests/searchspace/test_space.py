@@ -201,8 +201,11 @@ def test_ranks_and_their_duplicates_cover_every_cell_once(write_search: WriteSea
     effective = EffectiveSpace(space, seed=1)
 
     covered = []
-    for rank in range(effective.num_distinct):
-        group = [effective.representative(rank), *effective.equals(effective.representative(rank))]
+    for place in range(effective.num_distinct):
+        group = [
+            effective.representative(place),
+            *effective.equals(effective.representative(place)),
+        ]
         assert len({meaning(space, cell) for cell in group}) == 1
         covered += group
 
@@ -212,7 +215,7 @@ def test_ranks_and_their_duplicates_cover_every_cell_once(write_search: WriteSea
 def test_another_seed_gives_another_order_of_the_same_runs(write_search: WriteSearch) -> None:
     space = space_of(write_search)
     orders = [
-        [EffectiveSpace(space, seed).representative(rank) for rank in range(8)] for seed in (1, 2)
+        [EffectiveSpace(space, seed).representative(place) for place in range(8)] for seed in (1, 2)
     ]
 
     assert orders[0] != orders[1]
@@ -230,7 +233,7 @@ def test_a_product_of_a_billion_cells_costs_nothing(write_search: WriteSearch) -
     effective = EffectiveSpace(space, seed=1)
 
     assert effective.num_distinct == space.num_cells == 4 * 10**9
-    assert len({effective.representative(rank) for rank in range(1000)}) == 1000
+    assert len({effective.representative(place) for place in range(1000)}) == 1000
 
 
 @given(size=st.integers(1, 3000), seed=st.integers(0, 2**32 - 1))

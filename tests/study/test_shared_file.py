@@ -16,7 +16,7 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.file_lock import file_lock
 from sequifier_hpo.log_lines import LogLines
 from sequifier_hpo.study import shared_file, storages
-from sequifier_hpo.study.locks import Lease
+from sequifier_hpo.study.locks import OwnerLock
 from sequifier_hpo.study.storages import Storage, StorageFaultError
 
 
@@ -61,10 +61,10 @@ def test_all_may_write_a_study_whom_the_umask_lets_and_only_they_may_lock_it(
 def test_the_files_of_a_search_are_for_the_group(tmp_path: Path, umask: int) -> None:
     write_atomically(tmp_path / "studies" / "results.csv", "run\n")
     LogLines(tmp_path / "logs" / "run.txt").close()
-    lease = Lease.acquire(tmp_path / "coordinators")
+    lock = OwnerLock.acquire(tmp_path / "coordinators")
     found = {mode(path) for path in tmp_path.rglob("*") if path.is_file()}
     folders = {mode(path) for path in tmp_path.rglob("*") if path.is_dir()}
-    lease.release()
+    lock.release()
 
     assert found == {"664"}
     assert folders == {"775"}

@@ -122,7 +122,7 @@ class RMSNorm(nn.Module):
 class _RootMeanSquareNorm(torch.autograd.Function):
     """The norm with its derivative in closed form.
 
-    On CPU torch makes it of six operations, and goes back through each of them: twice the time.
+    On CPU torch makes it of six operations, and goes back through each of them: up to twice the time.
     """
 
     @staticmethod
@@ -180,65 +180,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to the same shape."""
-        # Autocast would change the number type between the steps of a closed form.
-        if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            return self._forward_by_hand(x)
         y: Tensor = self.w3(self.dropout(functional.silu(self.w1(x)) * self.w2(x)))
         return y
-
-    def _forward_by_hand(self, x: Tensor) -> Tensor:
-        dtype = self.w1.weight.dtype
-        factors = self.dropout.factors((*x.shape[:-1], self.w1.out_features), dtype)
-        layers = (self.w1, self.w2, self.w3)
-        parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
-        apply: Callable[..., Tensor] = _GatedFeedForward.apply
-        return apply(x.to(dtype), *parameters, factors)
-
-
-class _GatedFeedForward(torch.autograd.Function):
-    """SwiGLU with its derivative written out.
-
-    One operation for autograd instead of twenty: a sixth of the layer's time in small models.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        w1: Tensor,
-        b1: Tensor,
-        w2: Tensor,
-        b2: Tensor,
-        w3: Tensor,
-        b3: Tensor,
-        factors: Tensor | None,
-    ) -> Tensor:
-        """Compute (silu(a) * g * factors) w3^T + b3, with a = x w1^T + b1 and g = x w2^T + b2."""
-        rows = x.reshape(-1, x.shape[-1])
-        a, g = torch.addmm(b1, rows, w1.t()), torch.addmm(b2, rows, w2.t())
-        s = functional.silu(a)
-        inner = s * g
-        if factors is not None:
-            factors = factors.view(inner.shape)
-            inner *= factors
-        ctx.save_for_backward(rows, w1, w2, w3, a, g, s, inner, factors)
-        return torch.addmm(b3, inner, w3.t()).view(*x.shape[:-1], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back through the three layers and the gate."""
-        rows, w1, w2, w3, a, g, s, inner, factors = ctx.saved_tensors
-        dy = gradients[0].reshape(len(rows), -1)
-        d_inner = dy @ w3
-        if factors is not None:
-            d_inner *= factors
-        dg = d_inner * s
-        da = torch.ops.aten.silu_backward(d_inner.mul_(g), a)
-        dx = (da @ w1).addmm_(dg, w2).view(*gradients[0].shape[:-1], -1)
-        parameters = [
-            t for d, z in ((da, rows), (dg, rows), (dy, inner)) for t in (d.t() @ z, d.sum(0))
-        ]
-        return (dx, *parameters, None)
 
 
 class PlainFeedForward(nn.Module):

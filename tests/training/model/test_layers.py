@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sequifier_hpo.training.model.layers import Dropout, DropoutMasks, GatedFeedForward, RMSNorm
+from sequifier_hpo.training.model.layers import Dropout, DropoutMasks, RMSNorm
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
@@ -89,24 +89,3 @@ def test_the_norm_and_its_gradients_are_those_of_torch(scale: float) -> None:
         assert ours is not None
         assert exact is not None
         torch.testing.assert_close(ours.double(), exact, rtol=2e-6, atol=2e-6 / min(scale, 1.0))
-
-
-@pytest.mark.parametrize("is_dropping", [False, True], ids=["", "dropout"])
-def test_the_gated_layer_and_its_gradients_are_those_of_autograd(*, is_dropping: bool) -> None:
-    torch.manual_seed(2)
-    layer = GatedFeedForward(6, 10, 0.25 if is_dropping else 0.0).double()
-    x = torch.randn(3, 4, 6, dtype=torch.float64, requires_grad=True)
-    upstream = torch.randn(3, 4, 6, dtype=torch.float64)
-    leaves = [x, *layer.parameters()]
-    start = torch.get_rng_state()
-
-    y = layer(x)
-    torch.set_rng_state(start)
-    inner = functional.silu(layer.w1(x)) * layer.w2(x)
-    expected = layer.w3(layer.dropout(inner))
-
-    assert bool((layer.dropout(inner) == 0).any()) == is_dropping
-    torch.testing.assert_close(y, expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(y, leaves, upstream), torch.autograd.grad(expected, leaves, upstream)
-    )

@@ -29,7 +29,7 @@ _IDS_PER_QUERY = 500  # databases limit the number of variables in a statement
 
 
 @dataclass
-class Attempt:
+class StoredTrial:
     """A trial as it is stored."""
 
     trial_id: int
@@ -55,15 +55,15 @@ class TrialReader:
         """Trials up to this one were read. Ids become visible in order: whoever inserts a trial,
         also Optuna itself, holds the lock of the study."""
 
-    def new(self, connection: Connection) -> list[Attempt]:
+    def new(self, connection: Connection) -> list[StoredTrial]:
         """Trials that were not read before."""
         with understood("trials"):
-            attempts = list(self._read(connection, None))
-        if attempts:
-            self.last_id = attempts[-1].trial_id
-        return attempts
+            trials = list(self._read(connection, None))
+        if trials:
+            self.last_id = trials[-1].trial_id
+        return trials
 
-    def finished(self, connection: Connection, trial_ids: Collection[int]) -> list[Attempt]:
+    def finished(self, connection: Connection, trial_ids: Collection[int]) -> list[StoredTrial]:
         """Those of the given trials that are finished by now."""
         found: list[int] = []
         for some in _in_parts(trial_ids):
@@ -73,11 +73,11 @@ class TrialReader:
             found += connection.execute(query).scalars()
         return self.read(connection, found)
 
-    def read(self, connection: Connection, trial_ids: Collection[int]) -> list[Attempt]:
+    def read(self, connection: Connection, trial_ids: Collection[int]) -> list[StoredTrial]:
         """The given trials as they are now."""
         with understood("trials"):
             return [
-                attempt for some in _in_parts(trial_ids) for attempt in self._read(connection, some)
+                trial for some in _in_parts(trial_ids) for trial in self._read(connection, some)
             ]
 
     def stale(self, connection: Connection, trial_ids: Sequence[int], seconds: float) -> set[int]:
@@ -91,7 +91,9 @@ class TrialReader:
             beats = {trial_id: _naive(beat) for trial_id, beat in connection.execute(query)}
         return {trial_id for trial_id, beat in beats.items() if beat.timestamp() < limit}
 
-    def _read(self, connection: Connection, trial_ids: Sequence[int] | None) -> Iterator[Attempt]:
+    def _read(
+        self, connection: Connection, trial_ids: Sequence[int] | None
+    ) -> Iterator[StoredTrial]:
         """Trials in the order of their ids; None = all after the last that was read."""
         columns = TRIALS.c
         is_wanted = (
@@ -101,10 +103,8 @@ class TrialReader:
         )
         names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
         wanted = [columns[name] for name in names]
-        trials = connection.execute(
-            select(*wanted).where(is_wanted).order_by(columns.trial_id)
-        ).all()
-        if not trials:
+        rows = connection.execute(select(*wanted).where(is_wanted).order_by(columns.trial_id)).all()
+        if not rows:
             return
 
         def parts(table: Any, *of_part: Any) -> dict[int, list[Any]]:
@@ -120,9 +120,9 @@ class TrialReader:
         user_attrs = parts(USER_ATTRS, USER_ATTRS.c.key, USER_ATTRS.c.value_json)
         system_attrs = parts(SYSTEM_ATTRS, SYSTEM_ATTRS.c.key, SYSTEM_ATTRS.c.value_json)
         steps = parts(STEPS, STEPS.c.step, STEPS.c.intermediate_value)
-        for trial_id, number, state, started, ended in trials:
+        for trial_id, number, state, started, ended in rows:
             with understood(f"trial {number}"):
-                attempt = Attempt(
+                trial = StoredTrial(
                     trial_id=trial_id,
                     number=number,
                     state=state,
@@ -137,7 +137,7 @@ class TrialReader:
                     started=_local(started),
                     ended=_local(ended),
                 )
-            yield attempt
+            yield trial
 
     def _distribution(self, connection: Connection, trial_id: int, name: str) -> BaseDistribution:
         require({"the name of a parameter": (name, str)})
