@@ -265,7 +265,12 @@ class Run:
         Rows of linked groups and recipes are taken apart; an argument of a recipe is called
         `optimizer.weight_decay`.
         """
-        return dict(_flat(self.point))
+        return field_values(self.point)
+
+
+def field_values(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Field -> value of a point, as `Run.values`."""
+    return dict(_flat(point))
 
 
 def _flat(point: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

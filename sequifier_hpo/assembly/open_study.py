@@ -43,6 +43,7 @@ def open_study(
     Raises:
         SpaceChangedError, DataChangedError, UnknownDataError, InputError: If there is a study of
             that name which is not the one that is meant, or its files are here.
+        ConfigError: If there is none, and this machine does not have the device for its runs.
         EnvironmentFaultError: If the storage cannot be reached.
     """
     config = prepared.loaded.config
@@ -51,7 +52,9 @@ def open_study(
     # A winner check shares the files of its search, which were looked at already.
     is_search = job.study_name == prepared.name
 
-    def permit(identity: StudyIdentity, *, is_adopted: bool) -> None:
+    def permit(identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> None:
+        if is_new:
+            _require_device(prepared)
         if is_search:
             files.require_own(identity.study_id, is_adopted=is_adopted)
         lease.hold()
@@ -60,6 +63,7 @@ def open_study(
     plan = _plan(prepared, job, permit)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():
+        _require_device(prepared)
         files.require_own(None)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
@@ -79,6 +83,11 @@ def open_study(
             files.remember(ledger.identity.study_id)
         ledger.describe_study(job.attributes, job.note)
         yield OpenStudy(prepared, job, ledger)
+
+
+def _require_device(prepared: PreparedSearch) -> None:
+    if issue := prepared.device_issue:
+        raise ConfigError([issue])
 
 
 def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
@@ -108,8 +117,7 @@ class OpenStudy:
         """
         if not self.ledger.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
-        if issue := self.prepared.device_issue:
-            raise ConfigError([issue])
+        _require_device(self.prepared)
         prepared, config = self.prepared, self.prepared.loaded.config
         specs = worker_specs(
             prepared.device, prepared.workers, self.job.num_trainings, config.num_processes

@@ -86,7 +86,8 @@ def run_search(
         print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
     else:
         show_result(prepared, study_id, runs, after, baselines)
-    return exit_code(prepared.source.options, end, after, runs)
+    varying = prepared.space.varying_fields
+    return exit_code(prepared.source.options, end, after, runs, varying)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
@@ -124,7 +125,11 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
     snapshot = read_search(prepared)
     runs = top_runs(snapshot.runs, wanted.num_runs)
     if not runs:
-        say(f"no run of the study {prepared.name} is complete yet")
+        say(
+            f"no run of the study {prepared.name} is complete yet\n\n"
+            "next:\n"
+            f"  sequifier-hpo status {prepared.source.options}    # see what happened to them"
+        )
         return NO_SUCCESS
     retrainings = retrainings_of(
         runs,
@@ -165,7 +170,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
         print(verification_csv(checked), end="")
     else:
         print(check_text(prepared, checked))
-    return exit_code_of_check(end, checked, trained)
+    return exit_code_of_check(end, checked, trained, prepared.space.varying_fields)
 
 
 def _at_most_every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:
