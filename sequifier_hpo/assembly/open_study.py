@@ -7,13 +7,12 @@ from contextlib import ExitStack, closing, contextmanager
 from sequifier_hpo.assembly.jobs import Job
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.storage_url import sqlite_path
-from sequifier_hpo.coordinator.devices import worker_specs
+from sequifier_hpo.coordinator.devices import require_device, worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
-from sequifier_hpo.errors import ConfigError
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
@@ -54,7 +53,7 @@ def open_study(
 
     def permit(identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> None:
         if is_new:
-            _require_device(prepared)
+            require_device(prepared.device_issue)
         if is_search:
             files.require_own(identity.study_id, is_adopted=is_adopted)
         lease.hold()
@@ -63,7 +62,7 @@ def open_study(
     plan = _plan(prepared, job, permit)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():
-        _require_device(prepared)
+        require_device(prepared.device_issue)
         files.require_own(None)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
@@ -83,11 +82,6 @@ def open_study(
             files.remember(ledger.identity.study_id)
         ledger.describe_study(job.attributes, job.note)
         yield OpenStudy(prepared, job, ledger)
-
-
-def _require_device(prepared: PreparedSearch) -> None:
-    if issue := prepared.device_issue:
-        raise ConfigError([issue])
 
 
 def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
@@ -117,7 +111,7 @@ class OpenStudy:
         """
         if not self.ledger.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
-        _require_device(self.prepared)
+        require_device(self.prepared.device_issue)
         prepared, config = self.prepared, self.prepared.loaded.config
         specs = worker_specs(
             prepared.device, prepared.workers, self.job.num_trainings, config.num_processes

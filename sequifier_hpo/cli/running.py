@@ -12,7 +12,7 @@ from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.options import Format, WantedCheck
-from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.search_text import (
     NO_SUCCESS,
     announce,
@@ -125,11 +125,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck) -> int:
     snapshot = read_search(prepared)
     runs = top_runs(snapshot.runs, wanted.num_runs)
     if not runs:
-        say(
-            f"no run of the study {prepared.name} is complete yet\n\n"
-            "next:\n"
-            f"  sequifier-hpo status {prepared.source.options}    # see what happened to them"
-        )
+        say(none_to_show(prepared.source))
         return NO_SUCCESS
     retrainings = retrainings_of(
         runs,
