@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, FiniteFloat
 
 from sequifier_hpo.config.schema import FrozenModel
 
@@ -194,13 +194,13 @@ class RunFigures(FrozenModel):
 
     best_epoch: int | None = None
     epochs_run: int | None = None
-    seconds: float | None = None
-    tokens_per_second: float | None = None
+    seconds: FiniteFloat | None = None
+    tokens_per_second: FiniteFloat | None = None
     num_parameters: int | None = None
     effective_batch_size: int | None = None
     """What the run was finally trained with."""
     oom_retries: int | None = None
-    peak_memory_mib: float | None = None
+    peak_memory_mib: FiniteFloat | None = None
     effective_accumulation_steps: int | None = None
     validation_loss_all_positions: float | None = None
     """Of the best epoch, over all of the run's own positions, where fewer are compared."""
@@ -265,7 +265,12 @@ class Run:
         Rows of linked groups and recipes are taken apart; an argument of a recipe is called
         `optimizer.weight_decay`.
         """
-        return dict(_flat(self.point))
+        return field_values(self.point)
+
+
+def field_values(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Field -> value of a point, as `Run.values`."""
+    return dict(_flat(point))
 
 
 def _flat(point: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

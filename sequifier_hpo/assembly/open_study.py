@@ -7,13 +7,12 @@ from contextlib import ExitStack, closing, contextmanager
 from sequifier_hpo.assembly.jobs import Job
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.storage_url import sqlite_path
-from sequifier_hpo.coordinator.devices import worker_specs
+from sequifier_hpo.coordinator.devices import require_device, worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
-from sequifier_hpo.errors import ConfigError
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
@@ -43,6 +42,7 @@ def open_study(
     Raises:
         SpaceChangedError, DataChangedError, UnknownDataError, InputError: If there is a study of
             that name which is not the one that is meant, or its files are here.
+        ConfigError: If there is none, and this machine does not have the device for its runs.
         EnvironmentFaultError: If the storage cannot be reached.
     """
     config = prepared.loaded.config
@@ -51,7 +51,9 @@ def open_study(
     # A winner check shares the files of its search, which were looked at already.
     is_search = job.study_name == prepared.name
 
-    def permit(identity: StudyIdentity, *, is_adopted: bool) -> None:
+    def permit(identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> None:
+        if is_new:
+            require_device(prepared.device_issue)
         if is_search:
             files.require_own(identity.study_id, is_adopted=is_adopted)
         lock.hold()
@@ -60,6 +62,7 @@ def open_study(
     plan = _plan(prepared, job, permit)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():
+        require_device(prepared.device_issue)
         files.require_own(None)
     with ExitStack() as stack:
         storage = stack.enter_context(closing(Storage(prepared.storage_url)))
@@ -109,8 +112,7 @@ class OpenStudy:
         """
         if not self.ledger.is_anything_left():
             return SearchEnd(stopped_by=None, gave_up_after=())
-        if issue := self.prepared.device_issue:
-            raise ConfigError([issue])
+        require_device(self.prepared.device_issue)
         prepared, config = self.prepared, self.prepared.loaded.config
         specs = worker_specs(
             prepared.device, prepared.workers, self.job.num_trainings, config.num_processes

@@ -21,7 +21,7 @@ from sequifier_hpo.cli.options import (
     StudyFile,
     StudyName,
 )
-from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.verify import DEFAULT_SEEDS
 from sequifier_hpo.cli.verify import verify as check_winners
 from sequifier_hpo.config.locate import StudySource, find_study
@@ -130,11 +130,7 @@ def _show_best(source: StudySource, write: Path | None, chosen: Format, *, force
     snapshot = read_source(source)
     ranked = leaderboard(snapshot.runs)
     if not ranked:
-        print(
-            f"no run of the study {source.name} is complete yet\n\n"
-            f"next:\n  sequifier-hpo status {source.options}    # see what happened to them",
-            file=sys.stderr,
-        )
+        say(none_to_show(source))
         raise typer.Exit(NO_SUCCESS)
     run = ranked[0]
     if write is not None:

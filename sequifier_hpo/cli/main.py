@@ -135,6 +135,12 @@ def _fault_of_the_machine(error: Exception) -> EnvironmentFaultError | None:
     """What an error says about the machine; None if it is a bug."""
     if isinstance(error, MemoryError):
         return EnvironmentFaultError("out of memory", _FIX_OF_FAULT[errno.ENOMEM])
+    encoding = sys.getfilesystemencoding()
+    if isinstance(error, UnicodeEncodeError) and error.encoding == encoding != "utf-8":
+        return EnvironmentFaultError(
+            f"{error.object}: the encoding {encoding} of file names lacks a letter of it",
+            "set LC_ALL=C.UTF-8, or PYTHONUTF8=1",
+        )
     if not isinstance(error, OSError) or error.errno not in _FIX_OF_FAULT:
         return None
     where = f"{error.filename}: " if error.filename else ""

@@ -11,6 +11,12 @@ from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.words import counted, duration
 
+_NOTHING_TO_VALIDATE_ON = (
+    "note: there is one split only, and a search needs another one to validate on: give "
+    "`split_ratios`\ntwo shares or more, such as [0.8, 0.2], or name another split in "
+    "`validation_data_path`"
+)
+
 
 def preprocess(
     config_path: ConfigPath = Path("configs/preprocess.yaml"),
@@ -52,6 +58,8 @@ def preprocess(
     print(f"  {summary.metadata_path}")
     for note in summary.notes:
         print(f"note: {note}")
+    if len(summary.split_paths) == 1:
+        print(_NOTHING_TO_VALIDATE_ON)
     if not DEFAULT_SEARCH_FILE.exists():
         print(
             f"\nnext: describe the search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "

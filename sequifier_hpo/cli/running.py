@@ -12,7 +12,7 @@ from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.options import NO_SUCCESS, Format, WantedCheck
-from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.search_text import (
     announce,
     exit_code,
@@ -85,7 +85,8 @@ def run_search(
         print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
     else:
         show_result(prepared, study_id, runs, after, baselines)
-    return exit_code(prepared.source.options, end, after, runs)
+    varying = prepared.space.varying_fields
+    return exit_code(prepared.source.options, end, after, runs, varying)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
@@ -123,7 +124,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
     snapshot = read_search(prepared)
     runs = top_runs(snapshot.runs, wanted.num_runs)
     if not runs:
-        say(f"no run of the study {prepared.name} is complete yet")
+        say(none_to_show(prepared.source))
         return NO_SUCCESS
     retrainings = retrainings_of(
         runs,
@@ -163,7 +164,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
         checked = results()
         trained = check.ledger.runs()
     _show_check(prepared, checked, wanted.output_format)
-    return exit_code_of_check(end, checked, trained)
+    return exit_code_of_check(end, checked, trained, prepared.space.varying_fields)
 
 
 def _show_check(prepared: PreparedSearch, checked: Sequence[CheckedRun], shown_as: Format) -> None:

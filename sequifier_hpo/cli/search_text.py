@@ -118,7 +118,13 @@ def next_commands(
     return lines
 
 
-def exit_code(options: str, end: SearchEnd, after: Progress, runs: Sequence[Run]) -> int:
+def exit_code(
+    options: str,
+    end: SearchEnd,
+    after: Progress,
+    runs: Sequence[Run],
+    varying: Collection[str],
+) -> int:
     """The exit code of a search, which is explained on standard error if it is not 0.
 
     Args:
@@ -126,6 +132,7 @@ def exit_code(options: str, end: SearchEnd, after: Progress, runs: Sequence[Run]
         end: How this command's part of it ended.
         after: Progress of the study.
         runs: Its runs.
+        varying: Fields of which its space has more than one value.
     """
     # A stop that arrived after the last result was stored stopped nothing.
     if end.stopped_by is not None and not after.is_over:
@@ -135,29 +142,41 @@ def exit_code(options: str, end: SearchEnd, after: Progress, runs: Sequence[Run]
         )
         return 128 + end.stopped_by
     if end.gave_up_after:
-        say(why_it_gave_up(end.gave_up_after, runs))
+        say(why_it_gave_up(end.gave_up_after, runs, varying))
         return NO_SUCCESS
     if after.num_complete == 0:
-        failed = {run.trial_number for run in runs if run.state is RunState.FAILED}
-        say(
-            "\n".join(
-                [
-                    "no run succeeded; see logs/ for the reasons",
-                    *_what_they_share(runs, failed),
-                    "    fix: correct the cause, then add --retry-failed",
-                ]
-            )
-        )
+        say(why_none_succeeded("run", runs, varying))
         return NO_SUCCESS
     return 0
 
 
-def why_it_gave_up(failures: Sequence[Failure], runs: Sequence[Run]) -> str:
+def why_none_succeeded(what: str, runs: Sequence[Run], varying: Collection[str]) -> str:
+    """What all failures have in common, and what to do.
+
+    Args:
+        what: A run, or a training run.
+        runs: All of them.
+        varying: Fields of which the space has more than one value.
+    """
+    failed = {run.trial_number for run in runs if run.state is RunState.FAILED}
+    return "\n".join(
+        [
+            f"no {what} succeeded; see logs/ for the reasons",
+            *_what_they_share(runs, failed, varying),
+            "    fix: correct the cause, then add --retry-failed",
+        ]
+    )
+
+
+def why_it_gave_up(
+    failures: Sequence[Failure], runs: Sequence[Run], varying: Collection[str]
+) -> str:
     """What the failures in a row have in common, and what to do.
 
     Args:
         failures: Those in a row.
         runs: All runs of the study.
+        varying: Fields of which its space has more than one value.
     """
     reasons = [failure.reason for failure in failures]
     kinds = [_WHERE_THEY_DIFFER.sub("", reason) for reason in reasons]
@@ -167,14 +186,16 @@ def why_it_gave_up(failures: Sequence[Failure], runs: Sequence[Run]) -> str:
     return "\n".join(
         [
             f"stopped: {counted(len(reasons), 'run')} in a row failed, {share} of them with: {example}",
-            *_what_they_share(runs, {failure.trial_number for failure in failures}),
+            *_what_they_share(runs, {failure.trial_number for failure in failures}, varying),
             "    fix: correct the cause and use --retry-failed, or raise max_consecutive_failures",
         ]
     )
 
 
-def _what_they_share(runs: Sequence[Run], failed_trials: Collection[int]) -> list[str]:
-    return [f"    {line}" for line in what_failures_share(runs, failed_trials)]
+def _what_they_share(
+    runs: Sequence[Run], failed_trials: Collection[int], varying: Collection[str]
+) -> list[str]:
+    return [f"    {line}" for line in what_failures_share(runs, failed_trials, varying)]
 
 
 def summary(

@@ -1,11 +1,11 @@
 """What is printed before and after a winner check."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.cli.options import NO_SUCCESS
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.cli.search_text import why_it_gave_up
+from sequifier_hpo.cli.search_text import why_it_gave_up, why_none_succeeded
 from sequifier_hpo.cli.tables import verification_table
 from sequifier_hpo.config.paths import run_name, verification_name
 from sequifier_hpo.coordinator.observer import SearchEnd
@@ -113,17 +113,20 @@ def _next(prepared: PreparedSearch, found: Verdict) -> str:
 
 
 def exit_code_of_check(
-    end: SearchEnd, checked: Sequence[CheckedRun], trained: Sequence[Run]
+    end: SearchEnd,
+    checked: Sequence[CheckedRun],
+    trained: Sequence[Run],
+    varying: Collection[str],
 ) -> int:
     """The exit code of a winner check, which is explained on standard error if it is not 0."""
     if end.stopped_by is not None:
         say(f"stopped by {end.stopped_by.name}; the same command resumes")
         return 128 + end.stopped_by
     if end.gave_up_after:
-        say(why_it_gave_up(end.gave_up_after, trained))
+        say(why_it_gave_up(end.gave_up_after, trained, varying))
         return NO_SUCCESS
     if not any(each.losses for each in checked):
-        say("no training run succeeded; see logs/ for the reasons")
+        say(why_none_succeeded("training run", trained, varying))
         return NO_SUCCESS
     return 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sequifier_hpo.config.yaml_file import Loc, YamlDocument
 from sequifier_hpo.coordinator.pool import WorkerSpec
-from sequifier_hpo.errors import ConfigIssue
+from sequifier_hpo.errors import ConfigError, ConfigIssue
 from sequifier_hpo.words import counted
 
 
@@ -21,6 +21,12 @@ def best_device() -> str:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "mps"
     return "cpu"
+
+
+def require_device(issue: ConfigIssue | None) -> None:
+    """Raise ConfigError if there is a device issue."""
+    if issue is not None:
+        raise ConfigError([issue])
 
 
 def device_issue(

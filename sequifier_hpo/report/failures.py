@@ -8,12 +8,16 @@ from sequifier_hpo.searchspace import value_text
 _MAX_SHOWN = 3
 
 
-def what_failures_share(runs: Sequence[Run], failed_trials: Collection[int]) -> list[str]:
+def what_failures_share(
+    runs: Sequence[Run], failed_trials: Collection[int], varying: Collection[str]
+) -> list[str]:
     """Values that all of some failures have and that failed more often than the other values did.
 
     Args:
         runs: All runs of the study.
         failed_trials: Trial numbers of the failures.
+        varying: Fields of which the space has more than one value. What no run can have otherwise
+            explains nothing.
 
     Returns:
         The most telling values first, as in `8 of 8 failed at learning_rate=1e+30 (0 of 7 elsewhere)`;
@@ -32,23 +36,27 @@ def what_failures_share(runs: Sequence[Run], failed_trials: Collection[int]) -> 
     values = {run.number: _texts(run) for run in ended}
     shared = set.intersection(*(set(values[run.number]) for run in failures))
     by_runs: dict[frozenset[int], list[str]] = {}
-    for text in (text for text in values[failures[0].number] if text in shared):
+    for text, field in values[failures[0].number].items():
         having = frozenset(number for number, texts in values.items() if text in texts)
-        by_runs.setdefault(having, []).append(text)
+        if text in shared and (field in varying or len(having) < len(ended)):
+            by_runs.setdefault(having, []).append(text)
     found = []
     for having, texts in by_runs.items():
         here = [run for run in ended if run.number in having]
         elsewhere = [run for run in ended if run.number not in having]
         gain = _share_of_failures(here) - _share_of_failures(elsewhere)
         if gain > 0:
-            rest = f" ({_of_how_many(elsewhere)} elsewhere)" if elsewhere else ""
-            found.append((gain, f"{_of_how_many(here)} failed at {', '.join(texts)}{rest}"))
+            rest = (
+                f"{_of_how_many(elsewhere)} elsewhere" if elsewhere else "no run had another value"
+            )
+            found.append((gain, f"{_of_how_many(here)} failed at {', '.join(texts)} ({rest})"))
     found.sort(key=lambda each: -each[0])
     return [line for _, line in found[:_MAX_SHOWN]]
 
 
-def _texts(run: Run) -> list[str]:
-    return [f"{field}={value_text(value)}" for field, value in run.values.items()]
+def _texts(run: Run) -> dict[str, str]:
+    """`field=value` -> field."""
+    return {f"{field}={value_text(value)}": field for field, value in run.values.items()}
 
 
 def _share_of_failures(runs: Sequence[Run]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from sequifier_hpo.config.description import Description
 from sequifier_hpo.config.search import SearchFile
 from sequifier_hpo.config.train import effective_columns
+from sequifier_hpo.records import field_values
 from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.point import Point
 
@@ -72,6 +73,16 @@ class SearchSpace:
     """Trained fields without candidates -> their value in every run."""
     column_types: Mapping[str, str]
     """Type of every column of the data, as the metadata calls it."""
+
+    @property
+    def varying_fields(self) -> frozenset[str]:
+        """Those that do not have the same value in every cell, named as in `Run.values`."""
+        varying: set[str] = set()
+        for parameter in self.parameters:
+            rows = [field_values({parameter.name: each.chosen}) for each in parameter.choices]
+            names = set().union(*rows)
+            varying |= {name for name in names if any(_differ(rows[0], row, name) for row in rows)}
+        return frozenset(varying)
 
     @property
     def description(self) -> Description:
@@ -180,3 +191,7 @@ class SearchSpace:
             "real_columns": real,
         }
         return {**chosen, **{field: decided[field] for field in missing}}
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    return (name in one, one.get(name)) != (name in other, other.get(name))

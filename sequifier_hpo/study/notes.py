@@ -14,6 +14,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from sequifier_hpo.plain_files import parse_json
+
 OUR_VERSION = 1
 """Version of a note as we write it. The dashboard counts up when a person changes it."""
 MAX_TRIAL_NOTES = 1000
@@ -72,7 +74,7 @@ def artifacts_of(
 def described(trial_attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the system attributes of a trial say of its artifacts."""
     texts = [text for key, text in trial_attributes.items() if key.startswith(_ARTIFACT)]
-    return [artifact for text in texts if (artifact := json.loads(text)) is not None]
+    return [artifact for text in texts if (artifact := parse_json(text)) is not None]
 
 
 def artifact_store(folder: Path) -> Any:

@@ -97,11 +97,12 @@ class StudyIdentity(FrozenModel):
 class Permit(Protocol):
     """Whether something outside the storage stands in the way of a study."""
 
-    def __call__(self, identity: StudyIdentity, *, is_adopted: bool) -> None:
+    def __call__(self, identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> None:
         """Permit it, or raise.
 
         Args:
             identity: What the study is, or is to be.
+            is_new: Whether the storage has no study of its name yet.
             is_adopted: Whether 0.1.0 started it.
 
         Raises:
@@ -109,7 +110,7 @@ class Permit(Protocol):
         """
 
 
-def permit_all(identity: StudyIdentity, *, is_adopted: bool) -> None:
+def permit_all(identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> None:
     """Permit every study."""
 
 
@@ -223,7 +224,8 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
         else:
             identity = _with_present_data(known, plan, read_index, consent)
         identity = _with_present_strategy(identity, plan, read_index)
-        plan.permit(identity, is_adopted=known is None and study is not None)
+        is_new = study is None
+        plan.permit(identity, is_new=is_new, is_adopted=known is None and not is_new)
         study = study or _create(storage, plan.name)
         if identity != known:
             attributes = {

@@ -233,7 +233,14 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         is_of_other_data=OF_OTHER_DATA in newest.user_attrs,
         host=tag.host,
         folder=tag.folder,
-        artifacts={
-            each["filename"]: each["artifact_id"] for each in described(newest.system_attrs)
-        },
+        artifacts=_artifacts(newest),
     )
+
+
+def _artifacts(trial: StoredTrial) -> dict[str, str]:
+    """File name -> id."""
+    with understood(f"the artifacts of trial {trial.number}"):
+        found = {each["filename"]: each["artifact_id"] for each in described(trial.system_attrs)}
+        for part in (*found, *found.values()):
+            require({"the name or id of one": (part, str)})
+        return found

@@ -253,7 +253,8 @@ def note_study(connection: Connection, study_id: int, body: str) -> None:
     stored = connection.execute(select(columns.key, columns.value_json).where(is_note)).all()
     with understood("the study's note"):
         known = attributes(stored)
-    if known and notes.note_of(known)["version"] != notes.OUR_VERSION:
+        version = notes.note_of(known)["version"]
+    if known and version != notes.OUR_VERSION:
         return
     attrs = notes.note_attributes(body)
     superfluous = known.keys() - attrs.keys()

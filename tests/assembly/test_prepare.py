@@ -129,7 +129,9 @@ def test_a_search_on_a_device_that_is_not_here_ends_before_its_first_run(
     line = 1 + file.read_text().splitlines().index("  device: cuda")
     assert searched.code == 2
     assert f"{file}:{line}  {DEVICE}\n    cuda: " in searched.stderr
+    assert "left to train" not in searched.stderr
     assert not (project / "models").exists()
+    assert not (project / "studies").exists()
 
 
 @pytest.mark.usefixtures("without_gpu")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -38,3 +39,17 @@ def test_a_fault_of_the_machine_is_not_called_a_bug(
 def test_anything_else_is(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(error) == 1
     assert "this is a bug in sequifier-hpo" in capsys.readouterr().err
+
+
+def test_a_letter_that_file_names_cannot_have_here_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+
+    def name_it() -> None:
+        "studies/größe".encode("ascii")
+
+    assert exit_code_of(name_it) == 3
+    shown = capsys.readouterr().err
+    assert "file names lacks a letter" in shown
+    assert "Traceback" not in shown

@@ -23,15 +23,25 @@ Predict = Callable[..., None]
 
 
 @pytest.fixture
-def predict(
-    make_config: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Predict:
-    """Run the script with an untrained model for a sequence of `NEW`."""
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """Run the script with some arguments."""
     (text,) = re.findall(
         r'^```python title="predict\.py"\n(.*?)^```$', GUIDE.read_text(), re.M | re.S
     )
-    script, table, metadata = (tmp_path / name for name in ("predict.py", "new.csv", "data.json"))
+    script = tmp_path / "predict.py"
     script.write_text(text)
+
+    def call(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["predict.py", *arguments])
+        runpy.run_path(str(script))
+
+    return call
+
+
+@pytest.fixture
+def predict(make_config: Callable[..., TrainConfig], tmp_path: Path, start: Predict) -> Predict:
+    """Run the script with an untrained model for a sequence of `NEW`."""
+    table, metadata = tmp_path / "new.csv", tmp_path / "data.json"
     table.write_text(NEW)
 
     def call(sequence_id: str, target: str = "cat1") -> None:
@@ -60,9 +70,7 @@ def predict(
             best_epoch=1,
             best_validation_loss=1.0,
         )
-        arguments = [str(tmp_path / model), str(metadata), str(table), sequence_id]
-        monkeypatch.setattr(sys, "argv", ["predict.py", *arguments])
-        runpy.run_path(str(script))
+        start(str(tmp_path / model), str(metadata), str(table), sequence_id)
 
     return call
 
@@ -91,5 +99,18 @@ def test_what_the_script_cannot_predict_it_says_in_words(
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         predict(sequence_id, target)
+
+    assert words in str(caught.value.code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [((), "usage: predict.py MODEL"), (("m.onnx", "d.json", "t.csv", "4"), "no model m.onnx")],
+)
+def test_a_wrong_call_of_the_script_is_answered_in_words(
+    start: Predict, arguments: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        start(*arguments)
 
     assert words in str(caught.value.code)

@@ -631,7 +631,7 @@ def test_what_stands_in_the_way_leaves_no_study_behind(
 ) -> None:
     plan = plan_of(write_search)
 
-    def refuse(identity: StudyIdentity, *, is_adopted: bool) -> None:
+    def refuse(identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> None:
         raise InputError("files of another study are here")
 
     with pytest.raises(InputError, match="another study"):

@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+import urllib.request
+from http import HTTPStatus
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -58,6 +60,24 @@ def test_a_search_its_check_and_its_winner_run_none_of_them(foreign: Project) ->
     trained = run_untouched(foreign, "train", "--config-path", str(run_file))
 
     assert "sequifier-again-best-2.onnx" in trained.stdout
+
+
+def test_the_dashboard_runs_none_of_them(foreign: Project) -> None:
+    file = ("--config-path", write_single_run(foreign, "shown"))
+    run_untouched(foreign, "hyperparameter-search", *file)
+
+    dashboard = foreign.start("dashboard", *file, "--port", "0")
+    try:
+        assert dashboard.stdout is not None
+        base, _, study_id = dashboard.stdout.readline().strip().partition("/dashboard/studies/")
+        for place in ("studies", f"studies/{study_id}?after=0", "meta"):
+            with urllib.request.urlopen(f"{base}/api/{place}") as answer:
+                assert answer.status == HTTPStatus.OK
+    finally:
+        dashboard.terminate()
+        dashboard.communicate(timeout=60)
+
+    assert not (foreign.root / "imported").exists()
 
 
 def test_shards_are_written_and_read_lazily_without_them(foreign: Project) -> None:

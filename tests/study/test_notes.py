@@ -11,6 +11,7 @@ from sequifier_hpo.study.notes import (
     artifact_attributes,
     artifact_store,
     artifacts_of,
+    described,
     note_attributes,
     note_of,
 )
@@ -78,6 +79,11 @@ def test_an_artifact_is_stored_as_optuna_stores_it(study: optuna.Study, tmp_path
     identity = next(iter(stored)).removeprefix("artifacts:")
 
     assert stored == artifact_attributes([Artifact(identity, "curve.svg", "image/svg+xml")])
+
+
+def test_artifacts_that_nobody_describes_so_are_refused() -> None:
+    with pytest.raises(ValueError, match="nested"):
+        described({"artifacts:a": "[" * 20_000 + "]" * 20_000})
 
 
 def test_artifacts_are_listed_as_the_dashboard_lists_them(study: optuna.Study) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import optuna
 import pytest
 
 from sequifier_hpo.cli.status import status_json, status_text
@@ -15,6 +16,8 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.report.status import status_reader
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.report.tables import detailed_records, results_csv
+from sequifier_hpo.study import Storage
+from sequifier_hpo.study.transactions import note_study
 
 OLD = Path("tests/fixtures/study-0.1.0/studies/shop-grid/study.db")
 DEEP = '{"a":' * 500 + "1" + "}" * 500
@@ -57,6 +60,7 @@ SYSTEM = "UPDATE trial_system_attributes SET value_json = ? WHERE key = "
         (f"{ATTRIBUTE}'best_epoch'", DEEP, "trial 0: it is nested too deeply"),
         (f"{ATTRIBUTE}'best_epoch'", LONG, "trial 0: it holds a whole number of 5,000 digits"),
         (f"{ATTRIBUTE}'seconds'", "{", "trial 0: Expecting property name"),
+        (f"{ATTRIBUTE}'seconds'", "NaN", "trial 0: seconds: Input should be a finite number"),
         ("UPDATE trial_user_attributes SET key = ? WHERE key = 'seconds'", b"\xff", "the name"),
         (f"{SYSTEM}'sequifier_hpo:rank'", '"first"', "trial 0: invalid literal"),
         ("UPDATE trial_values SET value = ?", "small", "trial 1: its loss is 'small'"),
@@ -120,3 +124,34 @@ def test_a_study_without_a_readable_name_is_not_there(tmp_path: Path) -> None:
                 b"\xff\xfe",
             )
         )
+
+
+def test_a_note_that_is_no_text_is_named(tmp_path: Path) -> None:
+    storage = Storage(sqlite_url(tmp_path / "study.db"))
+    study = optuna.create_study(study_name="shop", storage=storage.cached)
+    for key, value in {"dashboard:note_ver": 1, "dashboard:note_str:0": [1]}.items():
+        study._storage.set_study_system_attr(study._study_id, key, value)  # type: ignore[arg-type]
+
+    with (
+        pytest.raises(EnvironmentFaultError, match="the study's note"),
+        storage.faults(),
+        storage.writing() as connection,
+    ):
+        note_study(connection, study._study_id, "new")
+    storage.close()
+
+
+@pytest.mark.parametrize("value", ["[1]", "null", '"{"', '{"a": 1}', '"[1]"', DEEP])
+def test_artifacts_that_nobody_describes_so_are_named(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "study.db"
+    shutil.copy(OLD, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "INSERT INTO trial_system_attributes (trial_id, key, value_json) "
+            "SELECT trial_id, 'artifacts:a', ? FROM trials",
+            (value,),
+        )
+        connection.commit()
+
+    with pytest.raises(EnvironmentFaultError, match="trial"):
+        look(find_study(None, sqlite_url(path), "shop-grid"))
