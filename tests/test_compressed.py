@@ -27,6 +27,7 @@ TABLE = ("sequenceId,itemPosition,x\n" + "".join(f"0,{i},{i % 3}\n" for i in ran
         *((zlib.compress(TABLE, level), "zlib") for level in (1, 6, 9)),
         (b"\x28\xb5\x2f\xfd\x04", "zstd"),
     ],
+    ids=["gzip", "zlib 1", "zlib 6", "zlib 9", "zstd"],
 )
 def test_compressed_text_is_known_by_how_it_begins(
     tmp_path: Path, content: bytes, kind: str
