@@ -83,7 +83,7 @@ reference-3: ## Sequifier 3.1.1.0 in an environment of its own, also for studies
 	  && .venv-reference-3/bin/pip install --quiet -r studies/throughput/requirements-3.1.1.0.txt \
 	  && .venv-reference-3/bin/pip install --quiet --no-deps sequifier==3.1.1.0; }
 
-chaos: $(INSTALLED) ## Kill searches at least 200 times in all, on SQLite and Postgres (15 minutes or more)
+chaos: $(INSTALLED) ## Kill searches at least 400 times in all, on SQLite and Postgres (half an hour or more)
 	SEQUIFIER_HPO_KILLS=50 $(BIN)/python -m pytest -s tests/process/test_chaos.py
 
 docs: $(INSTALLED) ## Write the generated reference pages
