@@ -84,7 +84,7 @@ def test_cells_that_make_a_column_of_numbers_a_category_are_noted(
 
     assert note.startswith("column `x` is a category (")
     assert examples in note
-    assert "leave the column out with `selected_columns`" in note
+    assert "leave it out with `selected_columns`" in note
 
 
 def test_numbers_with_a_decimal_comma_are_noted(project: Project) -> None:
