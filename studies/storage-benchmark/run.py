@@ -36,7 +36,7 @@ from sequifier_hpo.searchspace import (
     compile_space,
     decode,
 )
-from sequifier_hpo.study import Artifact, Description, Lease, Ledger, Storage, StudyPlan
+from sequifier_hpo.study import Artifact, Description, Ledger, OwnerLock, Storage, StudyPlan
 
 NUM_REPORTS = 3
 WINDOW = 500
@@ -135,7 +135,7 @@ def open_study(folder: Path, url: str) -> tuple[Ledger, SearchSpace]:
         counted=Counted(),
         key_of=lambda point, seed: keyer.key(point, seed=seed),
     )
-    owner = Lease.acquire(folder / "coordinators").owner
+    owner = OwnerLock.acquire(folder / "coordinators").owner
     runs = GridRuns(space, effective, keyer)
     study = Ledger(Storage(url), owner, plan, runs, describe=describe)
     return study, space

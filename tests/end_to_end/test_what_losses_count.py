@@ -169,5 +169,5 @@ def test_the_plan_warns_where_padding_of_numbers_is_guessed(tmp_path: Path) -> N
     unsure = project.run("plan", "--config-path", FILE).stdout
 
     assert "padding" not in sure
-    assert "leading items at which all columns are 0 count as padding" in unsure
+    assert "leading items that are 0 in every column count as padding" in unsure
     assert shown(project, "plan")["guesses_padding_of_numbers"]
