@@ -19,7 +19,7 @@ from sequifier_hpo.report.tables import detailed_records, results_csv
 from sequifier_hpo.study import Storage
 from sequifier_hpo.study.transactions import note_study
 
-OLD = Path("tests/fixtures/study-0.1.0/studies/shop-grid/study.db")
+OLD = Path(__file__).parents[1] / "fixtures/study-0.1.0/studies/shop-grid/study.db"
 DEEP = '{"a":' * 500 + "1" + "}" * 500
 LONG = "1" * 5000
 
