@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import socket
 import time
@@ -148,10 +147,12 @@ def test_a_run_file_trains_to_the_same_loss_to_the_last_digit(searched: Searched
     assert f"best validation loss {best['validation_loss']} " in finished.stdout
 
 
-def test_the_run_file_is_a_complete_train_yaml(searched: Searched) -> None:
+def test_the_run_file_is_a_complete_train_yaml(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project, _ = searched
     path = project.root / "configs/hp_search" / f"{results(project)[0]['model_name']}.yaml"
-    os.chdir(project.root)
+    monkeypatch.chdir(project.root)
 
     config = load_train_config(path)
 
