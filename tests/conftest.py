@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 from alembic.config import Config
@@ -62,8 +63,11 @@ WriteSearch = Callable[..., Path]
 
 
 def pytest_configure() -> None:
-    """Let a hang-up end the programs under test, also where the tests themselves run under nohup."""
+    """A hang-up ends the programs under test, also under nohup, and no example is timed."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # A deadline per example would make a test of how busy the machine is.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
