@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,22 @@ class Coordinator:
 
     def freeze(self) -> list[int]:
         """Stop it and all below it, as a machine that hangs does; returns their pids."""
-        everyone = [self.process.pid]
-        for pid in everyone:
-            send(pid, signal.SIGSTOP)
-            everyone += children_of(pid)
-        return everyone
+        return freeze(self.process.pid)
+
+
+def freeze(pid: int) -> list[int]:
+    """Stop a process and all below it; returns their pids."""
+    everyone = [pid]
+    for each in everyone:
+        send(each, signal.SIGSTOP)
+        everyone += children_of(each)
+    return everyone
+
+
+def thaw(pids: Iterable[int]) -> None:
+    """Let stopped processes go on."""
+    for pid in pids:
+        send(pid, signal.SIGCONT)
 
 
 def children_of(pid: int) -> list[int]:

@@ -28,6 +28,7 @@ from tests.process.chaos import (
     children_of,
     read_until,
     send,
+    thaw,
     wait_for,
     write_pair,
     write_search,
@@ -334,8 +335,7 @@ def test_a_machine_that_hangs_and_wakes_up_late_does_not_overwrite_anything(
         )
 
     other = project.search("--storage", url, "--workers", "2", file=file)
-    for pid in frozen:
-        send(pid, signal.SIGCONT)
+    thaw(frozen)
     _, stderr = process.communicate(timeout=120)
 
     trials = StoredTrials(url)

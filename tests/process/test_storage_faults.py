@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.process.chaos import (
+    EPOCHS,
     StoredTrials,
     children_of,
+    freeze,
     read_until,
+    thaw,
     wait_for,
     write_pair,
     write_search,
@@ -38,6 +42,31 @@ def end(process: "subprocess.Popen[str]") -> str:
 def num_epochs(project: Project, name: str) -> int:
     logs = (project.root / "logs").glob(f"sequifier-{name}-run-*-metrics.jsonl")
     return sum(path.read_text().count('"event": "epoch"') for path in logs)
+
+
+def is_in_mid_run(project: Project, name: str) -> bool:
+    """Whether a run that was started has epochs before it."""
+    logs = (project.root / "logs").glob(f"sequifier-{name}-run-*-metrics.jsonl")
+    texts = [path.read_text() for path in logs]
+    return any('"event": "start"' in t and t.count('"event": "epoch"') < EPOCHS for t in texts)
+
+
+@contextmanager
+def frozen_in_mid_run(
+    project: Project, name: str, process: "subprocess.Popen[str]"
+) -> Iterator[None]:
+    """In the block, what trains stands still, at a moment when there is more to train."""
+    while True:
+        frozen = [pid for worker in children_of(process.pid) for pid in freeze(worker)]
+        if is_in_mid_run(project, name):
+            break
+        thaw(frozen)
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        thaw(frozen)
 
 
 @pytest.fixture
@@ -65,8 +94,9 @@ def test_a_server_that_crashes_and_returns_costs_nothing(
     wait_for(lambda: trials.num("COMPLETE") >= 1, process)
     trials.close()
 
-    server.kill()
-    before = num_epochs(project, "crashed-server")
+    with frozen_in_mid_run(project, "crashed-server", process):
+        server.kill()
+        before = num_epochs(project, "crashed-server")
     wait_for(lambda: num_epochs(project, "crashed-server") > before, process)
     read_until("training continues", process)
     server.start()
