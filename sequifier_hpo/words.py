@@ -19,6 +19,19 @@ def listed(parts: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def run_numbers(numbers: Sequence[int]) -> str:
+    """Run numbers for people: `runs 0-4, 7`."""
+    parts: list[str] = []
+    ordered = sorted(numbers)
+    first = 0
+    for i, number in enumerate(ordered):
+        if i + 1 == len(ordered) or ordered[i + 1] != number + 1:
+            begin = ordered[first]
+            parts.append(str(begin) if begin == number else f"{begin}-{number}")
+            first = i + 1
+    return ("run " if len(ordered) == 1 else "runs ") + ", ".join(parts)
+
+
 def first_line(error: BaseException, *, if_silent: str = "") -> str:
     """What an error says, cut to one line; one that says nothing goes by the name of its kind."""
     return (str(error).strip().splitlines() or [if_silent or type(error).__name__])[0]

@@ -1,7 +1,7 @@
 """What a study trains: the runs of a search, or those of a winner check."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
@@ -16,7 +16,7 @@ from sequifier_hpo.report.notes import (
     trial_note,
     verification_note,
 )
-from sequifier_hpo.search import ChosenRuns, Retraining, proposer_of, settings_of
+from sequifier_hpo.search import ChosenRuns, Retraining, proposer_of
 from sequifier_hpo.searchspace import Point, decode
 from sequifier_hpo.study import Claim, Description, Proposer
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
@@ -39,8 +39,6 @@ class Job:
     """User attributes of the study."""
     note: str
     """Markdown that says what the study is."""
-    strategy: Mapping[str, Any] = field(default_factory=dict)
-    """What decides which runs come next."""
 
 
 def search_job(prepared: PreparedSearch) -> Job:
@@ -62,7 +60,6 @@ def search_job(prepared: PreparedSearch) -> Job:
         describe=describe,
         decode=lambda claim: decode_claim(prepared, claim, claim.run_number),
         attributes={STRATEGY: config.search_strategy, NUM_RUNS: prepared.num_runs},
-        strategy=settings_of(space),
         note=study_note(
             space, num_runs=prepared.num_runs, num_distinct=effective.num_distinct, places=places
         ),

@@ -92,7 +92,7 @@ def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
         counted=counted_by_search(prepared.loaded.config),
         key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
         permit=permit,
-        strategy=job.strategy,
+        strategy=job.proposer.settings,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sequifier_hpo.atomic import MAKE_ROOM, write_atomically
-from sequifier_hpo.cli.lasting import fault_of
+from sequifier_hpo.cli.lasting import why_incomplete
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.config.paths import expanded_path
@@ -61,9 +61,8 @@ def export(
     if output is None:
         sys.stdout.write(text)
         sys.stdout.flush()
-        fault = fault_of(sys.stdout)
-        if fault is not None and not isinstance(fault, BrokenPipeError):
-            raise EnvironmentFaultError(f"the table is incomplete: {fault.strerror}", MAKE_ROOM)
+        if reason := why_incomplete(sys.stdout):
+            raise EnvironmentFaultError(f"the table is incomplete: {reason}", MAKE_ROOM)
     else:
         write_atomically(output, text)
         print(f"wrote {output}: {counted(len(runs), 'run')}", file=sys.stderr)

@@ -54,6 +54,15 @@ def fault_of(stream: TextIO) -> OSError | None:
     return getattr(stream, "fault", None)
 
 
+def why_incomplete(stream: TextIO) -> str:
+    """Why its reader lacks something that was written to a lasting stream; "" if it does not.
+
+    A reader that has left lacks nothing.
+    """
+    fault = fault_of(stream)
+    return "" if fault is None or isinstance(fault, BrokenPipeError) else str(fault.strerror)
+
+
 class _Lasting:
     """A text stream whose failing writes are silently dropped."""
 

@@ -16,7 +16,7 @@ from sequifier_hpo.cli.dashboard import dashboard
 from sequifier_hpo.cli.doctor import doctor
 from sequifier_hpo.cli.export import export
 from sequifier_hpo.cli.init import init
-from sequifier_hpo.cli.lasting import fault_of, lasting_output
+from sequifier_hpo.cli.lasting import lasting_output, why_incomplete
 from sequifier_hpo.cli.options import ListsLikeSequifier
 from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.preprocess import preprocess
@@ -104,9 +104,8 @@ def exit_code_of(command: Callable[[], object]) -> int:
     with lasting_output(), visible_output():
         code = _exit_code_of(command)
         sys.stdout.flush()
-        fault = fault_of(sys.stdout)
-        if fault is not None and not isinstance(fault, BrokenPipeError):
-            print(f"warning: the output is incomplete: {fault.strerror}", file=sys.stderr)
+        if reason := why_incomplete(sys.stdout):
+            print(f"warning: the output is incomplete: {reason}", file=sys.stderr)
     return code
 
 

@@ -1,7 +1,6 @@
 """Options that several commands share."""
 
 import secrets
-import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 
@@ -138,7 +138,7 @@ def chosen_seed(seed: int | None, *, is_drawn: bool) -> int | None:
     if seed is not None:
         raise InputError("--randomize draws the seed that --seed gives", "leave one of them out")
     drawn = secrets.randbelow(10**9)
-    print(f"seed: {drawn}", file=sys.stderr, flush=True)
+    say(f"seed: {drawn}")
     return drawn
 
 

@@ -3,10 +3,9 @@
 import json
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import product
 from math import isinf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,6 +25,13 @@ class PruningMethod(StrEnum):
     SUCCESSIVE_HALVING = "successive_halving"
     MEDIAN = "median"
 
+
+_COLUMNS = """\
+best 1 %, 5 %: training needed to see a loss as good as that of the best 1 % (5 %) of the
+    table, in full runs' worth of epochs, those dropped after a stop included;
+    median [quartiles] of {seeds}
+at 10, 20, ...: best loss seen after so many full runs' worth, minus the table's best
+best stopped: searches that stopped the table's best run, of those that tried it"""
 
 RunTableFile = Annotated[
     Path,
@@ -74,57 +80,28 @@ def replay(
 
     Example: sequifier-hpo replay runs.csv
     """
-    gaps = (proposal_gap, pruning_gap)
-    found = _replayed(
-        table,
-        seeds,
-        (pruning, first_rung, reduction_factor),
-        gaps,
-        (n_samples, workers, finish_best),
+    # Optuna takes half a second: only when a table is really searched.
+    from sequifier_hpo.search.efficiency import efficiency, ways_to_search  # noqa: PLC0415 - see above
+    from sequifier_hpo.search.pruning import Pruning  # noqa: PLC0415 - see above
+    from sequifier_hpo.search.replay import ReplaySettings  # noqa: PLC0415 - see above
+    from sequifier_hpo.search.table import read_table  # noqa: PLC0415 - see above
+
+    runs = read_table(table)
+    say(f"{table}: {counted(len(runs.runs), 'run')}, best loss {runs.best(0):.6g}")
+    early = Pruning(pruning.value, first_rung, reduction_factor)
+    settings = ReplaySettings(
+        "sample", early, proposal_gap, pruning_gap, finish_best, n_samples, workers
     )
+    found = {}
+    for name, each in ways_to_search(settings).items():
+        say(f"replaying {name} ...")
+        found[name] = efficiency(runs, each, seeds=range(seeds))
     if as_json:
         print(json.dumps({name: _record(each) for name, each in found.items()}, indent=2))
         return
     print(_table(found), end="")
-    print(
-        f"pruning: {pruning.value}, first rung {first_rung}, reduction factor {reduction_factor}\n"
-        "best 1 %, 5 %: training needed to see a loss as good as that of the best 1 % (5 %) of the\n"
-        "    table, in full runs' worth of epochs, those dropped after a stop included;\n"
-        f"    median [quartiles] of {counted(seeds, 'seed')}\n"
-        "at 10, 20, ...: best loss seen after so many full runs' worth, minus the table's best\n"
-        "best stopped: searches that stopped the table's best run, of those that tried it"
-    )
-
-
-def _replayed(
-    file: Path,
-    seeds: int,
-    early: tuple[PruningMethod, int, int],
-    gaps: tuple[int, int],
-    sizes: tuple[int, int, int],
-) -> "dict[str, Efficiency]":
-    """Replay each way to search; says what it is about."""
-    # Optuna takes half a second: only when a table is really searched.
-    from sequifier_hpo.search.efficiency import efficiency  # noqa: PLC0415
-    from sequifier_hpo.search.pruning import Pruning  # noqa: PLC0415
-    from sequifier_hpo.search.replay import ReplaySettings  # noqa: PLC0415
-    from sequifier_hpo.search.table import read_table  # noqa: PLC0415
-
-    table = read_table(file)
-    say(f"{file}: {counted(len(table.runs), 'run')}, best loss {table.best(0):.6g}")
-    found = {}
-    method, first_rung, reduction_factor = early
-    pruning = Pruning(method.value, first_rung, reduction_factor)
-    strategies: tuple[Literal["sample", "bayesian"], ...] = ("sample", "bayesian")
-    for strategy, stops in product(strategies, (None, pruning)):
-        name = strategy if stops is None else f"{strategy} + pruning"
-        say(f"replaying {name} ...")
-        n_samples, workers, finish_best = sizes
-        settings = ReplaySettings(
-            strategy, stops, *gaps, finish_best if stops else 0, n_samples, workers
-        )
-        found[name] = efficiency(table, settings, seeds=range(seeds))
-    return found
+    print(f"pruning: {pruning.value}, first rung {first_rung}, reduction factor {reduction_factor}")
+    print(_COLUMNS.format(seeds=counted(seeds, "seed")))
 
 
 def _table(found: "dict[str, Efficiency]") -> str:

@@ -18,8 +18,8 @@ from sequifier_hpo.cli.options import (
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.config.yaml_file import read_yaml
-from sequifier_hpo.coordinator.devices import device_issue
-from sequifier_hpo.errors import ConfigError, InputError
+from sequifier_hpo.coordinator.devices import device_issue, require_device
+from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
 
@@ -112,8 +112,7 @@ def train(
 
 def _require_device(config: TrainConfig, path: Path) -> None:
     spec, where = config.training_spec, ("training_spec", "device")
-    if issue := device_issue(spec.device, spec.num_processes, read_yaml(path), where):
-        raise ConfigError([issue])
+    require_device(device_issue(spec.device, spec.num_processes, read_yaml(path), where))
 
 
 def _show_result(result: TrainingResult, root: Path) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.words import duration, visible
+from sequifier_hpo.words import duration, run_numbers, visible
 
 _LINE_SECONDS = 30.0  # between progress lines when nothing else happens
 
@@ -270,8 +270,7 @@ def make_view(
 
 
 def _waiting(runs: Sequence[int]) -> str:
-    which = ", ".join(map(str, runs))
-    return f"waiting for run{'s' * (len(runs) > 1)} {which} to end before the next is proposed"
+    return f"waiting for {run_numbers(runs)} to end before the next is proposed"
 
 
 def _left(progress: SearchProgress) -> str:

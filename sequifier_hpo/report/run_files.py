@@ -45,7 +45,7 @@ def run_file_of(source: StudySource, run: Run, study_id: str | None) -> RunFile 
     path = source.run_file(model_name(source.name, run))
     if path is None:
         return None
-    for candidate in (path, _kept_copy(source, run)):
+    for candidate in filter(None, (path, _kept_copy(source, run))):
         # In studies of 0.1.0, neither the runs nor the files say whose they are.
         if candidate.is_file() and (not run.host or study_of_run_file(candidate) == study_id):
             return RunFile(candidate)
@@ -55,10 +55,12 @@ def run_file_of(source: StudySource, run: Run, study_id: str | None) -> RunFile 
     return RunFile(path, f"on {run.host} below {run.folder}")
 
 
-def _kept_copy(source: StudySource, run: Run) -> Path:
-    """Where the study keeps the file of a run, if it does."""
+def _kept_copy(source: StudySource, run: Run) -> Path | None:
+    """Where the study keeps the file of a run; None if it does not."""
+    if (artifact := run.artifacts.get(RUN_FILE)) is None:
+        return None
     # Whoever wrote the study, no path in it leads out of its folder.
-    return artifact_folder(source.study_folder) / Path(run.artifacts.get(RUN_FILE, "none")).name
+    return artifact_folder(source.study_folder) / Path(artifact).name
 
 
 def train_file_of(source: StudySource, run: Run, study_id: str | None) -> Path:

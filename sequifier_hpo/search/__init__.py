@@ -5,7 +5,7 @@ from sequifier_hpo.search.grid import GridRuns
 from sequifier_hpo.search.learning import LearningRuns
 from sequifier_hpo.search.retraining import Retraining, retrainings_of
 from sequifier_hpo.search.sample import SampledRuns
-from sequifier_hpo.search.strategies import proposer_of, settings_of
+from sequifier_hpo.search.strategies import proposer_of
 
 __all__ = [
     "ChosenRuns",
@@ -15,5 +15,4 @@ __all__ = [
     "SampledRuns",
     "proposer_of",
     "retrainings_of",
-    "settings_of",
 ]

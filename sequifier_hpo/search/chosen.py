@@ -1,6 +1,7 @@
 """Runs chosen in advance, as for a winner check."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
@@ -16,6 +17,11 @@ class ChosenRuns:
         """The first of the runs that was not handed out yet."""
         unused = (run for run in self._runs.values() if not history.is_taken(run.key))
         return next(unused, Exhausted())
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Nothing but the runs themselves."""
+        return {}
 
     def is_wanted(self, key: str) -> bool:
         """Whether it is one of the runs: others may be left from an earlier, larger choice."""

@@ -1,12 +1,13 @@
 """How much training a way of searching needs on a table of runs: replays over many seeds."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from statistics import median
+from typing import get_args
 
 from sequifier_hpo.search.past import PastRun
-from sequifier_hpo.search.replay import Replay, ReplaySettings, replay
+from sequifier_hpo.search.replay import Replay, ReplaySettings, SearchStrategy, replay
 from sequifier_hpo.search.table import RunTable
 
 BUDGETS = (10, 20, 40, 80)
@@ -40,6 +41,15 @@ class Efficiency:
     """Those of them in which the last round gave it its full length."""
     busy_share: float
     """Median of the share of the workers' time in which they trained."""
+
+
+def ways_to_search(settings: ReplaySettings) -> dict[str, ReplaySettings]:
+    """Each strategy by name, without and with the pruning of these settings."""
+    ways = {}
+    for strategy in get_args(SearchStrategy):
+        ways[strategy] = replace(settings, search_strategy=strategy, pruning=None)
+        ways[f"{strategy} + pruning"] = replace(settings, search_strategy=strategy)
+    return ways
 
 
 def efficiency(table: RunTable, settings: ReplaySettings, *, seeds: Iterable[int]) -> Efficiency:

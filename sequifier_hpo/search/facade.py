@@ -27,7 +27,7 @@ class Facade:
         self,
         deepcopy: bool = False,  # noqa: ARG002, FBT001, FBT002 - Optuna's signature
         states: Container[TrialState] | None = None,
-        use_cache: bool = False,  # noqa: ARG002, FBT001, FBT002
+        use_cache: bool = False,  # noqa: ARG002, FBT001, FBT002 - as above
     ) -> list[FrozenTrial]:
         """The trials, by their number."""
         return [trial for trial in self._trials if states is None or trial.state in states]

@@ -1,7 +1,7 @@
 """Grid search: every distinct run of the product once."""
 
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
 
 from optuna.samplers import GridSampler
 
@@ -34,6 +34,11 @@ class GridRuns:
         )
         assert labels == proposal.labels, "the sampler and the ledger name the same cell"
         return proposal
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides which runs come next, besides the space and the seed."""
+        return {"search_strategy": "grid"}
 
     def is_wanted(self, key: str) -> bool:  # noqa: ARG002 - whichever it is
         """Whatever was started is finished."""

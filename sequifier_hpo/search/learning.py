@@ -1,16 +1,16 @@
 """Bayesian search: a number of distinct runs, each proposed from what earlier ones came to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sequifier_hpo.search.bayesian import Params, Taught, suggest
-from sequifier_hpo.search.cells import Cells
 from sequifier_hpo.search.sample import SampledRuns, seed_of
 from sequifier_hpo.search.told import ToldSpace
-from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
 from sequifier_hpo.study.proposing import EndedRun, Exhausted, History, NoProposal, Proposal, Wait
 
 
-class LearningRuns:
+class LearningRuns(SampledRuns):
     """Proposes runs by Optuna's TPE, none twice.
 
     What is proposed for a run depends on the ends of the runs up to `proposal_gap` before it, and
@@ -38,12 +38,14 @@ class LearningRuns:
             n_samples: Runs in all.
             proposal_gap: A proposal sees the runs so many before it, and those before these.
         """
-        self._cells = Cells(space, effective, keyer)
+        super().__init__(space, effective, keyer, seed=seed, n_samples=n_samples)
         self._told = ToldSpace(space)
-        self._sampled = SampledRuns(space, effective, keyer, seed=seed, n_samples=n_samples)
-        self._seed = seed
-        self._n_samples = n_samples
         self._gap = proposal_gap
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides which runs come next, besides the space, the seed and the results."""
+        return {"search_strategy": "bayesian", "proposal_gap": self._gap}
 
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
         """The best unused candidate of the model, once the runs that it may see have ended."""
@@ -58,21 +60,12 @@ class LearningRuns:
             self._lessons(seen),
             ordinal=ordinal,
             seed=seed_of(self._seed, ordinal),
-            is_used=lambda params: history.is_taken(self._proposal(params).key),
+            is_used=lambda params: history.is_taken(self._proposed(params).key),
         )
-        return self._sampled.propose(ordinal, history) if params is None else self._proposal(params)
+        return super().propose(ordinal, history) if params is None else self._proposed(params)
 
-    def is_wanted(self, key: str) -> bool:  # noqa: ARG002 - whichever it is
-        """Whatever was started is finished."""
-        return True
-
-    def twins(self, key: str, point: Point) -> Iterator[Proposal]:  # noqa: ARG002 - none has any
-        """Nothing: it consists of runs, not of cells."""
-        return iter(())
-
-    def _proposal(self, params: Params) -> Proposal:
-        cell = self._told.cell(params)
-        return self._cells.proposal(self._cells.effective.representative_of(cell))
+    def _proposed(self, params: Params) -> Proposal:
+        return self._proposal_at(self._told.cell(params))
 
     def _lessons(self, seen: Sequence[EndedRun | None]) -> list[Taught]:
         told = ((k, run, self._told.params(run.point)) for k, run in enumerate(seen) if run)

@@ -7,21 +7,20 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Literal
 
-from optuna.samplers import RandomSampler
-
-from sequifier_hpo.search.asking import ask
 from sequifier_hpo.search.bayesian import Taught, suggest
 from sequifier_hpo.search.past import Past, PastRun, leading
 from sequifier_hpo.search.pruning import Pruning
-from sequifier_hpo.search.sample import MAX_DRAWS, seed_of
+from sequifier_hpo.search.sample import draws, seed_of
 from sequifier_hpo.search.table import RunTable
+
+SearchStrategy = Literal["sample", "bayesian"]
 
 
 @dataclass(frozen=True)
 class ReplaySettings:
     """How a table is searched."""
 
-    search_strategy: Literal["sample", "bayesian"] = "sample"
+    search_strategy: SearchStrategy = "sample"
     pruning: Pruning | None = None
     proposal_gap: int = 8
     pruning_gap: int = 4
@@ -207,13 +206,12 @@ class _Simulation:
         return self._draw(ordinal) if params is None else self._table.find(params)
 
     def _draw(self, ordinal: int) -> int:
-        for draw in range(MAX_DRAWS):
-            sampler = RandomSampler(seed=seed_of(self._seed, ordinal, draw))
-            place = self._table.find(ask(sampler, self._table.space, ordinal=ordinal))
+        for params in draws(self._table.space, seed=self._seed, ordinal=ordinal):
+            place = self._table.find(params)
             if place is not None and not self._is_used(place):
                 return place
         unused = [place for place in range(len(self._table.runs)) if not self._is_used(place)]
-        return unused[seed_of(self._seed, ordinal, MAX_DRAWS) % len(unused)]
+        return unused[seed_of(self._seed, ordinal) % len(unused)]
 
     def _is_used(self, place: int | None) -> bool:
         """What the table does not have counts as used."""

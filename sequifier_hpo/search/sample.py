@@ -1,17 +1,19 @@
 """Random search: a number of distinct runs."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 
 from sequifier_hpo.search.asking import ask
 from sequifier_hpo.search.cells import Cells
-from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.searchspace import Cell, EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
-MAX_DRAWS = 20
+_MAX_DRAWS = 20
 
 
 class SampledRuns:
@@ -48,26 +50,37 @@ class SampledRuns:
         """A new draw; where hardly anything is new, the first unused run of a seeded order."""
         if history.num_runs >= self._n_samples:
             return Exhausted()
-        for draw in range(MAX_DRAWS):
-            proposal = self._drawn(ordinal, draw)
+        for labels in draws(self._distributions, seed=self._seed, ordinal=ordinal):
+            proposal = self._proposal_at(self._cells.space.cell_of(labels))
             if not history.is_taken(proposal.key):
                 return proposal
         found = self._cells.first_unused(history)
         return found if isinstance(found, NoProposal) else found[1]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides which runs come next, besides the space and the seed."""
+        return {"search_strategy": "sample"}
 
     def is_wanted(self, key: str) -> bool:  # noqa: ARG002 - whichever it is
         """Whatever was started is finished."""
         return True
 
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:  # noqa: ARG002 - none has any
-        """Nothing: a sample consists of runs, not of cells."""
+        """Nothing: it consists of runs, not of cells."""
         return iter(())
 
-    def _drawn(self, ordinal: int, draw: int) -> Proposal:
-        sampler = RandomSampler(seed=seed_of(self._seed, ordinal, draw))
-        labels = ask(sampler, self._distributions, ordinal=ordinal)
-        cell = self._cells.space.cell_of(labels)
+    def _proposal_at(self, cell: Cell) -> Proposal:
         return self._cells.proposal(self._cells.effective.representative_of(cell))
+
+
+def draws(
+    distributions: Mapping[str, BaseDistribution], *, seed: int, ordinal: int
+) -> Iterator[dict[str, Any]]:
+    """What a random search draws for a run: again, with another seed, while it is not new."""
+    for draw in range(_MAX_DRAWS):
+        sampler = RandomSampler(seed=seed_of(seed, ordinal, draw))
+        yield ask(sampler, distributions, ordinal=ordinal)
 
 
 def seed_of(*numbers: int) -> int:

@@ -1,21 +1,10 @@
 """The proposer of each `search_strategy`."""
 
-from typing import Any
-
 from sequifier_hpo.search.grid import GridRuns
 from sequifier_hpo.search.learning import LearningRuns
 from sequifier_hpo.search.sample import SampledRuns
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
 from sequifier_hpo.study.proposing import Proposer
-
-
-def settings_of(space: SearchSpace) -> dict[str, Any]:
-    """What decides which runs of a search come next, besides its space and seed."""
-    config = space.config
-    settings: dict[str, Any] = {"search_strategy": config.search_strategy}
-    if config.search_strategy == "bayesian":
-        settings["proposal_gap"] = config.proposal_gap
-    return settings
 
 
 def proposer_of(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.search.told import order_of, told
 
 _EPOCH = re.compile(r"epoch_(\d+)")
 _NUMBER = re.compile(r"(?:^|=)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?= |$)", re.IGNORECASE)
@@ -47,25 +48,25 @@ class RunTable:
 
     @cached_property
     def choices(self) -> dict[str, list[str]]:
-        """Parameter -> its labels, ordered numbers by size, others as they come."""
-        return {name: _ordered(column) for name, column in self._columns.items()}
-
-    @cached_property
-    def space(self) -> dict[str, BaseDistribution]:
-        """Parameter -> what a sampler is told to choose from: ordered numbers are integers."""
+        """Parameter -> its labels, those that are numbers by size, others as they come."""
         return {
-            name: IntDistribution(0, len(labels) - 1)
-            if _numbers(labels) is not None
-            else CategoricalDistribution(range(len(labels)))
-            for name, labels in self.choices.items()
+            name: labels if order is None else [labels[i] for i in order]
+            for name, (labels, order) in self._columns.items()
         }
 
     @cached_property
-    def _columns(self) -> dict[str, list[str]]:
+    def space(self) -> dict[str, BaseDistribution]:
+        """Parameter -> what a sampler is told to choose from."""
+        return {name: told(len(labels), order) for name, (labels, order) in self._columns.items()}
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[list[str], Sequence[int] | None]]:
+        """Parameter -> its labels as they come, and their order by size if they have one."""
         columns = zip(*(run.labels for run in self.runs), strict=True)
+        distinct = (list(dict.fromkeys(column)) for column in columns)
         return {
-            name: list(dict.fromkeys(column))
-            for name, column in zip(self.parameters, columns, strict=True)
+            name: (labels, order_of(list(map(_number, labels))))
+            for name, labels in zip(self.parameters, distinct, strict=True)
         }
 
     @cached_property
@@ -133,23 +134,11 @@ def read_table(path: Path) -> RunTable:
     return RunTable(tuple(parameters), tuple(runs))
 
 
-def _ordered(labels: Sequence[str]) -> list[str]:
-    numbers = _numbers(labels)
-    if numbers is None:
-        return list(labels)
-    return [label for _, label in sorted(zip(numbers, labels, strict=True))]
+def _number(label: str) -> float | None:
+    """The number that a label is, or the first that it names; None if there is none.
 
-
-def _numbers(labels: Sequence[str]) -> list[float] | None:
-    """The number that each label is, or the first it names; None if that does not tell them apart.
-
-    A label is a number, or a linked row of numbers (`learning_rate=0.001 epochs=8`), whose anchor
-    stands first.
+    A label is a value, or a linked row (`learning_rate=0.001 epochs=8`), whose anchor stands first.
     """
-    found = []
-    for label in labels:
-        text = match[2] if (match := _LABEL.fullmatch(label)) else label
-        if (number := _NUMBER.match(text.split(" ")[0].split("=")[-1])) is None:
-            return None
-        found.append(float(number[1]))
-    return found if len(set(found)) == len(found) else None
+    text = match[2] if (match := _LABEL.fullmatch(label)) else label
+    number = _NUMBER.match(text.split(" ")[0].split("=")[-1])
+    return float(number[1]) if number else None

@@ -21,13 +21,11 @@ class ToldSpace:
         self._space = space
         anchors = {name: group.anchor for name, group in space.description.groups.items()}
         self._orders = {
-            parameter.name: _order(parameter, anchors.get(parameter.name))
+            parameter.name: _order_of_choices(parameter, anchors.get(parameter.name))
             for parameter in space.parameters
         }
-        self.distributions: dict[str, BaseDistribution] = {
-            parameter.name: CategoricalDistribution(range(len(parameter.choices)))
-            if (order := self._orders[parameter.name]) is None
-            else IntDistribution(0, len(order) - 1)
+        self.distributions = {
+            parameter.name: told(len(parameter.choices), self._orders[parameter.name])
             for parameter in space.parameters
         }
         """By parameter. The order of the keys is an input of a sampler."""
@@ -54,14 +52,24 @@ class ToldSpace:
         )
 
 
-def _order(parameter: Parameter, anchor: str | None) -> Sequence[int] | None:
-    """The choices by size, if they are distinct numbers; a linked group goes by its anchor."""
-    values = [
-        choice.chosen if anchor is None else choice.chosen[anchor] for choice in parameter.choices
-    ]
+def order_of(values: Sequence[Any]) -> Sequence[int] | None:
+    """The indices of values by size, if they are distinct numbers; else they have no order."""
     if not all(map(_is_number, values)) or len(set(values)) < len(values):
         return None
     return sorted(range(len(values)), key=values.__getitem__)
+
+
+def told(num_choices: int, order: Sequence[int] | None) -> BaseDistribution:
+    """What a sampler is told of a list of choices: a range of whole numbers, or categories."""
+    if order is None:
+        return CategoricalDistribution(range(num_choices))
+    return IntDistribution(0, num_choices - 1)
+
+
+def _order_of_choices(parameter: Parameter, anchor: str | None) -> Sequence[int] | None:
+    """A linked group goes by its anchor."""
+    chosen = [choice.chosen for choice in parameter.choices]
+    return order_of(chosen if anchor is None else [row[anchor] for row in chosen])
 
 
 def _is_number(value: Any) -> bool:

@@ -35,6 +35,7 @@ from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.stored import understood
 from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, own_tag
 from sequifier_hpo.study.trials import StoredTrial, TrialReader
+from sequifier_hpo.words import run_numbers
 
 METRIC = "validation_loss"
 SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
@@ -165,7 +166,7 @@ class DataChangedError(InputError):
     ) -> None:
         self.lines = tuple(lines)
         moment = f"{since.astimezone():%Y-%m-%d %H:%M}"
-        which = f", for {_ranges(runs)}" if runs else ""
+        which = f", for {run_numbers(runs)}" if runs else ""
         super().__init__(
             f"the data of the study `{name}` have changed. It has used the earlier ones since "
             f"{moment}{which}:\n{_indented(lines)}",
@@ -235,11 +236,10 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
             }
             with storage.writing() as connection:
                 transactions.set_study_system_attrs(connection, study._study_id, attributes)
-                if known is not None and identity.data == known.data:
-                    return study._study_id, identity
-                transactions.set_study_attrs(connection, study._study_id, {BASELINES: []})
-                described = stored.get(SPACE, description)
-                _adopt(connection, plan, described, read_index().all_trials(), consent)
+                if known is None or identity.data != known.data:
+                    transactions.set_study_attrs(connection, study._study_id, {BASELINES: []})
+                    described = stored.get(SPACE, description)
+                    _adopt(connection, plan, described, read_index().all_trials(), consent)
         return study._study_id, identity
 
 
@@ -410,16 +410,3 @@ def _ordinals(trials: Sequence[StoredTrial]) -> dict[int, int]:
 
 def _indented(lines: Sequence[str]) -> str:
     return "\n".join(f"      {line}" for line in lines)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Run numbers for people: `runs 0-4, 7`."""
-    parts: list[str] = []
-    ordered = sorted(numbers)
-    first = 0
-    for i, number in enumerate(ordered):
-        if i + 1 == len(ordered) or ordered[i + 1] != number + 1:
-            begin = ordered[first]
-            parts.append(str(begin) if begin == number else f"{begin}-{number}")
-            first = i + 1
-    return ("run " if len(ordered) == 1 else "runs ") + ", ".join(parts)

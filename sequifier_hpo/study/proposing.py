@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sequifier_hpo.searchspace import Point
 
@@ -61,6 +61,10 @@ class History(Protocol):
 
 class Proposer(Protocol):
     """Says which run comes next: a pure function of what it is told."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides which runs come next, besides space, seed and history, as JSON values."""
 
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
         """The run that is the ordinal-th to be handed out."""

@@ -76,7 +76,7 @@ class Plan:
             data=self.data,
             counted=self.counted,
             key_of=lambda point, seed: self.keyer.key(point, seed=seed),
-            strategy={"search_strategy": self.strategy, "proposal_gap": self.proposal_gap},
+            strategy=self.proposer.settings,
         )
 
 
