@@ -78,6 +78,15 @@ class EpochDone(FrozenModel):
     report: EpochReport
 
 
+class EpochsRestored(FrozenModel):
+    """From a trial: the epochs that its run had been through when it was continued."""
+
+    kind: Literal["epochs_restored"] = "epochs_restored"
+    trial_number: int
+    validation_losses: dict[int, float]
+    """By epoch, as far as the checkpoint knows them."""
+
+
 class BaselinesFound(FrozenModel):
     """From a trial: the losses of the trivial predictors on its validation events."""
 
@@ -95,7 +104,15 @@ class TrialEnded(FrozenModel):
 
 
 ToWorker = RunTrial | StopTrials
-FromWorker = WorkerReady | TrialStarted | BatchDone | EpochDone | BaselinesFound | TrialEnded
+FromWorker = (
+    WorkerReady
+    | TrialStarted
+    | EpochsRestored
+    | BatchDone
+    | EpochDone
+    | BaselinesFound
+    | TrialEnded
+)
 
 _TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="kind")])
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(

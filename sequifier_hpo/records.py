@@ -126,6 +126,9 @@ class EpochReport(FrozenModel):
     tokens_per_second: float
     """Training positions per second, padding included."""
     peak_memory_bytes: int
+    num_parameters: int = 0
+    total_seconds: float = 0.0
+    """Spent on training and validation since the run began."""
 
 
 class BatchReport(FrozenModel):
@@ -213,6 +216,8 @@ class RunState(StrEnum):
 
     RUNNING = "running"
     COMPLETE = "complete"
+    PRUNED = "pruned"
+    """Stopped at a rung, for the other runs were better there."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     """Resumable: stopped by the user, or its coordinator died."""
@@ -252,6 +257,13 @@ class Run:
     """The project's root there."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Files that the study keeps of it: file name -> id."""
+    stopped_at: int | None = None
+    """Epoch of the rung at which it was stopped, also if it was given its full length since."""
+
+    @property
+    def best_loss(self) -> float | None:
+        """Smallest validation loss so far; of a complete run, its validation loss."""
+        return min(self.losses.values(), default=self.validation_loss)
 
     @cached_property
     def figures(self) -> RunFigures:

@@ -16,7 +16,7 @@ from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
-from sequifier_hpo.report.results import keep_best_models, write_results
+from sequifier_hpo.report.results import keep_best_models, remove_models, write_results
 from sequifier_hpo.study import (
     NO_CONSENT,
     Artifact,
@@ -73,6 +73,7 @@ def open_study(
             lock.owner,
             plan,
             job.proposer,
+            pruner=job.pruner,
             describe=job.describe,
             place=Place(socket.gethostname(), str(config.paths.root.resolve())),
             # What an earlier check has trained is known by its keys: it needs no consent.
@@ -92,7 +93,7 @@ def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
         counted=counted_by_search(prepared.loaded.config),
         key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
         permit=permit,
-        strategy=job.proposer.settings,
+        strategy=job.strategy,
     )
 
 
@@ -133,6 +134,7 @@ class OpenStudy:
                 decode=self.job.decode,
                 config_path=lambda run: str(prepared.loaded.config.run_path(run.model_name)),
                 keep=self._keep,
+                drop=remove_models,
                 counted=self.ledger.identity.counted,
                 identity=self._identity,
                 has_baselines=bool(self.ledger.baselines),

@@ -59,7 +59,7 @@ class _Plan:
     @property
     def num_to_come(self) -> int:
         """Runs that the search would start or continue now."""
-        finished = self.done.num_complete + self.done.num_failed if self.done else 0
+        finished = self.done.num_ended if self.done else 0
         return max(0, self.prepared.num_runs - finished)
 
     @property
@@ -153,7 +153,9 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     if found.done is not None:
         done = found.done
         lines.append(
-            f"so far: {done.num_complete:,} complete, {done.num_failed:,} failed, "
+            f"so far: {done.num_complete:,} complete, "
+            + (f"{done.num_pruned:,} stopped early, " if done.num_pruned else "")
+            + f"{done.num_failed:,} failed, "
             f"{done.num_running:,} running, {done.num_interrupted:,} interrupted"
         )
     lines += [*_loss_lines(found), *_warning_lines(found)]
@@ -267,6 +269,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "memory_bytes": vars(found.sizes.memory_bytes),
         "num_runs": prepared.num_runs,
         "num_complete": found.done.num_complete if found.done else 0,
+        "num_pruned": found.done.num_pruned if found.done else 0,
         "num_failed": found.done.num_failed if found.done else 0,
         "num_to_come": found.num_to_come,
         "counted_events": found.events

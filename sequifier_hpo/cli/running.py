@@ -16,6 +16,7 @@ from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.search_text import (
     announce,
     exit_code,
+    require_stopped,
     show_result,
     summary,
 )
@@ -29,7 +30,7 @@ from sequifier_hpo.cli.view import SearchProgress, make_view
 from sequifier_hpo.coordinator.log import logging_by
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, progress, top_runs
 from sequifier_hpo.report.verification import (
     CheckedRun,
@@ -39,6 +40,7 @@ from sequifier_hpo.report.verification import (
 )
 from sequifier_hpo.report.writing import SearchReport
 from sequifier_hpo.search import retrainings_of
+from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted
 
@@ -53,10 +55,15 @@ def run_search(
     consent: Consent,
     *,
     retry_failed: bool,
+    finish: Sequence[int] = (),
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Run the rest of a search and show its result; returns the exit code."""
+    """Run the rest of a search and show its result; returns the exit code.
+
+    Raises:
+        InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
+    """
     report = SearchReport(
         prepared.source,
         strategy=prepared.loaded.config.search_strategy,
@@ -70,7 +77,9 @@ def run_search(
         study_id = ledger.identity.study_id
         report.study_id = study_id
         num_retried = ledger.retry_failed() if retry_failed else 0
-        before = progress(ledger.runs(), prepared.num_runs)
+        runs = ledger.runs()
+        require_stopped(runs, finish, ledger.finish(finish))
+        before = progress(runs, prepared.num_runs)
         if retry_failed:
             say(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
@@ -93,7 +102,9 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> Se
     best = before.best
     shown = SearchProgress(
         num_runs=before.num_runs,
-        num_done=before.num_complete + before.num_failed,
+        num_done=before.num_ended,
+        num_pruned=before.num_pruned,
+        epochs_saved=_epochs_saved(search),
         best_loss=best.validation_loss if best else None,
         best_run=f"run {best.number}" if best else None,
     )
@@ -108,6 +119,13 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> Se
 
     with make_view(shown, _at_most_every(_RESULTS_SECONDS, write), search.prepared.name) as view:
         return search.run(view)
+
+
+def _epochs_saved(search: OpenStudy) -> int:
+    """By the runs that were stopped before, and not finished since."""
+    pruned = (run for run in search.ledger.runs() if run.state is RunState.PRUNED)
+    length = search.prepared.space.num_epochs_at
+    return sum(length(Point.from_json(run.point)) - (run.stopped_at or 0) for run in pruned)
 
 
 def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baseline]:

@@ -19,27 +19,39 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.say import say
 
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Retry failed runs.")]
+Finish = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--finish",
+        min=0,
+        metavar="RUN",
+        help="Give a run that was stopped early its full length; may be repeated.",
+    ),
+]
+AcceptNewData = Annotated[
+    bool,
+    typer.Option(
+        "--accept-new-data",
+        help="Continue with changed data: earlier runs stay, marked and unranked.",
+    ),
+]
+SameData = Annotated[
+    bool,
+    typer.Option(
+        "--same-data", help="Confirm that the data of a study started by 0.1.0 are unchanged."
+    ),
+]
+
 
 def hyperparameter_search(
     config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
     storage: StorageUrl = None,
     workers: Workers = None,
-    retry_failed: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--retry-failed", help="Retry failed runs.")
-    ] = False,
-    accept_new_data: Annotated[  # noqa: FBT002 - a flag
-        bool,
-        typer.Option(
-            "--accept-new-data",
-            help="Continue with changed data: earlier runs stay, marked and unranked.",
-        ),
-    ] = False,
-    same_data: Annotated[  # noqa: FBT002 - a flag
-        bool,
-        typer.Option(
-            "--same-data", help="Confirm that the data of a study started by 0.1.0 are unchanged."
-        ),
-    ] = False,
+    retry_failed: RetryFailed = False,  # noqa: FBT002 - a flag
+    finish: Finish = None,
+    accept_new_data: AcceptNewData = False,  # noqa: FBT002 - a flag
+    same_data: SameData = False,  # noqa: FBT002 - a flag
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
@@ -64,6 +76,11 @@ def hyperparameter_search(
 
     consent = Consent(new_data=accept_new_data, same_data=same_data)
     code = run_search(
-        prepared, consent, retry_failed=retry_failed, as_json=as_json, verbose=verbose
+        prepared,
+        consent,
+        retry_failed=retry_failed,
+        finish=finish or (),
+        as_json=as_json,
+        verbose=verbose,
     )
     raise typer.Exit(code)

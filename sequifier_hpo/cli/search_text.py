@@ -10,15 +10,16 @@ from typing import Any
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.cli.options import NO_SUCCESS
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
+from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table, pruned_lines
 from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.observer import SearchEnd
+from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Baseline, Failure, Run, RunState
 from sequifier_hpo.report.failures import what_failures_share
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, value_of
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
-from sequifier_hpo.words import counted
+from sequifier_hpo.words import counted, run_numbers
 
 _WHERE_THEY_DIFFER = re.compile(r"\d+")
 """Reasons that differ in the number of the run, an epoch or a size only are the same."""
@@ -42,10 +43,36 @@ def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -
     if is_complete:
         say(f"the study is complete: {_counts(before)}; nothing is left to run")
         return
-    if before.num_complete or before.num_failed or before.num_interrupted:
+    if before.num_ended or before.num_interrupted:
         say(f"resuming: {_counts(before)}")
-    left = prepared.num_runs - before.num_complete - before.num_failed
+    left = prepared.num_runs - before.num_ended
+    if left <= 0:
+        say("all runs have ended; those that are to be trained again follow")
+        return
     say(f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}")
+
+
+def require_stopped(
+    runs: Sequence[Run], wanted: Sequence[int], not_stopped: Collection[int]
+) -> None:
+    """Make sure that the runs to be finished are runs that were stopped early.
+
+    Raises:
+        InputError: If one of them is not.
+    """
+    if not not_stopped:
+        return
+    states = {run.number: run.state for run in runs if run.duplicate_of is None}
+    found = [
+        f"run {number} {f'is {states[number].value}' if number in states else 'does not exist'}"
+        for number in wanted
+        if number in not_stopped
+    ]
+    stopped = [number for number, state in states.items() if state is RunState.PRUNED]
+    raise InputError(
+        f"--finish takes runs that were stopped early: {', '.join(found)}",
+        f"stopped early: {run_numbers(stopped)}" if stopped else "no run was stopped early",
+    )
 
 
 def show_result(
@@ -61,6 +88,8 @@ def show_result(
         print(f"no run is complete yet; {_counts(after)}")
         return
     print(leaderboard_table(leaderboard(runs)))
+    for line in pruned_lines(runs):
+        print(line)
     name = run_name(prepared.name, best.number)
     file = _run_file(prepared, best, study_id)
     print(f"best run {best.number}, validation loss {best.validation_loss!r}:")
@@ -208,6 +237,7 @@ def summary(
         "storage": prepared.shown_storage,
         "num_runs": after.num_runs,
         "complete": after.num_complete,
+        "pruned": after.num_pruned,
         "failed": after.num_failed,
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
@@ -219,7 +249,11 @@ def summary(
 
 def _counts(of: Progress) -> str:
     parts = [f"{of.num_complete:,} of {counted(of.num_runs, 'run')} complete"]
-    for number, what in ((of.num_failed, "failed"), (of.num_interrupted, "interrupted")):
+    for number, what in (
+        (of.num_pruned, "stopped early"),
+        (of.num_failed, "failed"),
+        (of.num_interrupted, "interrupted"),
+    ):
         if number:
             parts.append(f"{number:,} {what}")
     if of.num_duplicates:

@@ -110,6 +110,7 @@ def headline(found: "StudyStatus") -> str:
     done = found.progress
     parts = [f"{done.num_complete:,} of {counted(done.num_runs, 'run')} complete"]
     for number, what in (
+        (done.num_pruned, "stopped early"),
         (done.num_failed, "failed"),
         (done.num_running, "running"),
         (done.num_interrupted, "interrupted"),
@@ -133,6 +134,7 @@ def status_text(found: "StudyStatus", top: int) -> str:
     from sequifier_hpo.cli.tables import (  # noqa: PLC0415 - loads rich
         baseline_lines,
         leaderboard_table,
+        pruned_lines,
     )
     from sequifier_hpo.report.series import loss_of  # noqa: PLC0415 - with the tables
 
@@ -147,6 +149,7 @@ def status_text(found: "StudyStatus", top: int) -> str:
         lines.append(f"  run {run.number}: {epochs}{loss}")
     if found.ranked and top:
         lines += ["", leaderboard_table(found.ranked, top).rstrip()]
+    lines += pruned_lines(found.runs)
     for run in found.failed[:top]:
         explanation = run.figures.explanation or run.reason
         lines.append(f"run {run.number} failed: {explanation}")
@@ -184,6 +187,7 @@ def status_json(found: "StudyStatus", top: int) -> dict[str, Any]:
         "read_at": found.read_at.isoformat(),
         "num_runs": done.num_runs,
         "complete": done.num_complete,
+        "pruned": done.num_pruned,
         "failed": done.num_failed,
         "running": done.num_running,
         "interrupted": done.num_interrupted,

@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Sequence
+from math import inf
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.data import unbeaten
 from sequifier_hpo.report.leaderboard import count_a_part
 from sequifier_hpo.report.verification import CheckedRun
+from sequifier_hpo.words import counted
 
 _TOP = 10
 _WIDTH = 100
@@ -36,6 +38,18 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
         )
     more = len(ranked) - top
     return as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
+
+
+def pruned_lines(runs: Sequence[Run]) -> list[str]:
+    """How many runs were stopped early, and which of them was the best when it was."""
+    pruned = [run for run in runs if run.state is RunState.PRUNED and not run.is_of_other_data]
+    if not pruned:
+        return []
+    best = min(pruned, key=lambda run: (run.best_loss or inf, run.number))
+    return [
+        f"{counted(len(pruned), 'run')} stopped early, not ranked; the best of them is run "
+        f"{best.number}, {_loss(best.best_loss)} after epoch {best.stopped_at}"
+    ]
 
 
 def baseline_lines(loss: float, baselines: Sequence[Baseline]) -> list[str]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
-from sequifier_hpo.words import duration, run_numbers, visible
+from sequifier_hpo.words import counted, duration, run_numbers, visible
 
 _LINE_SECONDS = 30.0  # between progress lines when nothing else happens
 
@@ -47,6 +47,9 @@ class SearchProgress:
     """Run number -> state."""
     run_seconds: list[float] = field(default_factory=list)
     num_failed: int = 0
+    num_pruned: int = 0
+    epochs_saved: int = 0
+    """By stopping runs, less those that were given their full length after all."""
     names_best: bool = True
     """Whether the display says which run is the best so far."""
     num_parallel: int = 1
@@ -79,9 +82,20 @@ class SearchProgress:
         row.fraction = (report.epoch - 1 + inside) / row.epochs
         row.tokens_per_second = report.tokens_per_second
 
+    def prune(self, run: ActiveRun, rung: int) -> None:
+        """A run was stopped at a rung."""
+        self.rows.pop(run.claim.run_number, None)
+        self.num_done += 1
+        self.num_pruned += 1
+        self.epochs_saved += run.config.training_spec.epochs - rung
+
     def finish(self, run: ActiveRun, loss: float | None, *, counts: bool) -> bool:
         """A run ended; returns whether it is the best so far."""
         self.rows.pop(run.claim.run_number, None)
+        if counts and (rung := run.claim.stopped_at) is not None:
+            counts = False  # it was counted when it was stopped
+            self.num_pruned -= 1
+            self.epochs_saved -= run.config.training_spec.epochs - rung
         self.num_done += counts
         if loss is None:
             self.num_failed += counts
@@ -120,6 +134,8 @@ class LineView:
         """Say which run starts."""
         self._progress.start(run)
         again = " (continued)" if run.claim.is_continuation and run.attempt == 1 else ""
+        if (rung := run.claim.stopped_at) is not None:
+            again = f" again, to its full length: it was stopped after epoch {rung}"
         self._say(f"{run.claim.title}: started{again}")
 
     def trial_progressed(self, run: ActiveRun, report: BatchReport) -> None:
@@ -141,6 +157,16 @@ class LineView:
         )
         self._write_results()
 
+    def trial_pruned(self, run: ActiveRun, rung: int, best_loss: float) -> None:
+        """Say where a run was stopped."""
+        self._progress.prune(run, rung)
+        self._say(
+            f"{run.claim.title}: stopped after epoch {rung} of "
+            f"{run.config.training_spec.epochs}, validation loss {best_loss:.6g}"
+            f"  [{self._progress.num_done}/{self._progress.num_runs}{_left(self._progress)}]"
+        )
+        self._write_results()
+
     def trial_failed(self, run: ActiveRun, result: TrainingResult) -> None:
         """Say why a run failed."""
         is_final = result.kind != OutcomeKind.INTERRUPTED
@@ -158,12 +184,13 @@ class LineView:
         """Say why an attempt is retried."""
         self._say(f"{run.claim.title}: {why}")
 
-    def waiting(self, runs: Sequence[int]) -> None:
+    def waiting(self, runs: Sequence[int], setting: str) -> None:
         """Say once what an idle worker waits for, and how to avoid it."""
         self._progress.waits_for = runs
         if not self._has_said_waiting:
             self._has_said_waiting = True
-            self._say(f"{_waiting(runs)} (a larger proposal_gap keeps more workers busy)")
+            hint = f" (a larger {setting} keeps more workers busy)" if setting else ""
+            self._say(f"{_waiting(runs)}{hint}")
 
     def stopping(self) -> None:
         """Say that the search is about to stop."""
@@ -231,6 +258,9 @@ class LiveView(LineView):
         if progress.best_loss is not None:
             best = visible(f"best {progress.best_loss:.6g} ({progress.best_run})")
         failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
+        if progress.num_pruned:
+            failed += f"  {progress.num_pruned} stopped early, "
+            failed += f"{counted(progress.epochs_saved, 'epoch')} saved"
         waiting = f"  {_waiting(progress.waits_for)}" if progress.waits_for else ""
         state = "  stopping" if progress.is_stopping else waiting
         head = Text.assemble(
@@ -270,7 +300,7 @@ def make_view(
 
 
 def _waiting(runs: Sequence[int]) -> str:
-    return f"waiting for {run_numbers(runs)} to end before the next is proposed"
+    return f"waiting for {run_numbers(runs)} to end before the next is chosen"
 
 
 def _left(progress: SearchProgress) -> str:

@@ -31,7 +31,7 @@ LATER_TRAINING_FIELDS: Final[Mapping[str, str]] = {
 LATER_SEARCH_FIELDS: Final[Mapping[str, str]] = {
     **LATER_TRAINING_FIELDS,
     "n_trials": "call it `n_samples`",
-    "prune_trials": "remove the line: no run is ended early because of the others' losses",
+    "prune_trials": "write `pruning: median` for it",
     **dict.fromkeys(
         (
             "evaluation_inference_config",

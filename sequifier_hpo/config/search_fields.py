@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
 from sequifier_hpo.config.description import (
     AS_TRAINED,
@@ -26,6 +26,8 @@ from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 
+_FINISH_BEST = 3
+
 
 class _InsteadOfAName(FrozenModel):
     """The search's own fields in the place where a run file has the name of its run."""
@@ -38,6 +40,22 @@ class _InsteadOfAName(FrozenModel):
     """sample (random search), bayesian (learns from earlier runs) or grid (every combination)."""
     n_samples: PositiveInt | None = None
     """Total number of distinct runs; required for `sample` and `bayesian`."""
+
+
+class PruningFields(FrozenModel):
+    """How runs are compared while they are trained, and the worse ones stopped."""
+
+    method: Literal["successive_halving", "median"] = "successive_halving"
+    """successive_halving (1 of reduction_factor goes on at each rung) or median (the better half)."""
+    first_rung: PositiveInt = 2
+    """Epochs after which runs are compared for the first time."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 2
+    """With successive_halving: 1 of so many runs goes on, and rungs are so many times further on."""
+
+
+def _long_form(value: object) -> object:
+    """`pruning: median` for `pruning: {method: median}`."""
+    return {"method": value} if isinstance(value, str) else value
 
 
 class _Own(FrozenModel):
@@ -55,6 +73,12 @@ class _Own(FrozenModel):
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
     proposal_gap: PositiveInt = 8
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
+    pruning: Annotated[PruningFields | None, BeforeValidator(_long_form)] = None
+    """Early stopping across runs: successive_halving, median, or a mapping; omitted = none."""
+    pruning_gap: PositiveInt = 4
+    """With `pruning`: each run is compared with the runs at least this many before it."""
+    finish_best: Annotated[int, Field(ge=0)] | None = None
+    """With `pruning`: stopped runs that a last round gives their full length; omitted = 3."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 
@@ -89,6 +113,13 @@ class SearchFile(_Own, _InsteadOfAName):
     def num_processes(self) -> int:
         """Processes that train one run: of fields of the same names, which are no candidates."""
         return int(TrainingSpec.num_processes.__get__(self.training_hyperparameter_sampling))
+
+    @property
+    def num_to_finish(self) -> int:
+        """Stopped runs that a last round gives their full length."""
+        if self.pruning is None:
+            return 0
+        return _FINISH_BEST if self.finish_best is None else self.finish_best
 
     @property
     def paths(self) -> ProjectPaths:

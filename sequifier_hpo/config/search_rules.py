@@ -251,6 +251,7 @@ SEARCH_CHECKS: tuple[Check[SearchFile], ...] = (
 def unusual(config: SearchFile) -> Iterator[Finding]:
     """What is allowed but probably not meant."""
     yield from _schedules_that_do_not_end(config)
+    yield from _pruning_without_effect(config)
     for column, kind in config.target_column_types.items():
         if kind == "real" and column in (config.n_classes or {}):
             yield Finding(
@@ -276,3 +277,28 @@ def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
                 f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
                 fix=f"T_max: {epochs}, unless this is intended",
             )
+
+
+def _pruning_without_effect(config: SearchFile) -> Iterator[Finding]:
+    pruning = config.pruning
+    if pruning is None:
+        if "finish_best" in config.model_fields_set and config.finish_best:
+            yield Finding(
+                ("finish_best",),
+                "nothing is stopped without `pruning`, so there is nothing to finish",
+                fix="add `pruning: successive_halving`, or remove the line",
+            )
+        return
+    if pruning.method == "median" and "reduction_factor" in pruning.model_fields_set:
+        yield Finding(
+            ("pruning", "reduction_factor"),
+            "it has no effect with the method median, which lets the better half go on",
+            fix="remove the line",
+        )
+    longest = max(config.training_hyperparameter_sampling.epochs)
+    if pruning.first_rung >= longest:
+        yield Finding(
+            ("pruning", "first_rung"),
+            f"no run has more than {longest} epochs: nothing can be stopped",
+            fix=f"a number below {longest}, or no pruning",
+        )

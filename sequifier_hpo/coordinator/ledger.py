@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sequifier_hpo.records import Baseline
-from sequifier_hpo.study import Artifact, Claim
+from sequifier_hpo.study import Artifact, Claim, Verdict
 
 
 class Ledger(Protocol):
@@ -17,12 +17,20 @@ class Ledger(Protocol):
 
     waits_for: Sequence[int]
     """Runs that must end before there is one to claim, as of the last claim that gave none."""
+    could_free: str
+    """Which setting would shorten that wait if it was larger; "" = none."""
 
     def claim(self) -> Claim | None:
         """Take the next run; None = all are taken, or others must end first."""
 
     def is_anything_left(self) -> bool:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""
+
+    def look_at_others(self) -> None:
+        """Read the newest epochs of the runs that other coordinators train."""
+
+    def verdict(self, claim: Claim) -> Verdict:
+        """What becomes of a run after the epochs that it has been through, as far as is known."""
 
     def report(self, claim: Claim, epoch: int, validation_loss: float) -> None:
         """Store an epoch's validation loss."""
@@ -41,6 +49,15 @@ class Ledger(Protocol):
         artifacts: Sequence[Artifact] = (),
     ) -> None:
         """Store the result of a run."""
+
+    def prune(
+        self,
+        claim: Claim,
+        rung: int,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Store that a run was stopped at a rung, and nothing of what came after it."""
 
     def fail(
         self,

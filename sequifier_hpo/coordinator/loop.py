@@ -2,14 +2,22 @@
 
 import logging
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, assert_never
 
 from sequifier_hpo import messages
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator import reducer
+from sequifier_hpo.coordinator.clock import clock_of_the_world
+from sequifier_hpo.coordinator.figures import (
+    attributes_of,
+    first_plan,
+    interrupted,
+    result_at,
+    with_batches,
+)
 from sequifier_hpo.coordinator.ledger import Ledger
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.outbox import Outbox
@@ -18,20 +26,19 @@ from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.coordinator.stop_signals import StopRequests, StopSignals
 from sequifier_hpo.records import (
     ALL_POSITIONS,
-    BatchPlan,
     Counted,
     EpochReport,
     OutcomeKind,
-    RunFigures,
     RunIdentity,
-    TrainingResult,
 )
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
     Artifact,
     Claim,
     LeaseLostError,
+    StopAt,
     StorageFaultError,
+    Undecided,
     batch_plan_attributes,
 )
 
@@ -48,12 +55,6 @@ Keep = Callable[[ActiveRun, Mapping[int, float]], Sequence[Artifact]]
 """(run, its validation losses) -> files that were kept of it."""
 
 
-def clock_of_the_world() -> float:
-    """Seconds, including the time the machine sleeps where the system can tell."""
-    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
-
-
 class Coordinator:
     """Runs a study to its end on this machine."""
 
@@ -67,6 +68,7 @@ class Coordinator:
         decode: Decode,
         config_path: Callable[[TrainConfig], str],
         keep: Keep = lambda _run, _losses: (),
+        drop: Callable[[Sequence[str]], None] = lambda _files: None,
         identity: Callable[[Claim], RunIdentity | None] = lambda _claim: None,
         counted: Counted = ALL_POSITIONS,
         has_baselines: bool = True,
@@ -83,6 +85,7 @@ class Coordinator:
             decode: From a claim to a configuration.
             config_path: Where the run file of a configuration is written.
             keep: Keeps the artifacts of a run that has its end.
+            drop: Removes the models of a run that was trained on, and is stopped.
             identity: What the run of a claim is.
             counted: Which positions the validation loss counts.
             has_baselines: Whether the ledger has them; else attempts look for them until one has.
@@ -92,20 +95,25 @@ class Coordinator:
         self._ledger, self._pool, self._observer = ledger, pool, observer
         self._decode = decode
         self._config_path = config_path
-        self._keep = keep
+        self._keep, self._drop = keep, drop
         self._identity, self._counted = identity, counted
         self._stops = StopSignals() if stops is None else stops
         self._clock = clock
         self._state = State(policy, frozenset(pool.slots), has_baselines=has_baselines)
+        # By trial number: claimed, and their end not stored yet.
         self._runs: dict[int, ActiveRun] = {}
-        """By trial number: claimed, and their end not stored yet."""
+        # Those of them that are trained, while it is open whether they go past a rung.
+        self._awaiting: dict[int, reducer.StoreEnd] = {}
+        self._is_undecided = False
+        # Trial number -> when a trial that was asked to end is killed.
+        self._patience: dict[int, float] = {}
         self._outbox = Outbox(
             self._tell_storage,
             on_outage=self._notice_outage,
             on_return=self._return_to_storage,
             clock=clock,
         )
-        self._last_beat = self._last_idle_claim = self._last_turn = clock()
+        self._last_beat = self._last_idle_claim = self._last_turn = self._last_look = clock()
         self._stop_deadline: float | None = None
 
     def run(self) -> SearchEnd:
@@ -140,7 +148,8 @@ class Coordinator:
             case messages.WorkerReady() | messages.TrialStarted():
                 pass
             case (
-                messages.EpochDone()
+                messages.EpochsRestored()
+                | messages.EpochDone()
                 | messages.BaselinesFound()
                 | messages.TrialEnded()
                 | WorkerGone()
@@ -167,8 +176,19 @@ class Coordinator:
         if self._is_out_of_patience():
             for trial_number in list(self._state.trials):
                 _log.warning("trial killed", extra=_ids(self._runs[trial_number]))
-                self._pool.kill_trial(trial_number)
-                self._feed(WorkerGone(trial_number, -signal.SIGKILL))
+                self._kill(trial_number)
+        for trial_number in list(self._state.ending):
+            if self._clock() > self._patience[trial_number] or self._is_out_of_patience():
+                _log.warning("stopped trial killed", extra={"trial_number": trial_number})
+                self._kill(trial_number)
+        if self._state.is_ending:
+            for action in self._awaiting.values():
+                self._outbox.put(replace(action, result=interrupted(action.result)))
+            self._awaiting.clear()
+
+    def _kill(self, trial_number: int) -> None:
+        self._pool.kill_trial(trial_number)
+        self._feed(WorkerGone(trial_number, -signal.SIGKILL))
 
     def _is_out_of_patience(self) -> bool:
         is_late = self._stop_deadline is not None and self._clock() > self._stop_deadline
@@ -183,6 +203,10 @@ class Coordinator:
             if now - self._last_beat > HEARTBEAT_SECONDS:
                 self._last_beat = now
                 self._ledger.beat([run.claim for run in self._runs.values()])
+            if self._is_undecided and now - self._last_look > _WAIT_SECONDS:
+                self._last_look = now
+                self._ledger.look_at_others()
+                self._judge()
             if self._state.is_waiting and now - self._last_idle_claim > _WAIT_SECONDS:
                 self._last_idle_claim = now
                 self._feed(reducer.WorkLeft())
@@ -210,7 +234,7 @@ class Coordinator:
         outage = self._outbox.outage
         if outage is not None and self._state.is_stopping and self._is_out_of_patience():
             raise outage.error
-        if len(self._outbox):
+        if len(self._outbox) or self._awaiting:
             return False
         if self._state.is_ending:
             return True
@@ -245,6 +269,9 @@ class Coordinator:
         match action:
             case reducer.Train():
                 self._train(action)
+            case reducer.EndTrial(trial_number):
+                self._patience[trial_number] = self._clock() + STOP_SECONDS
+                self._pool.end_trial(trial_number)
             case reducer.Abandon(trial_number):
                 self._pool.kill_trial(trial_number)
                 self._forget(trial_number)
@@ -262,8 +289,10 @@ class Coordinator:
             case (
                 reducer.Claim()
                 | reducer.StoreEpoch()
+                | reducer.StoreRestored()
                 | reducer.StoreBaselines()
                 | reducer.StoreEnd()
+                | reducer.StorePruned()
             ):
                 self._outbox.put(action)
             case _:
@@ -292,6 +321,7 @@ class Coordinator:
 
     def _forget(self, trial_number: int) -> None:
         self._runs.pop(trial_number, None)
+        self._awaiting.pop(trial_number, None)
 
     # Actions that need the storage; each is repeated as it is after a fault
 
@@ -309,7 +339,7 @@ class Coordinator:
         if claim is None:
             waits_for = () if self._state.is_ending else self._ledger.waits_for
             if waits_for:
-                self._observer.waiting(waits_for)
+                self._observer.waiting(waits_for, self._ledger.could_free)
             self._feed(reducer.NothingToClaim(slot, must_wait=bool(waits_for)))
             return
         for run in list(self._runs.values()):
@@ -321,9 +351,12 @@ class Coordinator:
         if plan.oom_retries:
             size, retries = plan.batch_size, plan.oom_retries
             notes = [*notes, f"batch size {size}, from out-of-memory retry {retries}"]
+        if claim.stopped_at is not None:
+            notes = [*notes, f"it was stopped after epoch {claim.stopped_at}; now to its end"]
         self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
         trial = ActiveTrial(trial_number=claim.trial_number, slot=slot, plan=plan)
         self._feed(reducer.Claimed(trial, claim.is_continuation))
+        self._judge()
 
     def _tell_of_trial(self, action: reducer.OfHeldTrial) -> None:
         run = self._runs.get(action.trial.trial_number)
@@ -337,12 +370,34 @@ class Coordinator:
                     self._observer.trial_retried(run, why)
                 case reducer.StoreEpoch(_, report):
                     self._store_epoch(run, report)
-                case reducer.StoreEnd(trial, result):
-                    self._store_end(run, trial, result)
+                case reducer.StoreRestored(_, losses):
+                    known = self._ledger.losses(run.claim)
+                    for epoch in sorted(losses):
+                        if known.get(epoch) != losses[epoch]:
+                            self._ledger.report(run.claim, epoch, losses[epoch])
+                case reducer.StoreEnd():
+                    self._store_end(run, action)
+                case reducer.StorePruned(trial, rung):
+                    self._store_pruned(run, trial, rung)
                 case _:
                     assert_never(action)
         except LeaseLostError:
             self._lose(run)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Take every decision that can be taken about the runs here."""
+        self._is_undecided = False
+        for trial_number, run in list(self._runs.items()):
+            is_awaiting = trial_number in self._awaiting
+            if trial_number not in self._state.trials and not is_awaiting:
+                continue
+            verdict = self._ledger.verdict(run.claim)
+            self._is_undecided = self._is_undecided or isinstance(verdict, Undecided)
+            if is_awaiting and not isinstance(verdict, Undecided):
+                self._outbox.put(self._awaiting.pop(trial_number))
+            elif isinstance(verdict, StopAt):
+                self._feed(reducer.Stopped(trial_number, verdict.rung))
 
     def _lose(self, run: ActiveRun) -> None:
         _log.warning("lease lost", extra=_ids(run))
@@ -351,12 +406,23 @@ class Coordinator:
         self._feed(reducer.LeaseLost(run.claim.trial_number))
 
     def _store_epoch(self, run: ActiveRun, report: EpochReport) -> None:
-        run.train_losses[report.epoch] = report.train_loss
+        run.reports[report.epoch] = report
         self._ledger.report(run.claim, report.epoch, report.validation_loss)
         self._observer.epoch_ended(run, report)
 
-    def _store_end(self, run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> None:
-        attributes = _attributes(run, trial, result)
+    def _store_end(self, run: ActiveRun, action: reducer.StoreEnd) -> None:
+        trial, result = action.trial, action.result
+        if result.kind != OutcomeKind.INTERRUPTED:
+            # How it ended counts only if it was not to be stopped before.
+            verdict = self._ledger.verdict(run.claim)
+            if isinstance(verdict, Undecided):
+                self._awaiting[trial.trial_number] = action
+                return
+            if isinstance(verdict, StopAt):
+                self._drop(result.model_files)
+                self._store_pruned(run, trial, verdict.rung)
+                return
+        attributes = attributes_of(run, trial, result)
         is_to_be_continued = result.kind == OutcomeKind.INTERRUPTED
         artifacts = () if is_to_be_continued else self._keep(run, self._ledger.losses(run.claim))
         if result.kind == OutcomeKind.COMPLETED:
@@ -370,31 +436,20 @@ class Coordinator:
             self._ledger.fail(run.claim, result.kind.value, attributes, artifacts)
             self._forget(run.claim.trial_number)
             self._observer.trial_failed(run, result)
+        self._wake_idle()
 
+    def _store_pruned(self, run: ActiveRun, trial: ActiveTrial, rung: int) -> None:
+        losses = {e: loss for e, loss in self._ledger.losses(run.claim).items() if e <= rung}
+        attributes = attributes_of(run, trial, result_at(run, trial, rung, losses))
+        self._ledger.prune(run.claim, rung, attributes, self._keep(run, losses))
+        self._forget(run.claim.trial_number)
+        self._observer.trial_pruned(run, rung, min(losses.values()))
+        self._wake_idle()
 
-def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) -> BatchPlan:
-    """What a claimed trial begins with.
-
-    Args:
-        config: The run as it was asked.
-        stored: The batch plan that out-of-memory retries of an earlier trial left, if any.
-        policy: For a plan of 0.1.0, which did not store the accumulation steps.
-    """
-    spec = config.training_spec
-    asked_steps = spec.accumulation_steps or 1
-    if stored is None:
-        return BatchPlan(batch_size=spec.batch_size, accumulation_steps=asked_steps, oom_retries=0)
-    if stored.accumulation_steps is not None:
-        return stored
-    steps = asked_steps * (2**stored.oom_retries if policy.accumulates else 1)
-    return stored.model_copy(update={"accumulation_steps": steps})
-
-
-def with_batches(config: TrainConfig, plan: BatchPlan) -> TrainConfig:
-    """The configuration that is trained: as it was asked, with the batches of a plan."""
-    batches = {"batch_size": plan.batch_size, "accumulation_steps": plan.accumulation_steps}
-    spec = config.training_spec.model_copy(update=batches)
-    return config.model_copy(update={"training_spec": spec})
+    def _wake_idle(self) -> None:
+        """What idle workers wait for may have happened."""
+        if self._state.is_waiting:
+            self._feed(reducer.WorkLeft())
 
 
 def _ids(run: ActiveRun) -> dict[str, Any]:
@@ -402,22 +457,4 @@ def _ids(run: ActiveRun) -> dict[str, Any]:
         "run_number": run.claim.run_number,
         "trial_number": run.claim.trial_number,
         "attempt": run.attempt,
-    }
-
-
-def _attributes(run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> dict[str, Any]:
-    """What a finished trial carries in the storage: flat, so that tables can sort by it."""
-    figures = RunFigures(
-        best_epoch=result.best_epoch,
-        epochs_run=result.last_epoch,
-        seconds=round(result.seconds, 3),
-        tokens_per_second=round(result.tokens_per_second, 1),
-        num_parameters=result.num_parameters,
-        peak_memory_mib=round(result.peak_memory_bytes / 2**20, 1),
-        validation_loss_all_positions=result.best_validation_loss_all_positions,
-    )
-    return {
-        "run": run.config.model_name,
-        **figures.model_dump(exclude_none=True, exclude={"explanation"}),
-        **batch_plan_attributes(trial.plan),
     }

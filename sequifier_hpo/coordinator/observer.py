@@ -21,8 +21,13 @@ class ActiveRun:
     notes: list[str]
     attempt: int = 1
     started: float = field(default_factory=time.monotonic)
-    train_losses: dict[int, float] = field(default_factory=dict)
+    reports: dict[int, EpochReport] = field(default_factory=dict)
     """By epoch, as far as this coordinator has seen them."""
+
+    @property
+    def train_losses(self) -> dict[int, float]:
+        """By epoch, as far as this coordinator has seen them."""
+        return {epoch: report.train_loss for epoch, report in self.reports.items()}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class Observer(Protocol):
     def trial_completed(self, run: ActiveRun, result: TrainingResult) -> None:
         """A run has its result, and it is stored."""
 
+    def trial_pruned(self, run: ActiveRun, rung: int, best_loss: float) -> None:
+        """A run was stopped at a rung, where its best loss was this, and that is stored."""
+
     def trial_failed(self, run: ActiveRun, result: TrainingResult) -> None:
         """A run failed for good, or was interrupted, and that is stored."""
 
@@ -59,8 +67,11 @@ class Observer(Protocol):
     def trial_retried(self, run: ActiveRun, why: str) -> None:
         """An attempt is repeated."""
 
-    def waiting(self, runs: Sequence[int]) -> None:
-        """A worker is idle: what is trained next depends on these runs, which are to end first."""
+    def waiting(self, runs: Sequence[int], setting: str) -> None:
+        """A worker is idle: what is trained next depends on these runs, which are to end first.
+
+        A larger value of the setting would keep more workers busy; "" = none would.
+        """
 
     def stopping(self) -> None:
         """A stop was requested; trials write their checkpoints."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -19,6 +20,7 @@ from sequifier_hpo.messages import (
     BaselinesFound,
     BatchDone,
     EpochDone,
+    EpochsRestored,
     FromWorker,
     Lines,
     RunTrial,
@@ -94,6 +96,9 @@ class Pool(Protocol):
 
     def stop_trials(self) -> None:
         """Ask every trial to write a checkpoint and end."""
+
+    def end_trial(self, trial_number: int) -> None:
+        """Ask one trial to write a checkpoint and end."""
 
     def kill_trial(self, trial_number: int) -> None:
         """End one trial at once; its slot is free."""
@@ -174,6 +179,15 @@ class WorkerPool(Pool):
                 worker.process.send_signal(signal.SIGTERM)
             else:
                 self._send(worker, encode(StopTrials()))
+
+    def end_trial(self, trial_number: int) -> None:
+        """Ask one trial to write a checkpoint and end."""
+        for worker in self._workers:
+            trial = worker.trials.get(trial_number)
+            if trial is not None:
+                trial.is_to_end = True
+                if trial.pid is not None:
+                    _signal(trial.pid, signal.SIGTERM)
 
     def kill_trial(self, trial_number: int) -> None:
         """End the process of one trial at once."""
@@ -277,12 +291,14 @@ class WorkerPool(Pool):
                 case TrialStarted(trial_number=number, pid=pid):
                     if number in worker.trials:
                         worker.trials[number].pid = pid
+                        if worker.trials[number].is_to_end:
+                            _signal(pid, signal.SIGTERM)
                     else:
                         _kill(pid)  # it was to be killed before it was known by which pid
                 case TrialEnded():
                     worker.trials.pop(message.trial_number, None)
                     self._replace_after_failure(worker, message)
-                case BatchDone() | EpochDone() | BaselinesFound():
+                case EpochsRestored() | BatchDone() | EpochDone() | BaselinesFound():
                     pass
                 case _:
                     assert_never(message)
@@ -332,6 +348,8 @@ class _Trial:
     batch_size: int
     pid: int | None = None
     """Of its process, once known."""
+    is_to_end: bool = False
+    """Whether it was asked to end."""
 
 
 def _end_of(spec: WorkerSpec, trial_number: int, trial: _Trial, exit_code: int) -> PoolEvent:
@@ -372,7 +390,9 @@ def _tail(path: Path, num_lines: int = 5) -> str:
 
 
 def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

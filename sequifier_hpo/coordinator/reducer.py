@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from sequifier_hpo.coordinator.pool import WorkerGone
-from sequifier_hpo.messages import BaselinesFound, EpochDone, TrialEnded
+from sequifier_hpo.messages import BaselinesFound, EpochDone, EpochsRestored, TrialEnded
 from sequifier_hpo.records import (
     Baseline,
     BatchPlan,
@@ -52,6 +52,8 @@ class State:
     policy: Policy
     free_slots: frozenset[int]
     trials: Mapping[int, ActiveTrial] = field(default_factory=dict)
+    ending: Mapping[int, int] = field(default_factory=dict)
+    """Trial number -> slot of the trials that were stopped at a rung, until they have ended."""
     claims_pending: frozenset[int] = frozenset()
     """Slots for which a claim is under way."""
     is_exhausted: bool = False
@@ -105,6 +107,14 @@ class WorkLeft:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """The run of a trial ends at a rung: other runs are better there."""
+
+    trial_number: int
+    rung: int
+
+
+@dataclass(frozen=True)
 class LeaseLost:
     """Another coordinator has taken the trial over."""
 
@@ -116,7 +126,7 @@ class StopRequested:
     """The user asked to stop."""
 
 
-OfTrial = EpochDone | TrialEnded | WorkerGone | LeaseLost
+OfTrial = EpochsRestored | EpochDone | TrialEnded | WorkerGone | LeaseLost | Stopped
 """What happens to one trial."""
 Event = Started | Claimed | NothingToClaim | WorkLeft | StopRequested | BaselinesFound | OfTrial
 
@@ -149,6 +159,23 @@ class StoreEpoch:
 
 
 @dataclass(frozen=True)
+class StoreRestored:
+    """Report the epochs of the run before it was continued, as far as the study lacks them."""
+
+    trial: ActiveTrial
+    validation_losses: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class StorePruned:
+    """Tell the study that a run was stopped at a rung."""
+
+    trial: ActiveTrial
+    rung: int
+    """Epochs that count."""
+
+
+@dataclass(frozen=True)
 class StoreBaselines:
     """Give the study the losses of the trivial predictors."""
 
@@ -172,6 +199,13 @@ class AnnounceRetry:
 
 
 @dataclass(frozen=True)
+class EndTrial:
+    """Ask the worker of a trial to write a checkpoint and end it."""
+
+    trial_number: int
+
+
+@dataclass(frozen=True)
 class Abandon:
     """End a trial's process without telling the study."""
 
@@ -190,17 +224,17 @@ class StopTrials:
     """Ask all workers to checkpoint and end their trials."""
 
 
-OfHeldTrial = StoreEpoch | StoreEnd | AnnounceRetry
+OfHeldTrial = StoreEpoch | StoreRestored | StoreEnd | StorePruned | AnnounceRetry
 """What the study is told of a trial that this coordinator holds."""
 ForStorage = Claim | StoreBaselines | OfHeldTrial
 """Actions that need the study."""
-Action = ForStorage | Train | Abandon | GiveUp | StopTrials
+Action = ForStorage | Train | EndTrial | Abandon | GiveUp | StopTrials
 Step = tuple[State, list[Action]]
 
 
 def is_over(state: State) -> bool:
     """Whether nothing runs and nothing more will be started by this coordinator."""
-    idle = not state.trials and not state.claims_pending
+    idle = not state.trials and not state.ending and not state.claims_pending
     return idle and (state.is_exhausted or state.is_ending)
 
 
@@ -225,15 +259,26 @@ def reduce(state: State, event: Event) -> Step:
             if state.has_baselines:
                 return state, []
             return replace(state, has_baselines=True), [StoreBaselines(event.baselines)]
-        case EpochDone() | TrialEnded() | WorkerGone() | LeaseLost():
+        case EpochsRestored() | EpochDone() | TrialEnded() | WorkerGone() | LeaseLost() | Stopped():
             trial = state.trials.get(event.trial_number)
-            return (state, []) if trial is None else _happened(state, trial, event)
+            return _rest_of(state, event) if trial is None else _happened(state, trial, event)
         case _:
             assert_never(event)
 
 
+def _rest_of(state: State, event: OfTrial) -> Step:
+    """What a trial still says that is not held any more."""
+    if event.trial_number not in state.ending or not isinstance(event, TrialEnded | WorkerGone):
+        return state, []
+    slot = state.ending[event.trial_number]
+    ending = {n: s for n, s in state.ending.items() if n != event.trial_number}
+    return _then_claim(replace(state, ending=ending, free_slots=state.free_slots | {slot}), [])
+
+
 def _happened(state: State, trial: ActiveTrial, event: OfTrial) -> Step:
     match event:
+        case EpochsRestored():
+            return state, [StoreRestored(trial, event.validation_losses)]
         case EpochDone():
             # A trial that makes progress is not what takes its worker down.
             trial = replace(trial, num_lost_workers=0)
@@ -244,6 +289,11 @@ def _happened(state: State, trial: ActiveTrial, event: OfTrial) -> Step:
             return _worker_gone(state, trial)
         case LeaseLost():
             return _then_claim(_without(state, trial), [Abandon(event.trial_number)])
+        case Stopped():
+            trials = {n: t for n, t in state.trials.items() if n != trial.trial_number}
+            ending = {**state.ending, trial.trial_number: trial.slot}
+            actions: list[Action] = [EndTrial(trial.trial_number), StorePruned(trial, event.rung)]
+            return replace(state, trials=trials, ending=ending), actions
         case _:
             assert_never(event)
 

@@ -26,7 +26,7 @@ def what_failures_share(
     ended = [
         run
         for run in runs
-        if run.state in {RunState.COMPLETE, RunState.FAILED}
+        if run.state in {RunState.COMPLETE, RunState.PRUNED, RunState.FAILED}
         and run.duplicate_of is None
         and not run.is_of_other_data
     ]

@@ -20,11 +20,18 @@ class Progress:
     num_of_other_data: int
     """Trained on other data than the present; not part of the other numbers."""
     best: Run | None
+    num_pruned: int = 0
+    """Stopped early, and not given their full length since."""
+
+    @property
+    def num_ended(self) -> int:
+        """Runs that have ended, successfully or not."""
+        return self.num_complete + self.num_pruned + self.num_failed
 
     @property
     def is_over(self) -> bool:
-        """Whether every run has ended, successfully or not."""
-        return self.num_complete + self.num_failed >= self.num_runs
+        """Whether every run has ended."""
+        return self.num_ended >= self.num_runs
 
 
 def progress(runs: Sequence[Run], num_runs: int) -> Progress:
@@ -37,9 +44,11 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
 
     ranked = leaderboard(own)
     num_complete, num_failed = count(RunState.COMPLETE), count(RunState.FAILED)
+    num_pruned = count(RunState.PRUNED)
     return Progress(
-        num_runs=max(num_runs, num_complete + num_failed),
+        num_runs=max(num_runs, num_complete + num_pruned + num_failed),
         num_complete=num_complete,
+        num_pruned=num_pruned,
         num_failed=num_failed,
         num_running=count(RunState.RUNNING),
         num_interrupted=count(RunState.INTERRUPTED),

@@ -358,6 +358,7 @@ def _others(data: ReportData) -> str:
     parts = [
         f"{number:,} {what}"
         for number, what in (
+            (done.num_pruned, "stopped early"),
             (done.num_failed, f"failed ({_reasons(data)})"),
             (done.num_running, "running"),
             (done.num_interrupted, "interrupted"),

@@ -1,7 +1,7 @@
 """What a search leaves besides its study: the leaderboard, and the models that are kept."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sequifier_hpo.atomic import explaining, write_atomically
@@ -18,6 +18,17 @@ def write_results(target: Path, study_name: str, runs: Sequence[Run]) -> None:
         EnvironmentFaultError: If it cannot be written.
     """
     write_atomically(target, results_csv(study_name, runs))
+
+
+def remove_models(files: Iterable[str]) -> None:
+    """Remove the models of a run that was trained to its end before it was stopped at a rung.
+
+    Raises:
+        EnvironmentFaultError: If a file cannot be removed.
+    """
+    for path in map(Path, files):
+        with explaining(path):
+            path.unlink(missing_ok=True)
 
 
 def keep_best_models(folder: Path, study_name: str, runs: Sequence[Run]) -> None:

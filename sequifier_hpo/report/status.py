@@ -12,6 +12,8 @@ from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
 from sequifier_hpo.report.study_reader import StudyReader
 from sequifier_hpo.study import StudySnapshot
 
+_SUCCESSFUL = frozenset({RunState.COMPLETE, RunState.PRUNED})
+
 
 @dataclass(frozen=True)
 class StudyStatus:
@@ -36,8 +38,7 @@ class StudyStatus:
         """Whether nothing runs and nothing is left that a running search would take up."""
         done = self.progress
         return not done.num_running and (
-            done.num_complete + done.num_failed + done.num_interrupted >= done.num_runs
-            or done.num_interrupted > 0
+            done.num_ended + done.num_interrupted >= done.num_runs or done.num_interrupted > 0
         )
 
 
@@ -69,9 +70,9 @@ def _seconds_left(own: list[Run], done: Progress) -> float | None:
     seconds = [
         run.figures.seconds
         for run in own
-        if run.state == RunState.COMPLETE and run.figures.seconds is not None
+        if run.state in _SUCCESSFUL and run.figures.seconds is not None
     ]
     if not seconds or not done.num_running:
         return None
-    to_come = done.num_runs - done.num_complete - done.num_failed - done.num_running
+    to_come = done.num_runs - done.num_ended - done.num_running
     return (max(0, to_come) + done.num_running / 2) * mean(seconds) / done.num_running

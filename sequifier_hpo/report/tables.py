@@ -24,7 +24,7 @@ FIGURES = (
 """The measurements that have a place among the first columns."""
 _MORE_FIGURES = ("effective_accumulation_steps", "validation_loss_all_positions")
 _NO_FIGURES = RunFigures()
-_NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run"})
+_NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run", "stopped_at"})
 
 
 def model_name(study_name: str, run: Run) -> str:
@@ -105,6 +105,8 @@ def _record(
         "reason": run and run.reason,
         "model_name": run and model_name(study_name, run),
         "of_other_data": run and run.is_of_other_data,
+        "stopped_at": run and run.stopped_at,
+        "best_loss": run and finite(run.best_loss),
         **{name: finite(figures[name]) for name in _MORE_FIGURES},
         **{name: values.get(name) for name in varied if name not in parameters},
     }

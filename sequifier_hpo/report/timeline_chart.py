@@ -12,6 +12,7 @@ from sequifier_hpo.words import duration
 
 _STATE_COLOURS = {
     RunState.COMPLETE: "@point",
+    RunState.PRUNED: "@muted",
     RunState.FAILED: "@bad",
     RunState.INTERRUPTED: "@warn",
     RunState.RUNNING: "@good",

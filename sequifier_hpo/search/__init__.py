@@ -1,11 +1,11 @@
-"""Which run comes next. Optuna's samplers do the sampling; the ledger of `study` hands runs out."""
+"""Which run comes next, and which is stopped. Optuna's samplers do the sampling; the ledger of `study` hands runs out."""
 
 from sequifier_hpo.search.chosen import ChosenRuns
 from sequifier_hpo.search.grid import GridRuns
 from sequifier_hpo.search.learning import LearningRuns
 from sequifier_hpo.search.retraining import Retraining, retrainings_of
 from sequifier_hpo.search.sample import SampledRuns
-from sequifier_hpo.search.strategies import proposer_of
+from sequifier_hpo.search.strategies import proposer_of, pruner_of, strategy_of
 
 __all__ = [
     "ChosenRuns",
@@ -14,5 +14,7 @@ __all__ = [
     "Retraining",
     "SampledRuns",
     "proposer_of",
+    "pruner_of",
     "retrainings_of",
+    "strategy_of",
 ]

@@ -54,7 +54,7 @@ class LearningRuns(SampledRuns):
         num_seen = max(0, ordinal - self._gap + 1)
         seen = history.ended(num_seen)
         if seen is None:
-            return Wait(num_seen)
+            return Wait(num_seen, "proposal_gap")
         params = suggest(
             self._told.distributions,
             self._lessons(seen),
@@ -69,4 +69,8 @@ class LearningRuns(SampledRuns):
 
     def _lessons(self, seen: Sequence[EndedRun | None]) -> list[Taught]:
         told = ((k, run, self._told.params(run.point)) for k, run in enumerate(seen) if run)
-        return [Taught(k, params, run.loss) for k, run, params in told if params is not None]
+        return [
+            Taught(k, params, run.loss, run.stopped_at)
+            for k, run, params in told
+            if params is not None
+        ]

@@ -20,6 +20,8 @@ class PastRun:
     """Parameter -> value as a sampler is told."""
     num_epochs: int
     """Length of its training, unless it is stopped."""
+    rungs: Sequence[int] = ()
+    """Epochs after which it may be stopped, in increasing order, all before its last."""
     best_losses: list[float] = field(default_factory=list)
     """Best validation loss so far, after each epoch."""
     num_rungs_passed: int = 0
@@ -32,6 +34,13 @@ class PastRun:
     def report(self, loss: float) -> None:
         """Take in the next epoch."""
         self.best_losses.append(min(loss, self.best_losses[-1] if self.best_losses else inf))
+
+    @property
+    def next_rung(self) -> int | None:
+        """The first rung at which it is open whether it goes on, be it there or not."""
+        if self.stopped_at is not None or self.num_rungs_passed == len(self.rungs):
+            return None
+        return self.rungs[self.num_rungs_passed]
 
     @property
     def is_trained(self) -> bool:
@@ -57,23 +66,11 @@ class PastRun:
 class Past:
     """The runs of a study by ordinal, and what is settled of them."""
 
-    def __init__(self, rungs: Sequence[int] = ()) -> None:
-        """Take the epochs of the rungs, in increasing order."""
-        self.rungs = tuple(rungs)
+    def __init__(self) -> None:
         self.runs: list[PastRun] = []
         self._num_ended = 0
-        self._settled = {rung: _Settled() for rung in self.rungs}
-
-    def next_rung(self, ordinal: int) -> int | None:
-        """The first rung at which it is open whether a run goes on, be it there or not.
-
-        There is none at the last epoch: nothing could be saved.
-        """
-        run = self.runs[ordinal]
-        if run.stopped_at is not None or run.num_rungs_passed == len(self.rungs):
-            return None
-        rung = self.rungs[run.num_rungs_passed]
-        return rung if rung < run.num_epochs else None
+        self._settled: dict[int, _Settled] = {}
+        """By epoch."""
 
     def ended(self, num_runs: int) -> Sequence[PastRun] | None:
         """The first runs, or None while one of them is in training."""
@@ -86,7 +83,7 @@ class Past:
 
         None while that is open for one of them.
         """
-        settled = self._settled[rung]
+        settled = self._settled.setdefault(rung, _Settled())
         while settled.num_runs < len(self.runs) and self._is_settled(settled.num_runs, rung):
             run = self.runs[settled.num_runs]
             loss = run.loss_at(rung)
@@ -102,7 +99,8 @@ class Past:
         run = self.runs[ordinal]
         if run.has_ended or _is_stopped_before(run, rung):
             return True
-        return len(run.best_losses) >= rung and run.num_rungs_passed >= self.rungs.index(rung)
+        has_passed = run.next_rung is None or run.next_rung >= rung
+        return has_passed and len(run.best_losses) >= rung
 
 
 @dataclass

@@ -92,9 +92,7 @@ class _Simulation:
         self._table = table
         self._settings = settings
         self._seed = seed
-        longest = max(run.num_epochs for run in table.runs)
-        pruning = settings.pruning
-        self._past = Past(tuple(pruning.rungs(longest)) if pruning else ())
+        self._past = Past()
         self._num_runs = min(settings.n_samples or len(table.runs), len(table.runs))
         self._used: set[int] = set()
         self._in_training: list[tuple[float, int]] = []
@@ -112,7 +110,7 @@ class _Simulation:
             run = self._past.runs[ordinal]
             if run.stopped_at is None:
                 self._train(ordinal, run)
-                self._see(ordinal, run)
+                self._see(run)
             self._decide()
             self._hand_out()
 
@@ -133,16 +131,16 @@ class _Simulation:
         self.result.busy_seconds += of_table.seconds_per_epoch
         if not run.is_trained:
             self._start_epoch(ordinal)
-        elif self._past.next_rung(ordinal) is None:
+        elif run.next_rung is None:
             run.has_ended = True
 
     def _start_epoch(self, ordinal: int) -> None:
         seconds = self._table.runs[self.result.tried[ordinal]].seconds_per_epoch
         heapq.heappush(self._in_training, (self.result.seconds + seconds, ordinal))
 
-    def _see(self, ordinal: int, run: PastRun) -> None:
+    def _see(self, run: PastRun) -> None:
         """A loss counts once no open rung lies before it: until then it may be dropped."""
-        trained, rung = len(run.best_losses), self._past.next_rung(ordinal)
+        trained, rung = len(run.best_losses), run.next_rung
         loss = run.loss_at(trained if rung is None else min(rung, trained))
         if loss is not None:
             self._improve(loss)
@@ -157,11 +155,14 @@ class _Simulation:
         has_decided = True
         while has_decided:
             has_decided = sum(map(self._decide_one, self._undecided)) > 0
-            self._undecided = [k for k in self._undecided if self._past.next_rung(k) is not None]
+            self._undecided = [
+                k for k in self._undecided if self._past.runs[k].next_rung is not None
+            ]
 
     def _decide_one(self, ordinal: int) -> bool:
         """Whether it could be decided if a run goes on at its next rung."""
-        run, rung = self._past.runs[ordinal], self._past.next_rung(ordinal)
+        run = self._past.runs[ordinal]
+        rung = run.next_rung
         if self._settings.pruning is None or rung is None or len(run.best_losses) < rung:
             return False
         others = self._past.losses_at(rung, ordinal - self._settings.pruning_gap + 1)
@@ -172,8 +173,8 @@ class _Simulation:
             run.stopped_at, run.has_ended = rung, True
         else:
             run.num_rungs_passed += 1
-            run.has_ended = run.is_trained and self._past.next_rung(ordinal) is None
-            self._see(ordinal, run)
+            run.has_ended = run.is_trained and run.next_rung is None
+            self._see(run)
         return True
 
     def _hand_out(self) -> None:
@@ -185,7 +186,9 @@ class _Simulation:
             self._used.add(place)
             self.result.tried.append(place)
             params, num_epochs = self._table.params(place), self._table.runs[place].num_epochs
-            self._past.runs.append(PastRun(params, num_epochs))
+            pruning = self._settings.pruning
+            rungs = tuple(pruning.rungs(num_epochs)) if pruning else ()
+            self._past.runs.append(PastRun(params, num_epochs, rungs))
             self._undecided.append(ordinal)
             self._start_epoch(ordinal)
 

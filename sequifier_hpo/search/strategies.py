@@ -1,10 +1,19 @@
-"""The proposer of each `search_strategy`."""
+"""The proposer of each `search_strategy`, and the pruner."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sequifier_hpo.search.grid import GridRuns
+from sequifier_hpo.search.last_round import LastRound
 from sequifier_hpo.search.learning import LearningRuns
+from sequifier_hpo.search.pruning import Pruning
 from sequifier_hpo.search.sample import SampledRuns
+from sequifier_hpo.search.stopping import EarlyStopping, PruningSince
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.study.opening import Strategy
 from sequifier_hpo.study.proposing import Proposer
+
+_PRUNING, _GAP = "pruning", "pruning_gap"
 
 
 def proposer_of(
@@ -19,11 +28,41 @@ def proposer_of(
         num_runs: Of the search, in all; a grid has as many as there are.
     """
     config, parts = space.config, (space, effective, keyer)
+    proposer: Proposer
     match config.search_strategy:
         case "grid":
-            return GridRuns(*parts)
+            proposer = GridRuns(*parts)
         case "bayesian":
             gap = config.proposal_gap
-            return LearningRuns(*parts, seed=config.seed, n_samples=num_runs, proposal_gap=gap)
+            proposer = LearningRuns(*parts, seed=config.seed, n_samples=num_runs, proposal_gap=gap)
         case _:
-            return SampledRuns(*parts, seed=config.seed, n_samples=num_runs)
+            proposer = SampledRuns(*parts, seed=config.seed, n_samples=num_runs)
+    return LastRound(proposer, config.num_to_finish) if config.num_to_finish else proposer
+
+
+def strategy_of(space: SearchSpace, proposer: Proposer) -> dict[str, Any]:
+    """What decides which runs come next, and which are stopped, as plain JSON values."""
+    config = space.config
+    if config.pruning is None:
+        return dict(proposer.settings)
+    return {
+        **proposer.settings,
+        _PRUNING: config.pruning.model_dump(mode="json"),
+        _GAP: config.pruning_gap,
+    }
+
+
+def pruner_of(space: SearchSpace, strategies: Sequence[Strategy]) -> EarlyStopping:
+    """Who says which runs of a search are stopped.
+
+    Args:
+        space: The compiled search file.
+        strategies: How the runs of the study are chosen, oldest first.
+    """
+    revisions = [_since(each.since_ordinal, each.settings) for each in strategies]
+    return EarlyStopping(revisions, space.num_epochs_at)
+
+
+def _since(ordinal: int, settings: Mapping[str, Any]) -> PruningSince:
+    how = settings.get(_PRUNING)
+    return PruningSince(ordinal, Pruning(**how) if how else None, settings.get(_GAP, 1))

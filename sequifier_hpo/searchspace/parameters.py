@@ -152,6 +152,10 @@ class SearchSpace:
                 merged[parameter.name] = point.values[parameter.name]
         return merged
 
+    def num_epochs_at(self, point: Point) -> int:
+        """Length of the training of a point."""
+        return int({**self.settings, **self.point_values(point)}["epochs"])
+
     def labels_at(self, cell: Cell) -> dict[str, str]:
         """Parameter name -> label at a cell, which tells a candidate from its equal twin."""
         return {

@@ -27,6 +27,8 @@ class Claim:
     """Whether an earlier trial of the run may have left a checkpoint."""
     batch_plan: BatchPlan | None
     """What an out-of-memory retry of an earlier trial had come down to; None = as configured."""
+    stopped_at: int | None = None
+    """Epoch of the rung at which the run was stopped; now it is given its full length."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ machines, and the study ends exactly when there is none left. Which run comes ne
 proposer; the ledger knows runs by their keys.
 """
 
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
@@ -25,26 +24,37 @@ from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
 from sequifier_hpo.study.batch_plans import batch_plan_of
 from sequifier_hpo.study.claims import NOWHERE, Claim, Description, LeaseLostError, Place
 from sequifier_hpo.study.distributions import distributions
-from sequifier_hpo.study.liveness import Liveness, owner_of
+from sequifier_hpo.study.known_trials import KnownTrials
+from sequifier_hpo.study.liveness import owner_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import (
     NO_CONSENT,
     REVISION,
     Consent,
+    Strategy,
     StudyMovedOnError,
     StudyPlan,
     open_study,
 )
-from sequifier_hpo.study.proposing import Exhausted, Proposal, Proposer, Wait
-from sequifier_hpo.study.runs import REASON, RunIndex, run_number
-from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
+from sequifier_hpo.study.proposing import (
+    Again,
+    Answer,
+    Exhausted,
+    GoOn,
+    NoPruner,
+    Proposal,
+    Proposer,
+    Pruner,
+    Verdict,
+    Wait,
+)
+from sequifier_hpo.study.runs import REASON, STOPPED_AT, run_number, stopped_at
+from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.tags import own_tag
 from sequifier_hpo.study.transactions import FinishedError
 from sequifier_hpo.study.trial_writer import TrialWriter
-from sequifier_hpo.study.trials import StoredTrial, TrialReader
-
-_log = logging.getLogger("sequifier_hpo.study")
+from sequifier_hpo.study.trials import StoredTrial
 
 
 class Ledger:
@@ -61,6 +71,7 @@ class Ledger:
         plan: StudyPlan,
         proposer: Proposer,
         *,
+        pruner: Callable[[Sequence[Strategy]], Pruner] = lambda _strategies: NoPruner(),
         describe: Callable[[str, Point], Description] = lambda _key, _point: Description(),
         place: Place = NOWHERE,
         consent: Consent = NO_CONSENT,
@@ -73,6 +84,7 @@ class Ledger:
             owner: Who we are.
             plan: What the study should be.
             proposer: Which runs it has, and in which order.
+            pruner: From how the runs of the study are chosen, oldest first, to which are stopped.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of our runs are.
             consent: What the user agreed to about changed data.
@@ -87,38 +99,45 @@ class Ledger:
         self._name = plan.name
         self._proposer = proposer
         self._describe = describe
-        self._liveness = Liveness(owner, clock)
-        self._index = RunIndex()
-        self._held: set[int] = set()
-        self._to_retry: set[str] = set()
+        self._again: set[str] = set()
+        # What must end before there is something to claim, as of the last claim that gave nothing,
+        # and which setting would shorten that wait if it was larger.
         self.waits_for: Sequence[int] = ()
-        """Runs that must end before there is one to claim, as of the last claim that gave none."""
+        self.could_free = ""
         self._study_id, self.identity = storage.patiently(
             lambda: open_study(storage, plan, consent)
         )
-        self._reader = TrialReader(self._study_id)
+        self._pruner = pruner(self.identity.strategies)
+        self._known = KnownTrials(storage, self._study_id, plan.name, owner, clock)
+        self._index = self._known.index
         self._writer = TrialWriter(
             self._study_id, distributions(plan.space), owner, describe=describe, place=place
         )
         self.baselines = storage.patiently(self._read_baselines)
         """Losses of the trivial predictors on the study's validation events, once computed."""
-        storage.patiently(self._catch_up)
+        storage.patiently(self._known.catch_up)
         storage.patiently(self._insert_missing_twins)
 
     # Reading
 
     def runs(self) -> list[Run]:
         """All runs so far, those of other coordinators with their newest epochs."""
-        with self._storage.reading() as connection:
-            self._take_in_new(connection)
-            foreign = self._index.unfinished.keys() - self._held
-            for trial in self._reader.read(connection, foreign):
-                self._index.put(trial)
+        self._known.look_at_others()
         return self._index.runs()
+
+    def look_at_others(self) -> None:
+        """Read the newest epochs of the runs that other coordinators train."""
+        self._known.look_at_others()
+
+    def verdict(self, claim: Claim) -> Verdict:
+        """What becomes of a run after the epochs that it has been through, as far as is known."""
+        if claim.stopped_at is not None:
+            return GoOn()  # now it is given its full length
+        return self._pruner.verdict(self._index.ordinal(claim.key), self._index)
 
     def is_anything_left(self) -> bool:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""
-        self._catch_up()
+        self._known.catch_up()
         unfinished = (own_tag(trial).key for trial in self._index.unfinished.values())
         return (
             self._next_continued() is not None
@@ -154,7 +173,7 @@ class Ledger:
         Raises:
             StudyMovedOnError: If another coordinator has changed the data, or how runs are chosen.
         """
-        self._bury_orphans()
+        self._known.bury_orphans()
         self.waits_for = ()
         trial = None
         while trial is None:
@@ -162,7 +181,7 @@ class Ledger:
             with self._storage.writing() as connection:
                 transactions.lock_study(connection, self._study_id)
                 self._require_present(connection)
-                self._take_in_new(connection)
+                self._known.take_in_new(connection)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 trial = next(self._unknown_own(), None)
                 key = self._next_continued() if trial is None else None
@@ -170,18 +189,21 @@ class Ledger:
                     trial = self._writer.next(connection, self._index.trials(key)[-1])
                 elif trial is None and self._index.next_ordinal == ordinal:
                     # Nobody else was faster while the proposal was made without a lock.
-                    if isinstance(proposal, Proposal):
-                        trial = self._writer.first(connection, proposal, ordinal)
-                    elif isinstance(proposal, Exhausted):
-                        return None
-                    elif waits_for := self._index.unended(proposal.num_runs):
-                        self.waits_for = waits_for
-                        return None
+                    match proposal:
+                        case Proposal():
+                            trial = self._writer.first(connection, proposal, ordinal)
+                        case Again(key) if key in self._index.keys(RunState.PRUNED):
+                            trial = self._writer.next(connection, self._index.trials(key)[-1])
+                        case Exhausted():
+                            return None
+                        case Wait(num_runs) if waits_for := self._index.unended(num_runs):
+                            self.waits_for, self.could_free = waits_for, proposal.setting
+                            return None
         self._index.put(trial)
-        self._reader.last_id = max(self._reader.last_id, trial.trial_id)
-        self._held.add(trial.trial_id)
+        self._known.reader.last_id = max(self._known.reader.last_id, trial.trial_id)
+        self._known.held.add(trial.trial_id)
         claim = self._claim_of(trial)
-        self._to_retry.discard(claim.key)
+        self._again.discard(claim.key)
         return claim
 
     def report(self, claim: Claim, epoch: int, validation_loss: float) -> None:
@@ -217,7 +239,7 @@ class Ledger:
 
     def judge_later(self) -> None:
         """After an outage: give everyone time for a heartbeat before anyone is taken for dead."""
-        self._liveness.judge_later()
+        self._known.judge_later()
 
     def complete(
         self,
@@ -233,6 +255,23 @@ class Ledger:
         """
         assert isfinite(validation_loss), "a non-finite loss is an outcome, not a value"
         self._finish(claim, TrialState.COMPLETE, validation_loss, attributes, artifacts)
+
+    def prune(
+        self,
+        claim: Claim,
+        rung: int,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Store that a run was stopped at a rung, and nothing of what came after it.
+
+        Raises:
+            LeaseLostError: If the trial was finished by another coordinator.
+        """
+        losses = self.losses(claim)
+        best = min(loss for epoch, loss in losses.items() if epoch <= rung)
+        attributes = {**attributes, STOPPED_AT: rung}
+        self._finish(claim, TrialState.PRUNED, best, attributes, artifacts)
 
     def fail(
         self,
@@ -251,63 +290,22 @@ class Ledger:
 
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
-        self._catch_up()
-        failed = self._index.keys(RunState.FAILED)
-        self._to_retry = set(filter(self._proposer.is_wanted, failed))
-        return len(self._to_retry)
+        self._known.catch_up()
+        failed = set(filter(self._proposer.is_wanted, self._index.keys(RunState.FAILED)))
+        self._again |= failed
+        return len(failed)
+
+    def finish(self, run_numbers: Collection[int]) -> Collection[int]:
+        """Let the next claims give stopped runs their full length; returns those not stopped."""
+        self._known.catch_up()
+        keys = self._index.keys(RunState.PRUNED)
+        stopped = {run_number(self._index.trials(key)[-1]): key for key in keys}
+        self._again |= {stopped[number] for number in run_numbers if number in stopped}
+        return [number for number in run_numbers if number not in stopped]
 
     def _read_baselines(self) -> tuple[Baseline, ...]:
         with self._storage.reading() as connection:
             return baselines_in(transactions.study_attr(connection, self._study_id, BASELINES))
-
-    # What others did
-
-    def _catch_up(self) -> None:
-        with self._storage.reading() as connection:
-            self._take_in_new(connection)
-
-    def _take_in_new(self, connection: Connection) -> None:
-        """Take in what is stored now; call it before the transaction changes a trial itself."""
-        for trial in self._reader.new(connection):
-            self._index.put(trial)
-        unfinished = self._index.unfinished.keys()
-        if unfinished:
-            for trial in self._reader.finished(connection, unfinished):
-                self._index.put(trial)
-
-    def _bury_orphans(self) -> None:
-        """Fail the trials whose coordinator is gone, so that their runs can be resumed."""
-        foreign = [a for i, a in self._index.unfinished.items() if i not in self._held]
-        orphans = [trial for trial in foreign if self._liveness.is_gone(trial)]
-        gone = {orphan.trial_id for orphan in orphans}
-        judged = self._liveness.judged(a for a in foreign if a.trial_id not in gone)
-        if judged:
-            with self._storage.reading() as connection:
-                stale = self._reader.stale(connection, judged, GRACE_SECONDS)
-            orphans += [self._index.unfinished[trial_id] for trial_id in stale]
-        for orphan in orphans:
-            with suppress(FinishedError):
-                self._bury(orphan, "is dead" if orphan.trial_id in gone else "sends no heartbeats")
-
-    def _bury(self, orphan: StoredTrial, why: str) -> None:
-        with self._storage.writing() as connection:
-            transactions.finish_trial(
-                connection,
-                orphan.trial_id,
-                TrialState.FAIL,
-                user_attrs={REASON: "lost"},
-                ended=datetime.now(UTC),
-            )
-        owner = owner_of(orphan)
-        fields = {
-            "study": self._name,
-            "trial_number": orphan.number,
-            "run_number": run_number(orphan),
-            "owner": owner and owner.name,
-            "owner_host": owner and owner.host,
-            "why": f"its owner {why}",
-        }
-        _log.warning("run taken over", extra=fields)
 
     # Claims
 
@@ -317,19 +315,20 @@ class Ledger:
         if stored.get(REVISION) != self.identity.revision:
             raise StudyMovedOnError(self._name)
 
-    def _proposal(self) -> Proposal | Wait | Exhausted:
+    def _proposal(self) -> Answer:
         return self._proposer.propose(self._index.next_ordinal, self._index)
 
     def _unknown_own(self) -> Iterator[StoredTrial]:
         for trial_id, trial in self._index.unfinished.items():
             owner = owner_of(trial)
-            if trial_id not in self._held and owner and owner.name == self._owner.name:
+            if trial_id not in self._known.held and owner and owner.name == self._owner.name:
                 yield trial
 
     def _next_continued(self) -> str | None:
         interrupted = filter(self._proposer.is_wanted, self._index.keys(RunState.INTERRUPTED))
-        failed = self._to_retry.intersection(self._index.keys(RunState.FAILED))
-        return min((*interrupted, *failed), key=self._index.ordinal, default=None)
+        ended = {*self._index.keys(RunState.FAILED), *self._index.keys(RunState.PRUNED)}
+        again = self._again.intersection(ended)
+        return min((*interrupted, *again), key=self._index.ordinal, default=None)
 
     def _claim_of(self, trial: StoredTrial) -> Claim:
         run, tag = run_number(trial), own_tag(trial)
@@ -342,6 +341,7 @@ class Ledger:
             key=tag.key,
             point=point,
             is_continuation=len(self._index.trials(tag.key)) > 1,
+            stopped_at=stopped_at(self._index.trials(tag.key)),
             batch_plan=batch_plan_of(trial.user_attrs),
         )
 
@@ -354,7 +354,7 @@ class Ledger:
             with self._storage.writing() as connection:
                 yield connection
         except FinishedError:
-            self._held.discard(claim.trial_id)
+            self._known.held.discard(claim.trial_id)
             raise LeaseLostError from None
 
     def _finish(
@@ -386,13 +386,18 @@ class Ledger:
                     artifacts=artifacts,
                     ended=ended,
                 )
+                if state == TrialState.PRUNED:
+                    trials = [each.trial_id for each in self._index.trials(claim.key)]
+                    transactions.drop_after(connection, trials, attributes[STOPPED_AT])
                 if trial is not None and state == TrialState.COMPLETE:
                     self._insert_twins(connection, trial)
         except FinishedError:
             trial = self._stored_before(claim, state, value, attributes)
         assert trial is not None, "a trial that was running is known to be"
         self._index.put(trial)
-        self._held.discard(claim.trial_id)
+        if state == TrialState.PRUNED:
+            self._index.drop_after(claim.key, attributes[STOPPED_AT])
+        self._known.held.discard(claim.trial_id)
 
     def _stored_before(
         self,
@@ -407,8 +412,8 @@ class Ledger:
             LeaseLostError: If it was someone else.
         """
         with self._storage.reading() as connection:
-            stored = next(iter(self._reader.read(connection, [claim.trial_id])), None)
-        self._held.discard(claim.trial_id)
+            stored = next(iter(self._known.reader.read(connection, [claim.trial_id])), None)
+        self._known.held.discard(claim.trial_id)
         if stored is None:
             raise LeaseLostError
         self._index.put(stored)
@@ -427,10 +432,10 @@ class Ledger:
             return
         with self._storage.writing() as connection:
             transactions.lock_study(connection, self._study_id)
-            self._take_in_new(connection)
+            self._known.take_in_new(connection)
             for trial in sorted(missing, key=lambda a: a.number):
                 self._insert_twins(connection, trial)
-        self._catch_up()
+        self._known.catch_up()
 
     def _twins(self, original: StoredTrial) -> list[Proposal]:
         """Cells that are still to take the result of a complete run."""

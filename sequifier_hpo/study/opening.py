@@ -181,8 +181,8 @@ class StudyMovedOnError(InputError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the study `{name}` has gone on with other data, or with another search_strategy or "
-            "proposal_gap, since this search was started",
+            f"the study `{name}` has gone on with other data, or with another search_strategy, "
+            "pruning or gap, since this search was started",
             "start the search again: it goes on with what is there now",
         )
 

@@ -1,4 +1,4 @@
-"""How a study asks which run comes next; the package `search` answers."""
+"""How a study asks which run comes next, and which is stopped; the package `search` answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ class Wait:
 
     num_runs: int
     """The first so many runs of the study must end first."""
+    setting: str = ""
+    """Which setting of the search file would shorten the wait if it was larger; "" = none."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,15 @@ class Exhausted:
     """There is no run left to hand out."""
 
 
+@dataclass(frozen=True)
+class Again:
+    """A run that was stopped is to be given its full length."""
+
+    key: str
+
+
 NoProposal = Wait | Exhausted
+Answer = Proposal | Again | NoProposal
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,23 @@ class EndedRun:
     point: Point
     loss: float | None
     """Its validation loss; None if it failed by itself, as one that diverged."""
+    key: str = ""
+    stopped_at: int | None = None
+    """Epoch of the rung at which it was stopped; its loss is then the best one up to there."""
+    is_finished: bool = False
+    """Whether it was stopped, and handed out again since."""
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run as those after it may see it while it is trained."""
+
+    point: Point
+    losses: Mapping[int, float]
+    """Validation loss per epoch; nothing that came after it was stopped."""
+    stopped_at: int | None
+    """Epoch of the rung at which it was stopped."""
+    has_ended: bool
 
 
 class History(Protocol):
@@ -66,7 +93,7 @@ class Proposer(Protocol):
     def settings(self) -> Mapping[str, Any]:
         """What decides which runs come next, besides space, seed and history, as JSON values."""
 
-    def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
+    def propose(self, ordinal: int, history: History) -> Answer:
         """The run that is the ordinal-th to be handed out."""
 
     def is_wanted(self, key: str) -> bool:
@@ -74,3 +101,53 @@ class Proposer(Protocol):
 
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:
         """Grid cells that are to take the result of a run, for they mean the same."""
+
+
+@dataclass(frozen=True)
+class StopAt:
+    """The run ends at a rung: what came after it is dropped."""
+
+    rung: int
+    """Epochs that count."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Whether the run ends at a rung depends on others that are still to get there."""
+
+    rung: int
+    num_runs: int
+    """The first so many runs of the study must get there, or end, first."""
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Nothing that the run has been through stops it."""
+
+
+Verdict = StopAt | Undecided | GoOn
+
+
+class Curves(Protocol):
+    """What a pruner may know of the study."""
+
+    def trained(self, ordinal: int) -> TrainedRun | None:
+        """A run in training or at its end; None for one of other data."""
+
+    def in_training(self) -> Sequence[int]:
+        """Ordinals of the runs that have not ended, in their order."""
+
+
+class Pruner(Protocol):
+    """Says which runs are stopped, and where: a pure function of what it is told."""
+
+    def verdict(self, ordinal: int, curves: Curves) -> Verdict:
+        """What becomes of a run, after the epochs that it has been through."""
+
+
+class NoPruner:
+    """Stops nothing."""
+
+    def verdict(self, ordinal: int, curves: Curves) -> Verdict:  # noqa: ARG002 - whatever they are
+        """It goes on."""
+        return GoOn()

@@ -1,10 +1,11 @@
 """The runs of a study, read off its trials.
 
 A run is what is trained: one key. Its first trial gives it its number, a later one continues it
-after an interruption.
+after an interruption, or gives a run that was stopped its full length. For the runs after it, a
+run that was stopped is for ever what it was then.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
@@ -13,7 +14,7 @@ from sequifier_hpo.records import Run, RunFigures, RunState
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import described
-from sequifier_hpo.study.proposing import EndedRun
+from sequifier_hpo.study.proposing import EndedRun, TrainedRun
 from sequifier_hpo.study.stored import require, understood
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
 from sequifier_hpo.study.trials import StoredTrial
@@ -22,13 +23,15 @@ DUPLICATE_OF = "duplicate_of"
 """User attribute: number of the run whose result a duplicate grid cell took."""
 REASON = "reason"
 """User attribute: why a trial failed."""
+STOPPED_AT = "stopped_at"
+"""User attribute: epoch of the rung at which a pruned trial was stopped."""
 OF_OTHER_DATA = "of_other_data"
 """User attribute: when other data took the place of those that the trial was trained on."""
 OWNER = "sequifier_hpo:owner"
 """System attribute: the coordinator that runs the trial, as JSON."""
 _OWNER_BEFORE = "owner"
 """The user attribute that it was once, and its name among the attributes of a run."""
-_NUMBERS = (DUPLICATE_OF, "verified_run", "seed")
+_NUMBERS = (DUPLICATE_OF, STOPPED_AT, "verified_run", "seed")
 """User attributes that are whole numbers."""
 MAX_LOST_TRIALS = 5
 """A run whose coordinator died this often before completing an epoch is not retried: it may be what
@@ -46,6 +49,7 @@ class RunIndex:
         self._keys: dict[RunState, set[str]] = {state: set() for state in RunState}
         self._state: dict[str, RunState] = {}
         self._ordinals: dict[str, int] = {}
+        self._key_of_ordinal: dict[int, str] = {}
         self._of_other_data: set[str] = set()
         self._runs: dict[int, Run] = {}
         self._outdated: set[str] = set()
@@ -83,10 +87,16 @@ class RunIndex:
         self._state[key] = state_of(trials)
         self._keys[self._state[key]].add(key)
         self._ordinals[key] = tag.ordinal
+        self._key_of_ordinal[tag.ordinal] = key
         if OF_OTHER_DATA in trials[-1].user_attrs:
             self._of_other_data.add(key)
         self._outdated.add(key)
         self.next_ordinal = max(self.next_ordinal, tag.ordinal + 1)
+
+    def drop_after(self, key: str, epoch: int) -> None:
+        """Forget the losses of a run after an epoch."""
+        for trial in self._trials[key]:
+            trial.losses = {e: loss for e, loss in trial.losses.items() if e <= epoch}
 
     @property
     def num_runs(self) -> int:
@@ -104,14 +114,33 @@ class RunIndex:
         found: list[EndedRun | None] = [None] * num_runs
         for key, ordinal in self._ordinals.items():
             if ordinal < num_runs and key not in self._of_other_data:
-                found[ordinal] = _lesson(self._trials[key])
+                found[ordinal] = _lesson(key, self._trials[key])
         return found
 
     def unended(self, num_runs: int) -> list[int]:
         """Numbers of those of the first runs that are in training, or to be continued."""
+        keys = [self._key_of_ordinal[k] for k in self.in_training() if k < num_runs]
+        return sorted(run_number(self._trials[key][-1]) for key in keys)
+
+    def in_training(self) -> list[int]:
+        """Ordinals of the runs that have not ended, in their order.
+
+        One that was stopped has ended, also while it is given its full length.
+        """
         keys = {*self.keys(RunState.RUNNING), *self.keys(RunState.INTERRUPTED)}
-        return sorted(
-            run_number(self._trials[key][-1]) for key in keys if self._ordinals[key] < num_runs
+        return sorted(self._ordinals[key] for key in keys if stopped_at(self._trials[key]) is None)
+
+    def trained(self, ordinal: int) -> TrainedRun | None:
+        """A run in training or at its end; None for one of other data."""
+        key = self._key_of_ordinal.get(ordinal)
+        if key is None or key in self._of_other_data:
+            return None
+        trials = _up_to_its_stop(self._trials[key])
+        return TrainedRun(
+            point=Point.from_json(own_tag(trials[-1]).point),
+            losses=_losses(trials),
+            stopped_at=stopped_at(trials),
+            has_ended=state_of(trials) not in {RunState.RUNNING, RunState.INTERRUPTED},
         )
 
     def trials(self, key: str) -> list[StoredTrial]:
@@ -154,8 +183,10 @@ def _require_plausible(trial: StoredTrial) -> None:
         **{f"the loss of epoch {epoch}": (loss, real) for epoch, loss in trial.losses.items()},
         **{f"epoch {epoch}": (epoch, number) for epoch in trial.losses},
     }
-    if trial.state == TrialState.COMPLETE:
+    if trial.state in {TrialState.COMPLETE, TrialState.PRUNED}:
         values["its loss"] = (trial.value, real)
+    if trial.state == TrialState.PRUNED:
+        values[STOPPED_AT] = (trial.user_attrs.get(STOPPED_AT), number)
     for name in _NUMBERS:
         if trial.user_attrs.get(name) is not None:
             values[name] = (trial.user_attrs[name], number)
@@ -191,6 +222,8 @@ def state_of(trials: list[StoredTrial]) -> RunState:
     newest = trials[-1]
     if newest.state == TrialState.COMPLETE:
         return RunState.COMPLETE
+    if newest.state == TrialState.PRUNED:
+        return RunState.PRUNED
     if not newest.state.is_finished():
         return RunState.RUNNING
     reason = newest.user_attrs.get(REASON)
@@ -200,19 +233,40 @@ def state_of(trials: list[StoredTrial]) -> RunState:
     return RunState.FAILED
 
 
-def _lesson(trials: list[StoredTrial]) -> EndedRun | None:
+def stopped_at(trials: Sequence[StoredTrial]) -> int | None:
+    """Epoch of the rung at which a run was stopped."""
+    pruned = (trial for trial in trials if trial.state == TrialState.PRUNED)
+    return next((int(trial.user_attrs[STOPPED_AT]) for trial in pruned), None)
+
+
+def _up_to_its_stop(trials: list[StoredTrial]) -> list[StoredTrial]:
+    for i, trial in enumerate(trials, start=1):
+        if trial.state == TrialState.PRUNED:
+            return trials[:i]
+    return trials
+
+
+def _losses(trials: Sequence[StoredTrial]) -> dict[int, float]:
+    return {epoch: loss for trial in trials for epoch, loss in trial.losses.items()}
+
+
+def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
     """What a run that has ended teaches; what the machine did to it teaches nothing."""
-    newest = trials[-1]
-    if newest.state != TrialState.COMPLETE and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
+    seen = _up_to_its_stop(trials)
+    newest = seen[-1]
+    if newest.state == TrialState.FAIL and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
-    return EndedRun(Point.from_json(own_tag(newest).point), newest.value)
+    return EndedRun(
+        Point.from_json(own_tag(newest).point),
+        newest.value,
+        key,
+        stopped_at=stopped_at(seen),
+        is_finished=len(seen) < len(trials),
+    )
 
 
 def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
     newest = trials[-1]
-    losses: dict[int, float] = {}
-    for trial in trials:
-        losses.update(trial.losses)
     attributes: dict[str, Any] = {**newest.user_attrs, _OWNER_BEFORE: owner_text(newest)}
     return Run(
         number=run_number(newest),
@@ -220,7 +274,7 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         state=state_of(trials),
         validation_loss=newest.value if newest.state == TrialState.COMPLETE else None,
         labels=newest.params,
-        losses=losses,
+        losses=_losses(trials),
         attributes=attributes,
         reason=str(newest.user_attrs.get(REASON, "")),
         duplicate_of=newest.user_attrs.get(DUPLICATE_OF),
@@ -234,6 +288,7 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         host=tag.host,
         folder=tag.folder,
         artifacts=_artifacts(newest),
+        stopped_at=stopped_at(trials),
     )
 
 

@@ -189,6 +189,13 @@ def report(connection: Connection, trial_id: int, step: int, value: float) -> No
     _upsert(connection, STEPS, [row], ("trial_id", "step"), ("intermediate_value",))
 
 
+def drop_after(connection: Connection, trial_ids: Sequence[int], step: int) -> None:
+    """Remove the intermediate values of trials, finished or not, after a step."""
+    columns = STEPS.c
+    is_later = columns.trial_id.in_(trial_ids) & (columns.step > step)
+    connection.execute(delete(STEPS).where(is_later))
+
+
 def annotate(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
     """Set user attributes of a running trial.
 

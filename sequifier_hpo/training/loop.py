@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,10 @@ _MAX_GRADIENT_NORM = 0.5
 _NORM_EPS = 1e-6
 
 
+def say_nothing(_report: object) -> None:
+    """Hook of those who do not listen."""
+
+
 @dataclass(frozen=True)
 class Hooks:
     """The callbacks of the loop."""
@@ -44,6 +48,8 @@ class Hooks:
     should_stop: Callable[[], bool]
     """Asked after every optimizer step, every validation batch, and before every epoch; if it says
     yes, the state is saved and the result is "interrupted"."""
+    on_restored: Callable[[Mapping[int, float]], None] = say_nothing
+    """Told the validation losses by epoch of a run that is continued, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,11 @@ class Training:
     def num_counted(self) -> int:
         """How many positions at the end of each window the validation loss is over."""
         return self._parts.evaluator.num_counted
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the model."""
+        return sum(parameter.numel() for parameter in self._parameters)
 
     @property
     def is_over(self) -> bool:
@@ -237,6 +248,7 @@ class Training:
         if not math.isfinite(evaluation.loss):
             return self._diverged("validation", evaluation.loss)
         progress.epoch += 1
+        progress.validation_losses[progress.epoch] = evaluation.loss
         is_best = self._note(evaluation)
         self._parts.schedule.after_epoch(evaluation.loss)
         self._lap()
@@ -276,6 +288,8 @@ class Training:
             seconds=progress.epoch_seconds,
             tokens_per_second=progress.tokens_per_second,
             peak_memory_bytes=peak_memory_bytes(),
+            num_parameters=self.num_parameters,
+            total_seconds=progress.seconds,
         )
         self._hooks.on_epoch(report)
         for target, shares in evaluation.class_shares.items():

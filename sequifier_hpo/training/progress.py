@@ -20,6 +20,8 @@ class Progress:
     """After the best epoch; None = those are the ones that count."""
     best_state: dict[str, Tensor] | None = None
     """Weights after the best epoch, on the CPU."""
+    validation_losses: dict[int, float] = field(default_factory=dict)
+    """By epoch."""
     epochs_without_improvement: int = 0
     last_validation_loss: float | None = None
     sums: list[float] = field(default_factory=list)

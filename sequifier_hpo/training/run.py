@@ -33,7 +33,7 @@ from sequifier_hpo.training.distributed import Team
 from sequifier_hpo.training.evaluate import Evaluator
 from sequifier_hpo.training.export import export_models
 from sequifier_hpo.training.forward import ComputeLoss, ForwardPass
-from sequifier_hpo.training.loop import Apparatus, Ending, Hooks, Training, cpu_state
+from sequifier_hpo.training.loop import Apparatus, Ending, Hooks, Training, cpu_state, say_nothing
 from sequifier_hpo.training.losses import TargetLosses
 from sequifier_hpo.training.memory import peak_memory_bytes
 from sequifier_hpo.training.model.transformer import SequenceTransformer
@@ -110,11 +110,7 @@ def _shared(hooks: Hooks, team: Team) -> Hooks:
 
     if team.is_first:
         return replace(hooks, should_stop=should_stop)
-    return Hooks(_say_nothing, _say_nothing, _say_nothing, should_stop)
-
-
-def _say_nothing(_report: object) -> None:
-    """Hook of the processes that do not report."""
+    return Hooks(say_nothing, say_nothing, say_nothing, should_stop)
 
 
 def _ready(
@@ -162,6 +158,7 @@ def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | 
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         return f"it does not fit this run: {first_line(error)}"
     progress = training.progress
+    hooks.on_restored(progress.validation_losses)
     hooks.on_message(
         f"continuing after epoch {progress.epoch} and {progress.batch} batches, from {found.path}"
     )
@@ -271,7 +268,7 @@ def _result(
         last_epoch=progress.epoch,
         last_validation_loss=progress.last_validation_loss,
         batch_size=config.training_spec.batch_size,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=training.num_parameters,
         seconds=progress.seconds,
         tokens_per_second=progress.tokens_per_second,
         peak_memory_bytes=peak_memory_bytes(),

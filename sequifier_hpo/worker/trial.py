@@ -1,7 +1,7 @@
 """One attempt at one trial: write its `train.yaml`, train, export, and say how it ended."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sequifier_hpo.atomic import StagedFiles, remove_unfinished
@@ -10,6 +10,7 @@ from sequifier_hpo.messages import (
     BaselinesFound,
     BatchDone,
     EpochDone,
+    EpochsRestored,
     FromWorker,
     RunTrial,
     TrialEnded,
@@ -75,6 +76,9 @@ def _train(
         log.batch(report)
         send(BatchDone(trial_number=order.trial_number, report=report))
 
+    def on_restored(losses: Mapping[int, float]) -> None:
+        send(EpochsRestored(trial_number=order.trial_number, validation_losses=dict(losses)))
+
     data = open_data()
     if order.wants_baselines:
         _tell_baselines(order, data, send, should_stop, log)
@@ -88,6 +92,7 @@ def _train(
                 on_batch=on_batch,
                 on_message=log.message,
                 should_stop=should_stop,
+                on_restored=on_restored,
             ),
             resume=order.resume,
             counted=order.counted,

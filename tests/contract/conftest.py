@@ -11,7 +11,15 @@ from sqlalchemy import text
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.records import Counted, DataDigest, SplitDigest
-from sequifier_hpo.search import ChosenRuns, GridRuns, LearningRuns, SampledRuns
+from sequifier_hpo.search import (
+    ChosenRuns,
+    GridRuns,
+    LearningRuns,
+    SampledRuns,
+    pruner_of,
+    strategy_of,
+)
+from sequifier_hpo.search.last_round import LastRound
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study import (
     Consent,
@@ -59,6 +67,12 @@ class Plan:
     @property
     def proposer(self) -> Proposer:
         """Chooses its runs."""
+        num = self.space.config.num_to_finish
+        return LastRound(self.first_rounds, num) if num else self.first_rounds
+
+    @property
+    def first_rounds(self) -> Proposer:
+        """Chooses them before the last round."""
         if self.strategy == "grid":
             return GridRuns(self.space, self.effective, self.keyer)
         space = (self.space, self.effective, self.keyer)
@@ -76,7 +90,7 @@ class Plan:
             data=self.data,
             counted=self.counted,
             key_of=lambda point, seed: self.keyer.key(point, seed=seed),
-            strategy=self.proposer.settings,
+            strategy=strategy_of(self.space, self.proposer),
         )
 
 
@@ -92,7 +106,11 @@ class Opener:
     def study(self, plan: Plan, consent: Consent | None = None) -> Ledger:
         """A coordinator's view of a study."""
         return self.ledger(
-            plan.study, plan.proposer, describe=plan.describe, consent=consent or Consent()
+            plan.study,
+            plan.proposer,
+            pruner=lambda strategies: pruner_of(plan.space, strategies),
+            describe=plan.describe,
+            consent=consent or Consent(),
         )
 
     def ledger(self, study: StudyPlan, proposer: Proposer, **options: Any) -> Ledger:

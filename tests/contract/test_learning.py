@@ -135,7 +135,7 @@ def test_another_gap_holds_for_what_comes_next_and_ends_who_has_the_former(
         (0, 4),
         (3, 2),
     ]
-    with pytest.raises(StudyMovedOnError, match="another search_strategy or proposal_gap"):
+    with pytest.raises(StudyMovedOnError, match="another search_strategy, pruning or gap"):
         before.claim()
     for claim in claims:
         finish(before, claim)  # what was handed out is kept

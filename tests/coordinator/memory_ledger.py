@@ -12,10 +12,14 @@ from sequifier_hpo.study import (
     Artifact,
     Claim,
     LeaseLostError,
+    Pruner,
     StorageFaultError,
+    TrainedRun,
+    Verdict,
     batch_plan_attributes,
     batch_plan_of,
 )
+from sequifier_hpo.study.proposing import Curves, NoPruner
 
 
 class Storage(Protocol):
@@ -38,7 +42,11 @@ class RunStands(Enum):
     ELSEWHERE = auto()
     INTERRUPTED = auto()
     COMPLETE = auto()
+    PRUNED = auto()
     FAILED = auto()
+
+
+_ENDS = frozenset({RunStands.COMPLETE, RunStands.PRUNED, RunStands.FAILED})
 
 
 @dataclass
@@ -61,6 +69,8 @@ class MemoryLedger(Ledger, Storage):
     def __init__(self, num_runs: int, proposal_gap: int | None = None) -> None:
         self.proposal_gap = proposal_gap
         self.waits_for: Sequence[int] = ()
+        self.could_free = ""
+        self.pruner: Pruner = NoPruner()
         self.runs = [RunStands.WAITING] * num_runs
         self.trials: list[KeptTrial] = []
         self.baselines: list[Sequence[Baseline]] = []
@@ -85,7 +95,13 @@ class MemoryLedger(Ledger, Storage):
 
     def is_anything_left(self) -> bool:
         self._reach()
-        return not {RunStands.COMPLETE, RunStands.FAILED}.issuperset(self.runs)
+        return not _ENDS.issuperset(self.runs)
+
+    def look_at_others(self) -> None:
+        self._reach()
+
+    def verdict(self, claim: Claim) -> Verdict:
+        return self.pruner.verdict(claim.run_number, _Curves(self))
 
     def report(self, claim: Claim, epoch: int, validation_loss: float) -> None:
         trial = self._running(claim)
@@ -109,6 +125,15 @@ class MemoryLedger(Ledger, Storage):
         artifacts: Sequence[Artifact] = (),
     ) -> None:
         self._end(claim, RunStands.COMPLETE, (validation_loss,), attributes)
+
+    def prune(
+        self,
+        claim: Claim,
+        rung: int,
+        attributes: Mapping[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        self._end(claim, RunStands.PRUNED, (rung,), attributes)
 
     def fail(
         self,
@@ -164,8 +189,7 @@ class MemoryLedger(Ledger, Storage):
             return None
         if stands is RunStands.WAITING and self.proposal_gap is not None:
             seen = range(max(0, run - self.proposal_gap + 1))
-            ends = (RunStands.COMPLETE, RunStands.FAILED)
-            self.waits_for = [k for k in seen if self.runs[k] not in ends]
+            self.waits_for = [k for k in seen if self.runs[k] not in _ENDS]
             if self.waits_for:
                 return None
         earlier = [trial for trial in self.trials if trial.claim.run_number == run]
@@ -220,3 +244,24 @@ def _claim(number: int, run: int, *, is_continuation: bool, plan: BatchPlan | No
         is_continuation=is_continuation,
         batch_plan=plan,
     )
+
+
+class _Curves(Curves):
+    """What a pruner sees of the runs of a ledger; they are handed out in their order."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    def trained(self, ordinal: int) -> TrainedRun | None:
+        trials = [t for t in self._ledger.trials if t.claim.run_number == ordinal]
+        stands = self._ledger.runs[ordinal]
+        losses = {epoch: loss for trial in trials for epoch, loss in trial.losses}
+        rung: int | None = None
+        if stands is RunStands.PRUNED:
+            assert trials[-1].end is not None
+            (rung,) = trials[-1].end
+        return TrainedRun(Point({"run": ordinal}), losses, rung, stands in _ENDS)
+
+    def in_training(self) -> Sequence[int]:
+        waiting = _ENDS | {RunStands.WAITING}
+        return [k for k, stands in enumerate(self._ledger.runs) if stands not in waiting]

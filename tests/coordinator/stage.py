@@ -69,6 +69,7 @@ class Attempt:
     epoch: int
     """The last one that it has finished."""
     hangs: bool = False
+    is_asked_to_end: bool = False
 
 
 @dataclass
@@ -131,6 +132,9 @@ class ScriptedPool(Pool):
     def stop_trials(self) -> None:
         self.is_asked_to_stop = True
 
+    def end_trial(self, trial_number: int) -> None:
+        self.running[trial_number].is_asked_to_end = True
+
     def kill_trial(self, trial_number: int) -> None:
         self.running.pop(trial_number, None)
 
@@ -174,9 +178,11 @@ class ScriptedPool(Pool):
     # What happens
 
     def _end_what_was_asked_to(self) -> list[PoolEvent]:
-        if not self.is_asked_to_stop:
-            return []
-        heeding = [n for n, attempt in self.running.items() if not attempt.hangs]
+        heeding = [
+            n
+            for n, attempt in self.running.items()
+            if not attempt.hangs and (self.is_asked_to_stop or attempt.is_asked_to_end)
+        ]
         return [self._end(number, OutcomeKind.INTERRUPTED) for number in heeding]
 
     def _go_well(self) -> list[PoolEvent]:

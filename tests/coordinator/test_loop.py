@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from sequifier_hpo.coordinator.loop import STOP_SECONDS, first_plan
+from sequifier_hpo.coordinator.figures import first_plan
+from sequifier_hpo.coordinator.loop import STOP_SECONDS
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.errors import EnvironmentFaultError

@@ -263,7 +263,7 @@ def test_a_learning_search_waits_for_the_runs_that_it_may_see_and_for_no_others(
     runs = played(proposer)
     past = Past({run.key for run in runs[:20]}, ends_of(runs[:16]))
 
-    assert proposer.propose(20, past) == Wait(17)
+    assert proposer.propose(20, past) == Wait(17, "proposal_gap")
     past.ends = ends_of(runs[:17])
     assert proposer.propose(20, past) == runs[20]
 

@@ -187,8 +187,8 @@ def test_the_median_needs_five_runs_to_compare_with() -> None:
 
 
 def test_a_loss_is_known_at_a_rung_once_no_earlier_rung_is_open() -> None:
-    past = Past((2, 4))
-    past.runs = [PastRun({}, 9), PastRun({}, 9)]
+    past = Past()
+    past.runs = [PastRun({}, 9, (2, 4)), PastRun({}, 9, (2, 4))]
     first, second = past.runs
     for loss in (0.9, 0.7, 0.8, 0.6):
         first.report(loss)

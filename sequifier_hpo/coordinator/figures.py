@@ -1,0 +1,82 @@
+"""What a trial is trained with, and what is told of it at its end: pure functions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.coordinator.observer import ActiveRun
+from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy
+from sequifier_hpo.records import BatchPlan, OutcomeKind, RunFigures, TrainingResult
+from sequifier_hpo.study import batch_plan_attributes
+
+
+def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) -> BatchPlan:
+    """What a claimed trial begins with.
+
+    Args:
+        config: The run as it was asked.
+        stored: The batch plan that out-of-memory retries of an earlier trial left, if any.
+        policy: For a plan of 0.1.0, which did not store the accumulation steps.
+    """
+    spec = config.training_spec
+    asked_steps = spec.accumulation_steps or 1
+    if stored is None:
+        return BatchPlan(batch_size=spec.batch_size, accumulation_steps=asked_steps, oom_retries=0)
+    if stored.accumulation_steps is not None:
+        return stored
+    steps = asked_steps * (2**stored.oom_retries if policy.accumulates else 1)
+    return stored.model_copy(update={"accumulation_steps": steps})
+
+
+def with_batches(config: TrainConfig, plan: BatchPlan) -> TrainConfig:
+    """The configuration that is trained: as it was asked, with the batches of a plan."""
+    batches = {"batch_size": plan.batch_size, "accumulation_steps": plan.accumulation_steps}
+    spec = config.training_spec.model_copy(update=batches)
+    return config.model_copy(update={"training_spec": spec})
+
+
+def interrupted(result: TrainingResult) -> TrainingResult:
+    """An end in the place of another, that leaves its run to be continued."""
+    return TrainingResult(kind=OutcomeKind.INTERRUPTED, batch_size=result.batch_size)
+
+
+def result_at(
+    run: ActiveRun, trial: ActiveTrial, rung: int, losses: Mapping[int, float]
+) -> TrainingResult:
+    """What a run that is stopped at a rung came to, given its losses up to there.
+
+    Epochs that another coordinator saw are known by their losses alone.
+    """
+    best_epoch = min(losses, key=lambda epoch: (losses[epoch], epoch))
+    at_rung, at_best = run.reports.get(rung), run.reports.get(best_epoch)
+    return TrainingResult(
+        kind=OutcomeKind.COMPLETED,
+        best_epoch=best_epoch,
+        best_validation_loss=losses[best_epoch],
+        best_validation_loss_all_positions=at_best and at_best.validation_loss_all_positions,
+        last_epoch=rung,
+        last_validation_loss=losses[rung],
+        batch_size=trial.plan.batch_size,
+        num_parameters=at_rung.num_parameters if at_rung else 0,
+        seconds=at_rung.total_seconds if at_rung else 0.0,
+        tokens_per_second=at_rung.tokens_per_second if at_rung else 0.0,
+        peak_memory_bytes=at_rung.peak_memory_bytes if at_rung else 0,
+    )
+
+
+def attributes_of(run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> dict[str, Any]:
+    """What a finished trial carries in the storage: flat, so that tables can sort by it."""
+    figures = RunFigures(
+        best_epoch=result.best_epoch,
+        epochs_run=result.last_epoch,
+        seconds=round(result.seconds, 3),
+        tokens_per_second=round(result.tokens_per_second, 1),
+        num_parameters=result.num_parameters,
+        peak_memory_mib=round(result.peak_memory_bytes / 2**20, 1),
+        validation_loss_all_positions=result.best_validation_loss_all_positions,
+    )
+    return {
+        "run": run.config.model_name,
+        **figures.model_dump(exclude_none=True, exclude={"explanation"}),
+        **batch_plan_attributes(trial.plan),
+    }

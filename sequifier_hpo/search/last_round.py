@@ -1,0 +1,58 @@
+"""The last round: the best of the runs that were stopped are given their full length."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sequifier_hpo.searchspace import Point
+from sequifier_hpo.study.proposing import (
+    Again,
+    Answer,
+    EndedRun,
+    Exhausted,
+    History,
+    Proposal,
+    Proposer,
+    Wait,
+)
+
+
+class LastRound:
+    """Proposes what another proposer does, and then the best stopped runs again.
+
+    They are the best by what they were when they were stopped. So the winner of a search is a run
+    that was trained to its end, and one that was stopped too early can still win.
+    """
+
+    def __init__(self, proposer: Proposer, finish_best: int) -> None:
+        """Take who proposes until then, and how many stopped runs are finished."""
+        self._proposer = proposer
+        self._finish_best = finish_best
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of the other: nothing that is proposed or stopped depends on the last round."""
+        return self._proposer.settings
+
+    def propose(self, ordinal: int, history: History) -> Answer:
+        """A stopped run once there is no other and all have ended."""
+        answer = self._proposer.propose(ordinal, history)
+        if not isinstance(answer, Exhausted):
+            return answer
+        ended = history.ended(ordinal)
+        if ended is None:
+            return Wait(ordinal)
+        stopped = [(run.loss, k, run) for k, run in enumerate(ended) if run and _is_stopped(run)]
+        best = sorted(stopped, key=lambda each: each[:2])[: self._finish_best]
+        return next((Again(run.key) for _, _, run in best if not run.is_finished), answer)
+
+    def is_wanted(self, key: str) -> bool:
+        """What the other says."""
+        return self._proposer.is_wanted(key)
+
+    def twins(self, key: str, point: Point) -> Iterator[Proposal]:
+        """Those of the other."""
+        return self._proposer.twins(key, point)
+
+
+def _is_stopped(run: EndedRun) -> bool:
+    return run.stopped_at is not None

@@ -1,0 +1,110 @@
+"""Early stopping across runs, as a study asks for it: which run ends at which rung."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from sequifier_hpo.search.past import Past, PastRun
+from sequifier_hpo.search.pruning import Pruning
+from sequifier_hpo.searchspace import Point
+from sequifier_hpo.study.proposing import Curves, GoOn, StopAt, TrainedRun, Undecided, Verdict
+
+
+@dataclass(frozen=True)
+class PruningSince:
+    """How runs are compared from some ordinal on."""
+
+    since_ordinal: int
+    pruning: Pruning | None
+    """None: they are not."""
+    pruning_gap: int
+    """A run is compared with the runs so many before it, and with those before these."""
+
+
+class EarlyStopping:
+    """Compares every run at its rungs with the runs before it.
+
+    A decision depends on their losses up to the rung, and on nothing else. What is settled is kept,
+    so that it takes no look at all the runs.
+    """
+
+    def __init__(
+        self, revisions: Sequence[PruningSince], num_epochs: Callable[[Point], int]
+    ) -> None:
+        """Take how runs are compared.
+
+        Args:
+            revisions: Oldest first; without any, nothing is stopped.
+            num_epochs: Length of the training of a point.
+        """
+        self._revisions = revisions
+        self._num_epochs = num_epochs
+        self._past = Past()
+        self._open: set[int] = set()
+        """Ordinals of the runs that had not ended when last looked at."""
+
+    def verdict(self, ordinal: int, curves: Curves) -> Verdict:
+        """What becomes of a run, after the epochs that it has been through."""
+        if not any(revision.pruning for revision in self._revisions):
+            return GoOn()
+        self._take_in(ordinal, curves)
+        verdict: Verdict = GoOn()
+        # A decision depends on runs before it alone, but on what was decided of them.
+        for k in sorted(k for k in self._open if k <= ordinal):
+            verdict = self._decide(k)
+        stopped_at = self._past.runs[ordinal].stopped_at
+        if stopped_at is not None:
+            return StopAt(stopped_at)
+        return verdict if ordinal in self._open else GoOn()
+
+    def _take_in(self, ordinal: int, curves: Curves) -> None:
+        runs = self._past.runs
+        for k in range(len(runs), ordinal + 1):
+            trained = curves.trained(k)
+            runs.append(self._new(k, trained))
+            self._open.add(k)
+        # One that had failed may be in training again.
+        self._open.update(k for k in curves.in_training() if k < len(runs))
+        for k in list(self._open):
+            trained = curves.trained(k)
+            _update(runs[k], trained)
+            if trained is None or trained.has_ended:
+                self._open.discard(k)
+
+    def _new(self, ordinal: int, trained: TrainedRun | None) -> PastRun:
+        since = [each for each in self._revisions if each.since_ordinal <= ordinal]
+        if trained is None or not since or since[-1].pruning is None:
+            return PastRun({}, num_epochs=0)
+        num_epochs = self._num_epochs(trained.point)
+        return PastRun({}, num_epochs, tuple(since[-1].pruning.rungs(num_epochs)))
+
+    def _decide(self, ordinal: int) -> Verdict:
+        """Take every decision about a run that can be taken."""
+        run = self._past.runs[ordinal]
+        how = [each for each in self._revisions if each.since_ordinal <= ordinal][-1:]
+        while (rung := run.next_rung) is not None and len(run.best_losses) >= rung:
+            (since,) = how
+            assert since.pruning is not None, "only then there are rungs"
+            num_runs = ordinal - since.pruning_gap + 1
+            others = self._past.losses_at(rung, num_runs)
+            if others is None:
+                return Undecided(rung, num_runs)
+            if since.pruning.stops(rung, run.best_losses[rung - 1], others):
+                run.stopped_at = rung
+                return StopAt(rung)
+            run.num_rungs_passed += 1
+        return GoOn()
+
+
+def _update(run: PastRun, trained: TrainedRun | None) -> None:
+    if trained is None:
+        run.has_ended = True
+        return
+    run.has_ended = trained.has_ended
+    if trained.has_ended:
+        run.stopped_at = trained.stopped_at
+    run.best_losses = []
+    for epoch in range(1, max(trained.losses, default=0) + 1):
+        if epoch not in trained.losses and not trained.has_ended:
+            break  # it will be told again when the run is continued
+        run.report(trained.losses.get(epoch, inf))
