@@ -16,6 +16,7 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     search_overrides,
 )
+from sequifier_hpo.cli.plan_strategy import expected_epochs, strategy_lines
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import ConfigIssue
@@ -138,18 +139,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     ]
     if sizes.num_measured < prepared.effective.num_distinct:
         lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
-    strategy = prepared.loaded.config.search_strategy
-    lines += ["", f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
-    if prepared.num_requested > prepared.effective.num_distinct and strategy != "grid":
-        lines.append(
-            f"  n_samples is {prepared.num_requested:,}, but no more configurations are distinct"
-        )
-    if strategy == "bayesian":
-        gap = prepared.loaded.config.proposal_gap
-        lines.append(
-            f"  each run is proposed from the results of runs at least {gap} before it: up to "
-            f"{counted(gap, 'worker')} can be kept busy"
-        )
+    lines += ["", *strategy_lines(prepared)]
     if found.done is not None:
         done = found.done
         lines.append(
@@ -268,6 +258,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "model_parameters": vars(found.sizes.parameters),
         "memory_bytes": vars(found.sizes.memory_bytes),
         "num_runs": prepared.num_runs,
+        "expected_epochs": vars(expected_epochs(prepared)),
         "num_complete": found.done.num_complete if found.done else 0,
         "num_pruned": found.done.num_pruned if found.done else 0,
         "num_failed": found.done.num_failed if found.done else 0,

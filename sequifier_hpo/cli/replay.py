@@ -88,7 +88,7 @@ def replay(
 
     runs = read_table(table)
     say(f"{table}: {counted(len(runs.runs), 'run')}, best loss {runs.best(0):.6g}")
-    early = Pruning(pruning.value, first_rung, reduction_factor)
+    early = Pruning(method=pruning.value, first_rung=first_rung, reduction_factor=reduction_factor)
     settings = ReplaySettings(
         "sample", early, proposal_gap, pruning_gap, finish_best, n_samples, workers
     )

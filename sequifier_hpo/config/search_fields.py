@@ -4,8 +4,8 @@ The fields of the runs are those of `TrainConfig`; their types, defaults and wor
 description there. Field order is that of the user guide: lists come first in their section.
 """
 
-from collections.abc import Iterable
-from itertools import takewhile
+from collections.abc import Iterable, Iterator
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -51,6 +51,22 @@ class PruningFields(FrozenModel):
     """Epochs after which runs are compared for the first time."""
     reduction_factor: Annotated[int, Field(ge=2)] = 2
     """With successive_halving: 1 of so many runs goes on, and rungs are so many times further on."""
+
+    def rungs(self, num_epochs: int) -> Iterator[int]:
+        """The epochs after which runs are compared, for a training of this length."""
+        rung = self.first_rung
+        while rung < num_epochs:
+            yield rung
+            rung = rung * self.reduction_factor if self.method == "successive_halving" else rung + 1
+
+    def expected_epochs(self, num_epochs: int) -> float:
+        """How long a run of this length is trained, if as many are stopped as rungs are made for."""
+        share = 1.0 / (self.reduction_factor if self.method == "successive_halving" else 2)
+        ends = [*self.rungs(num_epochs), num_epochs]
+        if self.method == "median":
+            ends = [*ends[:1], num_epochs]  # who is in the better half is likely to stay there
+        steps = [end - begin for begin, end in pairwise([0, *dict.fromkeys(ends)])]
+        return sum(step * share**i for i, step in enumerate(steps))
 
 
 def _long_form(value: object) -> object:

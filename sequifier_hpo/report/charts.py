@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from sequifier_hpo.records import Baseline
+from sequifier_hpo.records import Baseline, RunState
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import (
@@ -26,12 +26,12 @@ MIN_CURVES_TO_CUT = 4
 
 
 def history_chart(data: ReportData) -> Figure | None:
-    """Every complete run, and the best so far."""
+    """Every run that ended with a loss, and the best so far, over the epochs spent."""
     found = series.history(data)
     if not found.runs:
         return None
     losses = [series.loss_of(run) for run in found.runs]
-    places = list(range(1, len(losses) + 1))
+    places = found.places
     best = min(range(len(losses)), key=losses.__getitem__)
     traces: list[dict[str, Any]] = [
         {
@@ -55,25 +55,42 @@ def history_chart(data: ReportData) -> Figure | None:
         },
         star(places[best], losses[best], found.runs[best]),
     ]
+    if found.stopped:
+        traces.insert(0, _stopped(found))
     shown = series.loss_range(losses)
-    layout = layout_of("complete runs, in the order they ended", "validation loss", y_range=shown)
-    layout["xaxis"] |= {"range": [0.5, len(places) + 0.5], **whole_numbers(len(places))}
+    layout = layout_of("epochs trained by all runs together", "validation loss", y_range=shown)
+    width = found.num_epochs
+    layout["xaxis"] |= {"range": [0, width * 1.02], **whole_numbers(width)}
     near = [b for b in data.baselines if shown and b.loss <= shown[1] + (shown[1] - shown[0])]
     if near and shown:
         # A baseline close by belongs in the picture; a distant one would flatten it.
         top = max(shown[1], *(b.loss + (shown[1] - shown[0]) * 0.05 for b in near))
         layout["yaxis"]["range"] = [rounded_value(shown[0]), rounded_value(top)]
-    traces += [_baseline(baseline, len(places)) for baseline in near]
+    traces += [_baseline(baseline, width) for baseline in near]
     return {"data": traces, "layout": layout, "height": 380}
 
 
-def _baseline(baseline: Baseline, num_runs: int) -> dict[str, Any]:
+def _stopped(found: series.History) -> dict[str, Any]:
+    """The runs that were stopped early, at the best loss that they had by then."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "stopped early",
+        "x": found.places_of_stopped,
+        "y": [rounded_value(run.best_loss or 0.0) for run in found.stopped],
+        "text": [hover(run) for run in found.stopped],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"color": "@muted", "size": 7, "symbol": "circle-open"},
+    }
+
+
+def _baseline(baseline: Baseline, num_epochs: int) -> dict[str, Any]:
     """The loss of a trivial predictor, across the runs."""
     return {
         "type": "scatter",
         "mode": "lines",
         "name": f"trivial: {escaped(baseline.name)}",
-        "x": [0.5, num_runs + 0.5],
+        "x": [0, num_epochs * 1.02],
         "y": [rounded_value(baseline.loss)] * 2,
         "line": {"color": "@muted", "width": 1.5, "dash": "dash"},
         "hovertemplate": f"{html.escape(baseline.name)}: %{{y}}<extra></extra>",
@@ -86,9 +103,15 @@ def curves_chart(data: ReportData) -> Figure | None:
     if not found:
         return None
     complete = [curve for curve in found if curve.run.validation_loss is not None]
-    others = [curve for curve in found if curve.run.validation_loss is None]
+    stopped = [curve for curve in found if curve.run.state is RunState.PRUNED]
+    others = [
+        curve
+        for curve in found
+        if curve.run.validation_loss is None and curve.run.state is not RunState.PRUNED
+    ]
     tenth, half = max(1, len(complete) // 10), max(1, len(complete) // 2)
     groups = (
+        ("stopped early", stopped, "@muted"),
         ("not complete", others, "@warn"),
         ("worse half", complete[half:], "@rank3"),
         ("better half", complete[tenth:half], "@rank2"),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.leaderboard import shortened, value_of
 
 Figure = dict[str, Any]
@@ -76,6 +76,9 @@ def hover(run: Run) -> str:
     lines = [f"<b>run {run.number}</b>, {run.state.value}"]
     if run.validation_loss is not None:
         lines[0] = f"<b>run {run.number}</b>: {run.validation_loss:.6g}"
+    elif run.state is RunState.PRUNED:
+        at = f"stopped after epoch {run.stopped_at}"
+        lines[0] = f"<b>run {run.number}</b>, {at}: {run.best_loss or 0:.6g}"
     return "<br>".join([*lines, *(_hover_line(*chosen) for chosen in run.labels.items())])
 
 

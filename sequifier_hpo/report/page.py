@@ -13,6 +13,7 @@ from sequifier_hpo.report.data import ReportData, unbeaten
 from sequifier_hpo.report.figure_parts import Figure
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.parallel_chart import parallel_chart
+from sequifier_hpo.report.rungs_chart import rungs_chart
 from sequifier_hpo.report.tables import FIGURES, finite
 from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.words import duration
@@ -131,7 +132,7 @@ def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
     complete = leaderboard(data.own_runs)
     return [
         *_loss_sections(data, figures, complete),
-        *_importance_section(data, figures, len(complete)),
+        *_importance_section(data, figures, len(complete) + data.progress.num_pruned),
         _slice_section(data, figures, len(complete)),
         *_run_sections(data, figures, len(complete)),
     ]
@@ -146,11 +147,21 @@ def _loss_sections(
         "history",
         "How the search went",
         _note(
-            "Each point is a run, the line the best so far.",
+            "Each point is a run at its end, the line the best so far.",
+            bool(data.progress.num_pruned)
+            and "Circles: runs that were stopped early, with the best loss that they had by then.",
             _is_any_outside(complete)
             and "Runs far above the others lie outside; double-click to see them.",
         ),
         charts.history_chart(data),
+    )
+    yield _section(
+        figures,
+        "rungs",
+        "Where runs ended",
+        "Runs are compared after these epochs, and the worse ones stopped. The best of those that "
+        "were stopped are given their full length in the end.",
+        rungs_chart(data),
     )
     num_curves = sum(bool(run.losses) for run in data.own_runs)
     yield _section(
@@ -176,13 +187,17 @@ def _importance_section(
             figures,
             "importance",
             "Which parameters matter",
-            "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
+            _note(
+                "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
+                bool(data.progress.num_pruned)
+                and "Runs that were stopped early count with the best loss that they had by then.",
+            ),
             charts.importance_chart(data),
         )
     elif num_complete > 1:
         yield (
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
-            f"{MIN_RUNS_FOR_IMPORTANCE} complete runs on: with fewer, chance decides.</p></section>"
+            f"{MIN_RUNS_FOR_IMPORTANCE} runs on: with fewer, chance decides.</p></section>"
         )
 
 
@@ -335,6 +350,10 @@ def _remark(run: Run) -> str:
         return f"same as run {run.duplicate_of}"
     if run.is_of_other_data:
         return "trained on earlier data: not ranked"
+    if run.state is RunState.PRUNED:
+        return f"stopped after epoch {run.stopped_at}, best loss {run.best_loss or 0:.6g}"
+    if run.stopped_at is not None:
+        return f"stopped after epoch {run.stopped_at}, then given its full length"
     return run.figures.explanation or run.reason
 
 

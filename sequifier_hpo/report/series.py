@@ -18,12 +18,20 @@ MAX_POINTS = 400
 _ALWAYS_SHOWN = 50  # the best runs are always drawn
 
 
-@dataclass(frozen=True)
+@dataclass
 class History:
-    """Complete runs in the order in which they ended."""
+    """Runs in the order in which they ended."""
 
     runs: list[Run]
+    """The complete ones."""
+    places: list[int]
+    """Epochs that all runs were trained for until each of them ended."""
     best_so_far: list[float]
+    stopped: list[Run]
+    """Those that were stopped early."""
+    places_of_stopped: list[int]
+    num_epochs: int
+    """Of all runs together."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +96,21 @@ class Bar:
 
 
 def history(data: ReportData) -> History:
-    """Complete runs by time, and the best loss so far after each."""
-    complete = [run for run in data.own_runs if run.validation_loss is not None]
-    ends = {run.number: _naive(run.ended) or _naive(data.read_at) for run in complete}
-    runs = sorted(complete, key=lambda run: (ends[run.number], run.number))
-    best_so_far: list[float] = []
-    for run in runs:
-        assert run.validation_loss is not None
-        best_so_far.append(min([run.validation_loss, *best_so_far[-1:]]))
-    return History(runs, best_so_far)
+    """Runs by the epochs that were spent until they ended, and the best loss so far."""
+    ended = [run for run in data.own_runs if not is_open(run)]
+    ends = {run.number: _naive(run.ended) or _naive(data.read_at) for run in ended}
+    found = History([], [], [], [], [], 0)
+    for run in sorted(ended, key=lambda run: (ends[run.number], run.number)):
+        # What is not known of old runs counts as one, so that none lies on another.
+        found.num_epochs += len(run.losses) or run.figures.epochs_run or 1
+        if run.validation_loss is not None:
+            found.runs.append(run)
+            found.places.append(found.num_epochs)
+            found.best_so_far.append(min([run.validation_loss, *found.best_so_far[-1:]]))
+        elif run.state is RunState.PRUNED:
+            found.stopped.append(run)
+            found.places_of_stopped.append(found.num_epochs)
+    return found
 
 
 def curves(data: ReportData) -> list[Curve]:

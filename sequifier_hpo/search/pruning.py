@@ -1,33 +1,16 @@
 """Early stopping across runs: whether a run goes on after a rung."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
+from sequifier_hpo.config.search_fields import PruningFields
 from sequifier_hpo.search.facade import Facade, frozen
 
-Method = Literal["successive_halving", "median"]
 
-
-@dataclass(frozen=True)
-class Pruning:
+class Pruning(PruningFields):
     """How runs are compared while they are trained: Optuna's pruners on the best loss so far."""
-
-    method: Method = "successive_halving"
-    first_rung: int = 2
-    """Epochs that every run is given."""
-    reduction_factor: int = 2
-    """Of the runs at a rung of successive halving, one in so many goes on."""
-
-    def rungs(self, num_epochs: int) -> Iterator[int]:
-        """The epochs after which runs are compared, for a training of this length."""
-        rung = self.first_rung
-        while rung < num_epochs:
-            yield rung
-            rung = rung * self.reduction_factor if self._is_halving else rung + 1
 
     def stops(self, rung: int, loss: float, others: Sequence[float]) -> bool:
         """Whether a run ends at a rung: a pure function of the losses.

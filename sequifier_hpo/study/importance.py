@@ -8,16 +8,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, RunState
 
 
 def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
     """Importance of every varying parameter for being among the best runs; the shares sum to 1.
 
-    Runs that are not complete, and parameters that some run lacks, do not count. Empty if
-    fewer than two runs, or no parameter, are left.
+    Runs that were stopped early count with their best loss, others that are not complete do not,
+    nor do parameters that some run lacks. Empty if fewer than two runs, or no parameter, are left.
     """
-    complete = [run for run in runs if run.validation_loss is not None]
+    complete = [run for run in runs if run.state in _WITH_A_LOSS]
     if len(complete) < 2:
         return {}
     values = {
@@ -36,6 +36,9 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
         warnings.simplefilter("ignore")
         found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     return {name: float(share) for name, share in found.items()}
+
+
+_WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
 
 
 class _StudyOf(optuna.Study):
@@ -61,7 +64,7 @@ def _trial(run: Run, space: dict[str, BaseDistribution]) -> FrozenTrial:
         number=run.number,
         trial_id=run.number,
         state=TrialState.COMPLETE,
-        value=run.validation_loss,
+        value=run.best_loss if run.validation_loss is None else run.validation_loss,
         params={name: run.labels[name] for name in space},
         distributions=space,
         datetime_start=run.started,

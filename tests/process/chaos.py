@@ -18,7 +18,6 @@ import psycopg
 from tests.end_to_end.conftest import Project
 
 EPOCHS = 4
-NUM_RUNS = {"grid": 8, "bayesian": 18}
 _DEADLINE_SECONDS = 120.0
 _POLL_SECONDS = 0.005
 
@@ -38,7 +37,7 @@ def write_learning_search(project: Project, name: str) -> str:
     return project.write_search(
         name,
         search_strategy="bayesian",
-        n_samples=NUM_RUNS["bayesian"],
+        n_samples=18,
         proposal_gap=3,
         training__epochs=[2],
         training__batch_size=[16, 32, 64],
@@ -46,6 +45,32 @@ def write_learning_search(project: Project, name: str) -> str:
         model__dim_feedforward=[8, 16, 24],
         model__attention_type=["mha"],
     )
+
+
+def write_pruning_search(project: Project, name: str) -> str:
+    """The same with longer runs, most of which are stopped early; returns its file."""
+    return project.write_search(
+        name,
+        search_strategy="bayesian",
+        n_samples=18,
+        proposal_gap=3,
+        pruning={"first_rung": 1},
+        pruning_gap=2,
+        finish_best=2,
+        training__epochs=[5],
+        training__batch_size=[16, 32, 64],
+        training__dropout=[0.0, 0.2],
+        model__dim_feedforward=[8, 16, 24],
+        model__attention_type=["mha"],
+    )
+
+
+WRITE = {
+    "grid": write_search,
+    "bayesian": write_learning_search,
+    "bayesian with pruning": write_pruning_search,
+}
+"""What is searched -> the function that writes its file."""
 
 
 def write_pair(project: Project, name: str) -> str:
@@ -102,19 +127,45 @@ class StoredTrials:
         """How many trials are in a state."""
         return self.states().count(state)
 
-    def losses(self) -> dict[str, float]:
-        """Chosen values of each complete trial -> its exact result."""
+    def num_results(self) -> int:
+        """How many trials ended with a loss, complete or stopped early."""
+        return sum(state in {"COMPLETE", "PRUNED"} for state in self.states())
+
+    def results(self) -> dict[str, Any]:
+        """Chosen values of each run -> its exact result, where it was stopped, and its losses."""
+        params = self._params()
+        found: dict[str, Any] = {}
+        for trial_id, state, value in self.rows(
+            "SELECT t.trial_id, t.state, v.value FROM trials t JOIN trial_values v "
+            "ON t.trial_id = v.trial_id WHERE t.state IN ('COMPLETE', 'PRUNED')"
+        ):
+            of_run = found.setdefault(params[trial_id], {})
+            assert state not in of_run, f"{params[trial_id]} is {state} twice"
+            of_run[state] = value
+        for trial_id, step, loss in self.rows(
+            "SELECT trial_id, step, intermediate_value FROM trial_intermediate_values"
+        ):
+            if params[trial_id] in found:
+                found[params[trial_id]][int(step)] = loss
+        return found
+
+    def _params(self) -> dict[int, str]:
         params: dict[int, list[str]] = {}
         for trial_id, name, value in self.rows(
             "SELECT trial_id, param_name, param_value FROM trial_params ORDER BY param_name"
         ):
             params.setdefault(trial_id, []).append(f"{name}={value:g}")
+        return {trial_id: " ".join(chosen) for trial_id, chosen in params.items()}
+
+    def losses(self) -> dict[str, float]:
+        """Chosen values of each complete trial -> its exact result."""
+        params = self._params()
         found: dict[str, float] = {}
         for trial_id, value in self.rows(
             "SELECT v.trial_id, v.value FROM trial_values v JOIN trials t "
             "ON t.trial_id = v.trial_id WHERE t.state = 'COMPLETE'"
         ):
-            key = " ".join(params[trial_id])
+            key = params[trial_id]
             assert key not in found, f"{key} has two results"
             found[key] = value
         return found
@@ -214,14 +265,15 @@ class Chaos:
     url: str
     num_coordinators: int
     random: random.Random
-    strategy: str = "grid"
+    strategy: str
+    num_results: int
+    """That it ends with."""
     kills: list[str] = field(default_factory=list)
     """What was killed, and when."""
 
     def __post_init__(self) -> None:
         self.stored = StoredTrials(self.url)
-        write = write_search if self.strategy == "grid" else write_learning_search
-        self._file = write(self.project, self.name)
+        self._file = WRITE[self.strategy](self.project, self.name)
         self._coordinators: list[Coordinator] = []
         self._points: dict[str, Callable[[], bool]] = {
             "claimed": lambda: self.stored.num("RUNNING") > 0,
@@ -229,17 +281,12 @@ class Chaos:
             "mid-epoch": self._grows(self._batches),
             "checkpoint renamed": self._grows(self._checkpoints),
             "before tell": self._grows(self._ends),
-            "after tell": self._grows(lambda: self.stored.num("COMPLETE")),
+            "after tell": self._grows(self.stored.num_results),
         }
-
-    @property
-    def num_runs(self) -> int:
-        """Of the search."""
-        return NUM_RUNS[self.strategy]
 
     def run(self, num_kills: int) -> None:
         """Kill again and again, starting again what was killed; then let it come to its end."""
-        while len(self.kills) < num_kills and self.stored.num("COMPLETE") < self.num_runs:
+        while len(self.kills) < num_kills and self.stored.num_results() < self.num_results:
             self._start_missing()
             self._strike()
         self._end()

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from tests.end_to_end.conftest import Project
 from tests.postgres_server import PostgresServer, temporary_server
-from tests.process.chaos import StoredTrials, write_learning_search, write_search
+from tests.process.chaos import WRITE, StoredTrials
 
 
 @pytest.fixture(scope="session")
@@ -22,22 +23,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(project: Project) -> dict[str, float]:
-    """The losses of a search that nobody kills."""
-    done = project.search("--workers", "2", file=write_search(project, "undisturbed"))
-    assert done.code == 0, done.stderr
-    url = sqlite_url(project.root / "studies/undisturbed/study.db")
-    return StoredTrials(url).losses()
+def straight(project: Project) -> Callable[[str], StoredTrials]:
+    """What a search of a kind comes to that nobody kills, with one worker."""
+
+    @cache
+    def search(strategy: str) -> StoredTrials:
+        name = "undisturbed" if strategy == "grid" else f"undisturbed-{strategy.replace(' ', '-')}"
+        done = project.search("--workers", "1", file=WRITE[strategy](project, name))
+        assert done.code == 0, done.stderr
+        return StoredTrials(sqlite_url(project.root / f"studies/{name}/study.db"))
+
+    return search
 
 
 @pytest.fixture(scope="session")
-def undisturbed_learning(project: Project) -> dict[str, float]:
-    """The same of a search that learns, with one worker."""
-    file = write_learning_search(project, "undisturbed-learning")
-    done = project.search("--workers", "1", file=file)
-    assert done.code == 0, done.stderr
-    url = sqlite_url(project.root / "studies/undisturbed-learning/study.db")
-    return StoredTrials(url).losses()
+def undisturbed(straight: Callable[[str], StoredTrials]) -> dict[str, float]:
+    """The losses of a grid that nobody kills."""
+    return straight("grid").losses()
 
 
 @pytest.fixture(scope="session")

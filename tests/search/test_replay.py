@@ -61,7 +61,7 @@ def test_neither_workers_nor_their_speed_change_what_is_tried_or_where_it_is_sto
         )
     )
     shuffled = RunTable(table.parameters, runs)
-    pruning = Pruning(method)  # type: ignore[arg-type]
+    pruning = Pruning.model_validate({"method": method})
 
     def with_workers(workers: int) -> ReplaySettings:
         return ReplaySettings("bayesian", pruning, *gaps, 3, 28, workers)
@@ -175,11 +175,11 @@ def test_rungs_grow_and_end_before_the_last_epoch() -> None:
     assert list(Pruning().rungs(9)) == [2, 4, 8]
     assert list(Pruning().rungs(8)) == [2, 4]
     assert list(Pruning(first_rung=1, reduction_factor=3).rungs(10)) == [1, 3, 9]
-    assert list(Pruning("median", first_rung=3).rungs(6)) == [3, 4, 5]
+    assert list(Pruning(method="median", first_rung=3).rungs(6)) == [3, 4, 5]
 
 
 def test_the_median_needs_five_runs_to_compare_with() -> None:
-    median = Pruning("median")
+    median = Pruning(method="median")
 
     assert not median.stops(2, 9.0, [0.1, 0.2, 0.3, 0.4])
     assert median.stops(2, 9.0, [0.1, 0.2, 0.3, 0.4, 0.5])

@@ -1,0 +1,78 @@
+"""What `plan` says of how runs are chosen, and which are stopped."""
+
+from dataclasses import dataclass
+from statistics import mean
+
+from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.words import counted
+
+
+@dataclass(frozen=True)
+class ExpectedEpochs:
+    """Epochs that the runs of a search are trained for, all together."""
+
+    of_all: int
+    """If each is trained to its end."""
+    with_pruning: int
+    """If as many are stopped as the rungs are made for; the last round included."""
+
+
+def strategy_lines(prepared: PreparedSearch) -> list[str]:
+    """How many runs there are, what each is chosen from, and how many epochs that takes."""
+    config = prepared.loaded.config
+    strategy = config.search_strategy
+    lines = [f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
+    if prepared.num_requested > prepared.effective.num_distinct and strategy != "grid":
+        lines.append(
+            f"  n_samples is {prepared.num_requested:,}, but no more configurations are distinct"
+        )
+    if strategy == "bayesian":
+        lines.append(
+            f"  each run is proposed from the results of runs at least {config.proposal_gap} "
+            f"before it: up to {counted(config.proposal_gap, 'worker')} can be kept busy"
+        )
+    return [*lines, *_pruning_lines(prepared)]
+
+
+def _pruning_lines(prepared: PreparedSearch) -> list[str]:
+    config, epochs = prepared.loaded.config, expected_epochs(prepared)
+    if config.pruning is None:
+        return [f"  about {counted(epochs.of_all, 'epoch')} in all"]
+    pruning = config.pruning
+    rungs = list(pruning.rungs(max(_lengths(prepared))))
+    if pruning.method == "median":
+        where = f"after every epoch from {pruning.first_rung} on"
+        goes_on = "those better than the median go on"
+    else:
+        where = f"after {', '.join(map(str, rungs))} epochs"
+        goes_on = f"the best 1 of {pruning.reduction_factor} go on"
+    lines = [
+        f"  runs are compared {where}, each with those at least {config.pruning_gap} before it: "
+        f"{goes_on}",
+    ]
+    if config.num_to_finish:
+        lines.append(
+            f"  a last round gives the best {config.num_to_finish} of those that were stopped "
+            "their full length"
+        )
+    return [
+        *lines,
+        f"  about {counted(epochs.with_pruning, 'epoch')} in all, instead of {epochs.of_all:,}",
+    ]
+
+
+def expected_epochs(prepared: PreparedSearch) -> ExpectedEpochs:
+    """How long a search trains, by the mean length of its runs."""
+    config, lengths = prepared.loaded.config, _lengths(prepared)
+    of_all = mean(lengths) * prepared.num_runs
+    if config.pruning is None:
+        return ExpectedEpochs(round(of_all), round(of_all))
+    expected = mean(config.pruning.expected_epochs(length) for length in lengths)
+    num_finished = min(config.num_to_finish, prepared.num_runs)
+    last_round = num_finished * (mean(lengths) - config.pruning.first_rung)
+    with_pruning = expected * prepared.num_runs + max(0.0, last_round)
+    return ExpectedEpochs(round(of_all), round(min(of_all, with_pruning)))
+
+
+def _lengths(prepared: PreparedSearch) -> list[int]:
+    return list(prepared.loaded.config.training_hyperparameter_sampling.epochs)
