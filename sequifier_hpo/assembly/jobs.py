@@ -16,7 +16,7 @@ from sequifier_hpo.report.notes import (
     trial_note,
     verification_note,
 )
-from sequifier_hpo.search import ChosenRuns, Retraining, proposer_of, pruner_of, strategy_of
+from sequifier_hpo.search import ChosenRuns, Retraining, proposer_of, pruner_of
 from sequifier_hpo.searchspace import Point, decode
 from sequifier_hpo.study import Claim, Description, NoPruner, Proposer, Pruner, Strategy
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
@@ -30,8 +30,6 @@ class Job:
     log_name: str
     """Part of the name of the log that receives the workers' error output."""
     proposer: Proposer
-    strategy: Mapping[str, Any]
-    """What decides which runs come next, and which are stopped, as plain JSON values."""
     pruner: Callable[[Sequence[Strategy]], Pruner]
     """From how the runs of the study are chosen, oldest first, to which are stopped."""
     num_trainings: int
@@ -56,12 +54,10 @@ def search_job(prepared: PreparedSearch) -> Job:
             note=lambda run: trial_note(space, point, run, places),
         )
 
-    proposer = proposer_of(space, effective, prepared.keyer, num_runs=prepared.num_runs)
     return Job(
         study_name=prepared.name,
         log_name=prepared.name,
-        proposer=proposer,
-        strategy=strategy_of(space, proposer),
+        proposer=proposer_of(space, effective, prepared.keyer, num_runs=prepared.num_runs),
         pruner=lambda strategies: pruner_of(space, strategies),
         num_trainings=prepared.num_runs,
         describe=describe,
@@ -100,7 +96,6 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         study_name=verification_name(prepared.name),
         log_name=f"{prepared.name}-verify",
         proposer=ChosenRuns([each.proposal for each in retrainings]),
-        strategy={},
         pruner=lambda _strategies: NoPruner(),
         num_trainings=len(retrainings),
         describe=describe,

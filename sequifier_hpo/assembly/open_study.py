@@ -13,6 +13,7 @@ from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.coordinator.surroundings import Surroundings
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
@@ -93,7 +94,7 @@ def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
         counted=counted_by_search(prepared.loaded.config),
         key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
         permit=permit,
-        strategy=job.strategy,
+        strategy=job.proposer.settings,
     )
 
 
@@ -115,9 +116,8 @@ class OpenStudy:
             return SearchEnd(stopped_by=None, gave_up_after=())
         require_device(self.prepared.device_issue)
         prepared, config = self.prepared, self.prepared.loaded.config
-        specs = worker_specs(
-            prepared.device, prepared.workers, self.job.num_trainings, config.num_processes
-        )
+        num_trainings, num_processes = self.job.num_trainings, config.num_processes
+        specs = worker_specs(prepared.device, prepared.workers, num_trainings, num_processes)
         log = config.paths.logs / f"sequifier-{self.job.log_name}-workers.log"
         with (
             log_to(config.study_folder / "coordinator.log", study=self.job.study_name),
@@ -131,12 +131,14 @@ class OpenStudy:
                     accumulates=config.on_out_of_memory == "halve_and_accumulate",
                 ),
                 observer,
-                decode=self.job.decode,
-                config_path=lambda run: str(prepared.loaded.config.run_path(run.model_name)),
-                keep=self._keep,
-                drop=remove_models,
-                counted=self.ledger.identity.counted,
-                identity=self._identity,
+                Surroundings(
+                    decode=self.job.decode,
+                    config_path=lambda run: str(config.run_path(run.model_name)),
+                    keep=self._keep,
+                    drop=remove_models,
+                    identity=self._identity,
+                    counted=self.ledger.identity.counted,
+                ),
                 has_baselines=bool(self.ledger.baselines),
             ).run()
 
@@ -149,7 +151,7 @@ class OpenStudy:
         prepared, config = self.prepared, self.prepared.loaded.config
         if config.export == "best":
             keep_best_models(config.paths.models, prepared.name, runs)
-        write_results(prepared.loaded.config.results_path, prepared.name, runs)
+        write_results(config.results_path, prepared.name, runs)
 
     def _identity(self, claim: Claim) -> RunIdentity:
         return RunIdentity(

@@ -21,7 +21,7 @@ from sequifier_hpo.config.description import (
     description_of,
     without_null,
 )
-from sequifier_hpo.config.fields import ModelName, PathText, PositiveInt
+from sequifier_hpo.config.fields import ModelName, NonNegativeInt, PathText, PositiveInt
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
@@ -49,7 +49,7 @@ class PruningFields(FrozenModel):
     """successive_halving (1 of reduction_factor goes on at each rung) or median (the better half)."""
     first_rung: PositiveInt = 2
     """Epochs after which runs are compared for the first time."""
-    reduction_factor: Annotated[int, Field(ge=2)] = 2
+    reduction_factor: Annotated[PositiveInt, Field(ge=2)] = 2
     """With successive_halving: 1 of so many runs goes on, and rungs are so many times further on."""
 
     def rungs(self, num_epochs: int) -> Iterator[int]:
@@ -93,7 +93,7 @@ class _Own(FrozenModel):
     """Early stopping across runs: successive_halving, median, or a mapping; omitted = none."""
     pruning_gap: PositiveInt = 4
     """With `pruning`: each run is compared with the runs at least this many before it."""
-    finish_best: Annotated[int, Field(ge=0)] | None = None
+    finish_best: NonNegativeInt | None = None
     """With `pruning`: stopped runs that a last round gives their full length; omitted = 3."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""

@@ -2,13 +2,12 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, assert_never
 
 from sequifier_hpo import messages
-from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator import reducer
 from sequifier_hpo.coordinator.clock import clock_of_the_world
 from sequifier_hpo.coordinator.figures import (
@@ -24,17 +23,13 @@ from sequifier_hpo.coordinator.outbox import Outbox
 from sequifier_hpo.coordinator.pool import Pool, PoolEvent, WorkerGone
 from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.coordinator.stop_signals import StopRequests, StopSignals
+from sequifier_hpo.coordinator.surroundings import Surroundings
 from sequifier_hpo.records import (
-    ALL_POSITIONS,
-    Counted,
     EpochReport,
     OutcomeKind,
-    RunIdentity,
 )
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
-    Artifact,
-    Claim,
     LeaseLostError,
     StopAt,
     StorageFaultError,
@@ -48,12 +43,6 @@ _IDLE_CLAIM_SECONDS = 10.0
 _WAIT_SECONDS = 2.0  # until it is asked again if another coordinator's run has ended
 _log = logging.getLogger("sequifier_hpo.coordinator")
 
-Decode = Callable[[Claim], tuple[TrainConfig, list[str]]]
-"""Claim -> the run's configuration as it was asked, and notes for its log."""
-
-Keep = Callable[[ActiveRun, Mapping[int, float]], Sequence[Artifact]]
-"""(run, its validation losses) -> files that were kept of it."""
-
 
 class Coordinator:
     """Runs a study to its end on this machine."""
@@ -64,13 +53,8 @@ class Coordinator:
         pool: Pool,
         policy: Policy,
         observer: Observer,
+        surroundings: Surroundings,
         *,
-        decode: Decode,
-        config_path: Callable[[TrainConfig], str],
-        keep: Keep = lambda _run, _losses: (),
-        drop: Callable[[Sequence[str]], None] = lambda _files: None,
-        identity: Callable[[Claim], RunIdentity | None] = lambda _claim: None,
-        counted: Counted = ALL_POSITIONS,
         has_baselines: bool = True,
         stops: StopRequests | None = None,
         clock: Callable[[], float] = clock_of_the_world,
@@ -82,21 +66,13 @@ class Coordinator:
             pool: Where trials run.
             policy: When to retry and when to give up.
             observer: Who is told.
-            decode: From a claim to a configuration.
-            config_path: Where the run file of a configuration is written.
-            keep: Keeps the artifacts of a run that has its end.
-            drop: Removes the models of a run that was trained on, and is stopped.
-            identity: What the run of a claim is.
-            counted: Which positions the validation loss counts.
+            surroundings: Where the configurations of runs come from and their files go.
             has_baselines: Whether the ledger has them; else attempts look for them until one has.
             stops: What may ask to stop; None = the signals of this process.
             clock: Monotonic seconds.
         """
         self._ledger, self._pool, self._observer = ledger, pool, observer
-        self._decode = decode
-        self._config_path = config_path
-        self._keep, self._drop = keep, drop
-        self._identity, self._counted = identity, counted
+        self._around = surroundings
         self._stops = StopSignals() if stops is None else stops
         self._clock = clock
         self._state = State(policy, frozenset(pool.slots), has_baselines=has_baselines)
@@ -309,10 +285,10 @@ class Coordinator:
             trial_number=trial.trial_number,
             attempt=trial.attempt,
             config=run.config,
-            config_path=self._config_path(run.config),
+            config_path=self._around.config_path(run.config),
             resume=action.resume,
-            identity=self._identity(run.claim),
-            counted=self._counted,
+            identity=self._around.identity(run.claim),
+            counted=self._around.counted,
             wants_baselines=action.wants_baselines,
             notes=run.notes,
         )
@@ -346,7 +322,7 @@ class Coordinator:
             if run.claim.run_number == claim.run_number:
                 # To someone who has lost it in turn: no run is trained twice at once.
                 self._lose(run)
-        config, notes = self._decode(claim)
+        config, notes = self._around.decode(claim)
         plan = first_plan(config, claim.batch_plan, self._state.policy)
         if plan.oom_retries:
             size, retries = plan.batch_size, plan.oom_retries
@@ -419,12 +395,14 @@ class Coordinator:
                 self._awaiting[trial.trial_number] = action
                 return
             if isinstance(verdict, StopAt):
-                self._drop(result.model_files)
+                self._around.drop(result.model_files)
                 self._store_pruned(run, trial, verdict.rung)
                 return
         attributes = attributes_of(run, trial, result)
         is_to_be_continued = result.kind == OutcomeKind.INTERRUPTED
-        artifacts = () if is_to_be_continued else self._keep(run, self._ledger.losses(run.claim))
+        artifacts = (
+            () if is_to_be_continued else self._around.keep(run, self._ledger.losses(run.claim))
+        )
         if result.kind == OutcomeKind.COMPLETED:
             loss = result.best_validation_loss
             assert loss is not None, "a completed run has a loss"
@@ -441,7 +419,7 @@ class Coordinator:
     def _store_pruned(self, run: ActiveRun, trial: ActiveTrial, rung: int) -> None:
         losses = {e: loss for e, loss in self._ledger.losses(run.claim).items() if e <= rung}
         attributes = attributes_of(run, trial, result_at(run, trial, rung, losses))
-        self._ledger.prune(run.claim, rung, attributes, self._keep(run, losses))
+        self._ledger.prune(run.claim, rung, attributes, self._around.keep(run, losses))
         self._forget(run.claim.trial_number)
         self._observer.trial_pruned(run, rung, min(losses.values()))
         self._wake_idle()

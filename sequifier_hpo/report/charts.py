@@ -118,19 +118,7 @@ def curves_chart(data: ReportData) -> Figure | None:
         ("best tenth", complete[1:tenth], "@rank1"),
     )
     traces = [_curves(name, chosen, colour) for name, chosen, colour in groups if chosen]
-    traces.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "under the pointer",
-            "meta": "pointer",
-            "x": [],
-            "y": [],
-            "line": {"color": "@text", "width": 2.5},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    )
+    traces.append(_UNDER_THE_POINTER)
     if complete:
         best = complete[0]
         traces.append(
@@ -151,6 +139,19 @@ def curves_chart(data: ReportData) -> Figure | None:
     layout = layout_of("epoch", "validation loss", y_range=series.loss_range(losses, usual=usual))
     layout["xaxis"] |= whole_numbers(max(curve.epochs[-1] for curve in found))
     return {"data": traces, "layout": layout, "height": 420}
+
+
+_UNDER_THE_POINTER: dict[str, Any] = {
+    "type": "scatter",
+    "mode": "lines",
+    "name": "under the pointer",
+    "meta": "pointer",
+    "x": [],
+    "y": [],
+    "line": {"color": "@text", "width": 2.5},
+    "hoverinfo": "skip",
+    "showlegend": False,
+}
 
 
 def _curves(name: str, curves: Sequence[series.Curve], colour: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from sequifier_hpo.search.grid import GridRuns
 from sequifier_hpo.search.learning import LearningRuns
 from sequifier_hpo.search.retraining import Retraining, retrainings_of
 from sequifier_hpo.search.sample import SampledRuns
-from sequifier_hpo.search.strategies import proposer_of, pruner_of, strategy_of
+from sequifier_hpo.search.strategies import proposer_of, pruner_of
 
 __all__ = [
     "ChosenRuns",
@@ -16,5 +16,4 @@ __all__ = [
     "proposer_of",
     "pruner_of",
     "retrainings_of",
-    "strategy_of",
 ]

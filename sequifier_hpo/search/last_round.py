@@ -23,15 +23,24 @@ class LastRound:
     that was trained to its end, and one that was stopped too early can still win.
     """
 
-    def __init__(self, proposer: Proposer, finish_best: int) -> None:
-        """Take who proposes until then, and how many stopped runs are finished."""
+    def __init__(
+        self, proposer: Proposer, finish_best: int, pruning: Mapping[str, Any] | None = None
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            proposer: Who proposes until then.
+            finish_best: How many stopped runs are finished.
+            pruning: The settings by which runs are stopped, as JSON values.
+        """
         self._proposer = proposer
         self._finish_best = finish_best
+        self._pruning = pruning or {}
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Those of the other: nothing that is proposed or stopped depends on the last round."""
-        return self._proposer.settings
+        """Those of the other, and how runs are stopped; nothing depends on the last round itself."""
+        return {**self._proposer.settings, **self._pruning}
 
     def propose(self, ordinal: int, history: History) -> Answer:
         """A stopped run once there is no other and all have ended."""

@@ -37,19 +37,10 @@ def proposer_of(
             proposer = LearningRuns(*parts, seed=config.seed, n_samples=num_runs, proposal_gap=gap)
         case _:
             proposer = SampledRuns(*parts, seed=config.seed, n_samples=num_runs)
-    return LastRound(proposer, config.num_to_finish) if config.num_to_finish else proposer
-
-
-def strategy_of(space: SearchSpace, proposer: Proposer) -> dict[str, Any]:
-    """What decides which runs come next, and which are stopped, as plain JSON values."""
-    config = space.config
     if config.pruning is None:
-        return dict(proposer.settings)
-    return {
-        **proposer.settings,
-        _PRUNING: config.pruning.model_dump(mode="json"),
-        _GAP: config.pruning_gap,
-    }
+        return proposer
+    settings = {_PRUNING: config.pruning.model_dump(mode="json"), _GAP: config.pruning_gap}
+    return LastRound(proposer, config.num_to_finish, settings)
 
 
 def pruner_of(space: SearchSpace, strategies: Sequence[Strategy]) -> EarlyStopping:

@@ -64,6 +64,11 @@ class Ledger:
     again with the same arguments, whether or not the storage had carried it out.
     """
 
+    waits_for: Sequence[int] = ()
+    """Runs that must end before there is one to claim, as of the last claim that gave none."""
+    could_free = ""
+    """Which setting would shorten that wait if it was larger; "" = none."""
+
     def __init__(
         self,
         storage: Storage,
@@ -100,10 +105,6 @@ class Ledger:
         self._proposer = proposer
         self._describe = describe
         self._again: set[str] = set()
-        # What must end before there is something to claim, as of the last claim that gave nothing,
-        # and which setting would shorten that wait if it was larger.
-        self.waits_for: Sequence[int] = ()
-        self.could_free = ""
         self._study_id, self.identity = storage.patiently(
             lambda: open_study(storage, plan, consent)
         )
@@ -117,8 +118,6 @@ class Ledger:
         """Losses of the trivial predictors on the study's validation events, once computed."""
         storage.patiently(self._known.catch_up)
         storage.patiently(self._insert_missing_twins)
-
-    # Reading
 
     def runs(self) -> list[Run]:
         """All runs so far, those of other coordinators with their newest epochs."""
@@ -268,8 +267,7 @@ class Ledger:
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
-        losses = self.losses(claim)
-        best = min(loss for epoch, loss in losses.items() if epoch <= rung)
+        best = min(loss for epoch, loss in self.losses(claim).items() if epoch <= rung)
         attributes = {**attributes, STOPPED_AT: rung}
         self._finish(claim, TrialState.PRUNED, best, attributes, artifacts)
 
@@ -299,7 +297,7 @@ class Ledger:
         """Let the next claims give stopped runs their full length; returns those not stopped."""
         self._known.catch_up()
         keys = self._index.keys(RunState.PRUNED)
-        stopped = {run_number(self._index.trials(key)[-1]): key for key in keys}
+        stopped = {run_number(self._index.trials(key)[0]): key for key in keys}
         self._again |= {stopped[number] for number in run_numbers if number in stopped}
         return [number for number in run_numbers if number not in stopped]
 

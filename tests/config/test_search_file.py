@@ -72,7 +72,7 @@ def test_a_field_in_the_wrong_section_is_told_where_it_belongs(write_search: Wri
             {"low": 0.1, "high": 0.5},
             "in place of a range: `[0.1, ..., 0.5]`",
         ),
-        ("prune_trials", True, "no run is ended early"),
+        ("prune_trials", True, "`pruning: median`"),
         ("n_trials", 5, "call it `n_samples`"),
         ("evaluation_script", "x.py", "no script is run"),
     ],

@@ -17,7 +17,6 @@ from sequifier_hpo.search import (
     LearningRuns,
     SampledRuns,
     pruner_of,
-    strategy_of,
 )
 from sequifier_hpo.search.last_round import LastRound
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
@@ -67,8 +66,11 @@ class Plan:
     @property
     def proposer(self) -> Proposer:
         """Chooses its runs."""
-        num = self.space.config.num_to_finish
-        return LastRound(self.first_rounds, num) if num else self.first_rounds
+        config = self.space.config
+        if config.pruning is None:
+            return self.first_rounds
+        settings = {"pruning": config.pruning.model_dump(), "pruning_gap": config.pruning_gap}
+        return LastRound(self.first_rounds, config.num_to_finish, settings)
 
     @property
     def first_rounds(self) -> Proposer:
@@ -90,7 +92,7 @@ class Plan:
             data=self.data,
             counted=self.counted,
             key_of=lambda point, seed: self.keyer.key(point, seed=seed),
-            strategy=strategy_of(self.space, self.proposer),
+            strategy=self.proposer.settings,
         )
 
 

@@ -17,6 +17,7 @@ from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.coordinator.pool import Pool, PoolEvent, WorkerGone
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.coordinator.surroundings import Surroundings
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.messages import BaselinesFound, BatchDone, EpochDone, RunTrial, TrialEnded
 from sequifier_hpo.records import (
@@ -385,8 +386,7 @@ class Stage:
             self.pool,
             Policy(story.max_consecutive_failures, self.accumulates),
             LineView(shown, write_results=lambda: None),
-            decode=self._decode,
-            config_path=lambda config: f"{config.model_name}.yaml",
+            Surroundings(self._decode, lambda config: f"{config.model_name}.yaml"),
             has_baselines=story.has_baselines,
             stops=self.stops,
             clock=self.clock,
