@@ -196,7 +196,8 @@ class ScriptedPool(Pool):
                 continue
             if attempt.order.wants_baselines:
                 events.append(self._baselines(number))
-            events.append(self._epoch(number))
+            if attempt.epoch < NUM_EPOCHS or self._stage.story.loss_of is None:
+                events.append(self._epoch(number))
             if attempt.epoch >= NUM_EPOCHS:
                 events.append(self._end(number, OutcomeKind.COMPLETED))
         return events
@@ -241,6 +242,8 @@ class ScriptedPool(Pool):
         attempt = self.running[number]
         match deed:
             case Deed.EPOCH:
+                if self._stage.story.loss_of is not None and attempt.epoch == NUM_EPOCHS:
+                    return [self._end(number, OutcomeKind.COMPLETED)]
                 return [self._epoch(number)]
             case Deed.BATCH:
                 return [BatchDone(trial_number=number, report=_BATCH)]
@@ -265,7 +268,10 @@ class ScriptedPool(Pool):
     def _epoch(self, number: int) -> PoolEvent:
         attempt, record = self.running[number], self.records[number]
         attempt.epoch += 1
-        loss = 1.0 / (attempt.epoch + number + 100 * len(record.orders))
+        if self._stage.story.loss_of is not None:
+            loss = self._stage.story.loss_of(self._stage.claims[number].run_number, attempt.epoch)
+        else:
+            loss = 1.0 / (attempt.epoch + number + 100 * len(record.orders))
         record.epochs.append((attempt.epoch, loss))
         record.num_lost_workers = 0
         return EpochDone(trial_number=number, report=_report(attempt.epoch, loss))

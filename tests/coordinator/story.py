@@ -1,6 +1,6 @@
 """What may happen to a search, as a test tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -53,6 +53,8 @@ class Story:
     has_baselines: bool = True
     proposal_gap: int | None = None
     """Runs that come next depend on the ends of those so many before them; None: on none."""
+    loss_of: Callable[[int, int], float] | None = None
+    """(run, epoch) -> validation loss, whoever trains it; None: bound to the attempt."""
 
 
 def config_of(run_number: int, batch_size: int) -> TrainConfig:
