@@ -218,6 +218,10 @@ class RunState(StrEnum):
     """Resumable: stopped by the user, or its coordinator died."""
 
 
+Stored = str | float
+"""What Optuna stores for a parameter: a label, or a number of a range."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run as a reader of the study sees it."""
@@ -227,8 +231,8 @@ class Run:
     """Its newest trial."""
     state: RunState
     validation_loss: float | None
-    labels: Mapping[str, str]
-    """Parameter -> label of the chosen value."""
+    labels: Mapping[str, Stored]
+    """Parameter -> label of the chosen value; range -> the number that was drawn."""
     losses: Mapping[int, float]
     """Validation loss per epoch, of all its trials."""
     attributes: Mapping[str, Any]
@@ -252,6 +256,8 @@ class Run:
     """The project's root there."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Files that the study keeps of it: file name -> id."""
+    logarithmic: frozenset[str] = frozenset()
+    """Those of its ranges whose numbers are drawn by their logarithm."""
 
     @cached_property
     def figures(self) -> RunFigures:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, Stored
 from sequifier_hpo.report.leaderboard import shortened, value_of
 
 Figure = dict[str, Any]
@@ -80,7 +80,7 @@ def hover(run: Run) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _hover_line(parameter: str, label: str) -> str:
+def _hover_line(parameter: str, label: Stored) -> str:
     # The same few values stand in thousands of runs.
     return f"{escaped(parameter)}: {escaped(shortened(value_of(label), MAX_TEXT))}"
 
