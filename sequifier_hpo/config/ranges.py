@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from math import exp, log
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -46,18 +46,18 @@ class NumberRange(FrozenModel):
         parts += [f"{self.num} values"] if self.num is not None else []
         return ", ".join([*parts, *(["log"] if self.log else [])])
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether its values are whole numbers."""
         numbers = (self.low, self.high, 1 if self.step is None else self.step)
         return all(isinstance(number, int) for number in numbers)
 
-    @property
+    @cached_property
     def spacing(self) -> float | None:
         """Distance of its values if they are evenly spaced one by one; None if it has no gaps."""
         return self.step if self.step is not None else 1 if self.is_whole else None
 
-    @property
+    @cached_property
     def num_values(self) -> int | None:
         """Number of its values; None = it is continuous."""
         if self.num is not None:
@@ -66,7 +66,7 @@ class NumberRange(FrozenModel):
             return None
         return int((_exact(self.high) - _exact(self.low)) // _exact(self.spacing)) + 1
 
-    @property
+    @cached_property
     def last(self) -> float:
         """Its largest value."""
         return float(self.high) if self.num_values is None else self.value(self.num_values - 1)
@@ -107,7 +107,9 @@ class NumberRange(FrozenModel):
         """Whether a number is one of its values, also by its type."""
         if isinstance(number, bool) or not isinstance(number, int if self.is_whole else float):
             return False
-        return self.low <= number <= self.high and self.nearest(number) == number
+        if not self.low <= number <= self.last:
+            return False
+        return self.spacing in {None, 1} or self.nearest(number) == number
 
     def _number(self, exact: Fraction) -> float:
         return round(exact) if self.is_whole else float(exact)

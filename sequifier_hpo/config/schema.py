@@ -86,7 +86,7 @@ def load(
     except ValidationError as error:
         for details in error.errors(include_url=False):
             loc = _clean_loc(details["loc"])
-            if details["type"] != "extra_forbidden":
+            if details["type"] != "extra_forbidden" or not _is_of_section(model, loc):
                 broken.add(loc)
             if len(issues) < _MAX_EXPLAINED:
                 issues.append(_explain(details, loc, model, document, moved or {}))
@@ -123,6 +123,17 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 def _fold(name: str) -> str:
     return name.casefold().replace("-", "_").replace(" ", "_")
+
+
+def _is_of_section(model: type[FrozenModel], loc: Loc) -> bool:
+    """Whether a key stands among the fields of the file or of a section, not inside of a field."""
+    for part in loc[:-1]:
+        info = model.model_fields.get(str(part))
+        below = _model_in(info.annotation) if info else None
+        if below is None:
+            return False
+        model = below
+    return True
 
 
 def _is_broken(need: Loc, broken: set[Loc]) -> bool:

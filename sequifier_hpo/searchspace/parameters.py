@@ -107,12 +107,12 @@ class Parameter:
         """The candidates as Optuna knows them."""
         return tuple(candidate.label for candidate in self.candidates)
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The ranges below it."""
         return tuple(part for candidate in self.candidates for part in candidate.parts)
 
-    @property
+    @cached_property
     def varies(self) -> bool:
         """Whether there is anything to choose."""
         return len(self.candidates) > 1 or bool(self.parts)
@@ -139,13 +139,15 @@ class Parameter:
 
     def place_of(self, chosen: Any) -> tuple[int, Draws] | None:
         """Index of the candidate of a point's value, and the numbers of its ranges; or None."""
-        index = self._indices.get(canonical(chosen))
-        if index is not None:
-            return index, {}
-        for index, candidate in enumerate(self.candidates):
-            if candidate.parts and (numbers := candidate.numbers_of(chosen)) is not None:
-                return index, numbers
-        return None
+        text = canonical(chosen)
+        if text not in self._found:
+            places = (
+                (index, numbers)
+                for index, candidate in enumerate(self.candidates)
+                if candidate.parts and (numbers := candidate.numbers_of(chosen)) is not None
+            )
+            self._found[text] = next(places, None)
+        return self._found[text]
 
     def index_at(self, candidate: int, numbers: Draws) -> int:
         """The choice with a candidate and, of its listed ranges, these values."""
@@ -169,9 +171,10 @@ class Parameter:
         }
 
     @cached_property
-    def _indices(self) -> Mapping[str, int]:
+    def _found(self) -> dict[str, tuple[int, Draws] | None]:
+        """What was asked before: the same runs are asked for again and again."""
         last_to_first = reversed(list(enumerate(self.candidates)))
-        return {canonical(each.chosen): index for index, each in last_to_first if not each.parts}
+        return {canonical(c.chosen): (index, {}) for index, c in last_to_first if not c.parts}
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ class SearchSpace:
 
         None if the point is not, or no longer, in the space.
         """
-        if not point.values.keys() <= {parameter.name for parameter in self._all}:
+        if not point.values.keys() <= self._names:
             return None
         found: list[tuple[int, Draws]] = []
         for parameter in self._all:
@@ -328,6 +331,10 @@ class SearchSpace:
     @cached_property
     def _all(self) -> tuple[Parameter, ...]:
         return (*self.parameters, *self.fixed)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(parameter.name for parameter in self._all)
 
     @cached_property
     def _fixed_choices(self) -> Mapping[str, Any]:
