@@ -59,7 +59,11 @@ def what_failures_share(
 
 
 def _texts(run: Run, failures: Sequence[Run]) -> dict[str, str]:
-    """`field=value` -> field; of a range, whose numbers differ, on which side of all failures."""
+    """`field=value` -> field.
+
+    Of a range, whose numbers all differ, on which side of the failures a run is -> no field: that
+    tells nothing if all runs are there.
+    """
     texts = {}
     drawn = {_INDEX.sub("", name): name for name in run.labels if number_in(run, name) is not None}
     for field, value in run.values.items():
@@ -69,9 +73,9 @@ def _texts(run: Run, failures: Sequence[Run]) -> dict[str, str]:
         numbers = [number_in(failure, drawn[field]) for failure in failures]
         known = [number for number in numbers if number is not None]
         if known and value >= min(known):
-            texts[f"{field}>={value_text(min(known))}"] = field
+            texts[f"{field}>={value_text(min(known))}"] = ""
         if known and value <= max(known):
-            texts[f"{field}<={value_text(max(known))}"] = field
+            texts[f"{field}<={value_text(max(known))}"] = ""
     return texts
 
 

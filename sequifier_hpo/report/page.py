@@ -247,7 +247,7 @@ def _size_of(figure: Figure) -> str:
     longest = max(
         (
             len(line)
-            for tick in figure["layout"]["yaxis"]["ticktext"]
+            for tick in figure["layout"]["yaxis"].get("ticktext", ())
             for line in tick.split("<br>")
         ),
         default=0,
