@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 from sequifier_hpo.config.description import description_of
+from sequifier_hpo.config.fields import Recipe
 from sequifier_hpo.config.ranges import MAX_LISTED, NumberRange, entries, ranges_in
 from sequifier_hpo.config.schema import Check, Finding, check
 from sequifier_hpo.config.search_fields import SearchFile
@@ -94,6 +95,20 @@ def _grid_findings(entry: Any, loc: Loc, strategy: str) -> Iterator[Finding]:
         )
 
 
+def unusual_ranges(config: SearchFile) -> Iterator[Finding]:
+    """Arguments of recipes that are whole numbers, though probably not meant so."""
+    for field in _RECIPES:
+        place = _DESCRIPTION.place_in_search_file(field)
+        for loc, span in ranges_in(_DESCRIPTION.in_search_file(config, field), place):
+            if (span.low, span.high) == (0, 1) and span.is_whole:
+                yield Finding(
+                    loc,
+                    "this range of whole numbers has no others than 0 and 1",
+                    fix="write `low: 0.0`, unless this is intended",
+                )
+
+
+_RECIPES = [name for name, field in _DESCRIPTION.fields.items() if field.type == Recipe]
 _SEARCHED = [name for name, field in _DESCRIPTION.fields.items() if field.is_searched]
 RANGE_CHECKS: tuple[Check[SearchFile], ...] = (
     *map(_ranges_are_sound, _SEARCHED),

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sequifier_hpo.config.description import LinkedGroup, description_of
-from sequifier_hpo.config.range_rules import RANGE_CHECKS
+from sequifier_hpo.config.range_rules import RANGE_CHECKS, unusual_ranges
 from sequifier_hpo.config.ranges import NumberRange, ends, entries, rows, some_values
 from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, check, did_you_mean
@@ -281,6 +281,7 @@ SEARCH_CHECKS: tuple[Check[SearchFile], ...] = (
 def unusual(config: SearchFile) -> Iterator[Finding]:
     """What is allowed but probably not meant."""
     yield from _schedules_that_do_not_end(config)
+    yield from unusual_ranges(config)
     for column, kind in config.target_column_types.items():
         if kind == "real" and column in (config.n_classes or {}):
             yield Finding(

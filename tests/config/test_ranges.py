@@ -307,3 +307,18 @@ def test_a_schedule_that_ends_before_some_of_the_epochs_is_named(
     (warning,) = load_search(write_search({**DRAWS, **changes})).warnings
 
     assert "T_max is 9 and epochs is 2 to 9: the learning rate stops before its" in warning.problem
+
+
+@pytest.mark.parametrize(("low", "is_warned"), [(0, True), (0.0, False)])
+def test_an_argument_that_can_only_be_0_or_1_is_named(
+    write_search: WriteSearch,
+    low: float,
+    is_warned: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    recipe = {"name": "AdamW", "weight_decay": {"low": low, "high": 1}}
+
+    warnings = load_search(write_search({**DRAWS, f"{TRAINING}.optimizer": [recipe]})).warnings
+
+    assert [warning.path for warning in warnings] == (
+        [f"{TRAINING}.optimizer[0].weight_decay"] if is_warned else []
+    )

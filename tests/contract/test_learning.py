@@ -203,3 +203,27 @@ def test_a_sample_of_ranges_goes_on_as_a_search_that_learns(
         finish(study, claim)
 
     assert len({run.key for run in study.runs()}) == 26
+
+
+def test_a_grid_of_steps_goes_on_as_a_search_that_learns(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    steps = {
+        "training_hyperparameter_sampling.dropout": {"low": 0.0, "high": 0.3, "step": 0.1},
+        "search_strategy": "grid",
+    }
+    grid = opener.study(plan_of(write_search, steps))
+    for _ in range(3):
+        claim = grid.claim()
+        assert claim is not None
+        finish(grid, claim)
+
+    study = opener.study(
+        plan_of(write_search, {**steps, "search_strategy": "bayesian", "n_samples": 99})
+    )
+    while (claim := study.claim()) is not None:
+        finish(study, claim)
+
+    runs = study.runs()
+    assert len({run.key for run in runs}) == len(runs) == 32
+    assert {run.labels["dropout"] for run in runs} == {0.0, 0.1, 0.2, 0.3}
