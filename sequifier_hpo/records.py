@@ -223,6 +223,10 @@ class RunState(StrEnum):
     """Resumable: stopped by the user, or its coordinator died."""
 
 
+Stored = str | float
+"""What Optuna stores for a parameter: a label, or a number of a range."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run as a reader of the study sees it."""
@@ -232,8 +236,8 @@ class Run:
     """Its newest trial."""
     state: RunState
     validation_loss: float | None
-    labels: Mapping[str, str]
-    """Parameter -> label of the chosen value."""
+    labels: Mapping[str, Stored]
+    """Parameter -> label of the chosen value; range -> the number that was drawn."""
     losses: Mapping[int, float]
     """Validation loss per epoch, of all its trials."""
     attributes: Mapping[str, Any]
@@ -257,6 +261,8 @@ class Run:
     """The project's root there."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Files that the study keeps of it: file name -> id."""
+    logarithmic: frozenset[str] = frozenset()
+    """Those of its ranges whose numbers are drawn by their logarithm."""
     stopped_at: int | None = None
     """Epoch of the rung at which it was stopped, also if it was given its full length since."""
 

@@ -25,6 +25,14 @@ def lists_of(element: st.SearchStrategy[Any], **kwargs: Any) -> st.SearchStrateg
 
 
 @st.composite
+def spans(draw: st.DrawFn) -> dict[str, int]:
+    """Ranges of whole numbers that every strategy takes."""
+    low, step = draw(st.integers(1, 40)), draw(st.integers(1, 9))
+    kind = draw(st.sampled_from([{"step": step}, {"num": 2}]))
+    return {"low": low, "high": low + step * draw(st.integers(1, 4)), **kind}
+
+
+@st.composite
 def backbones(draw: st.DrawFn) -> dict[str, list[Any]]:
     rows = []
     for _ in range(draw(st.integers(1, 3))):
@@ -67,7 +75,7 @@ def searches(draw: st.DrawFn) -> dict[str, Any]:
         "seq_length": draw(lists_of(st.integers(2, 20))),
         MODEL: {
             **draw(backbones()),
-            "dim_feedforward": draw(lists_of(st.integers(1, 64))),
+            "dim_feedforward": draw(lists_of(st.integers(1, 64) | spans()) | spans()),
             "num_layers": draw(lists_of(st.integers(1, 3))),
             "activation_fn": draw(lists_of(st.sampled_from(["swiglu", "gelu", "relu"]))),
             "normalization": draw(lists_of(st.sampled_from(["rmsnorm", "layer_norm"]))),

@@ -60,7 +60,7 @@ class PreparedSearch:
     @property
     def num_runs(self) -> int:
         """Distinct runs to train."""
-        return min(self.num_requested, self.effective.num_distinct)
+        return self.effective.at_most(self.num_requested)
 
     @cached_property
     def device(self) -> str:

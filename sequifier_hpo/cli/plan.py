@@ -18,6 +18,7 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.plan_strategy import expected_epochs, strategy_lines
 from sequifier_hpo.cli.say import say
+from sequifier_hpo.config.ranges import as_json
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.counted_events import CountedEvents
@@ -26,10 +27,11 @@ from sequifier_hpo.preprocessing.inputs import (
     counted_events,
     guesses_padding_of_numbers,
 )
-from sequifier_hpo.records import Counted, Run
+from sequifier_hpo.records import Counted, Run, Stored
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
 from sequifier_hpo.searchspace import (
     AdjustedCells,
+    Parameter,
     SameRun,
     SpaceSizes,
     adjusted_cells,
@@ -39,6 +41,7 @@ from sequifier_hpo.searchspace import (
 from sequifier_hpo.words import counted
 
 _MAX_SHOWN = 10
+_CONTINUOUS = "continuous"
 _LOW_SHARE = 0.5  # of the validation events; below, a comparison rests on too little of the data
 
 
@@ -119,15 +122,12 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     prepared = found.prepared
     space, sizes = prepared.space, found.sizes
     lines = [f"study {prepared.name}, storage {prepared.shown_storage}", ""]
-    for parameter in space.parameters:
-        kind = "linked group" if parameter.is_linked else "parameter"
-        lines.append(f"{parameter.name} ({kind}, {counted(len(parameter.choices), 'choice')})")
-        lines += [f"  {label}" for label in parameter.labels[:_MAX_SHOWN]]
-        lines += _more(len(parameter.labels))
+    lines += [line for parameter in space.parameters for line in _parameter_lines(parameter)]
+    cells, distinct = _sizes(prepared)
     lines += [
         "",
-        f"combinations              {space.num_cells:,}",
-        f"distinct configurations   {prepared.effective.num_distinct:,}",
+        f"combinations              {_text(cells)}",
+        f"distinct configurations   {_text(distinct)}",
         *_adjustment_lines(found),
         *_duplicate_lines(found),
         "",
@@ -137,7 +137,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         f"{_bytes(sizes.memory_bytes.maximum)}, median {_bytes(sizes.memory_bytes.median)}, "
         "in addition to torch and the data",
     ]
-    if sizes.num_measured < prepared.effective.num_distinct:
+    if not isinstance(distinct, int) or sizes.num_measured < distinct:
         lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
     lines += ["", *strategy_lines(prepared)]
     if found.done is not None:
@@ -204,7 +204,9 @@ def _adjustment_lines(found: _Plan) -> list[str]:
         return []
     lines = ["adjusted so that every run is valid:"]
     for adjusted in found.adjustments[:_MAX_SHOWN]:
-        lines.append(f"  {counted(adjusted.num_cells, 'combination')}: {adjusted.adjustment}")
+        number = adjusted.num_cells
+        which = "some combinations" if number is None else counted(number, "combination")
+        lines.append(f"  {which}: {adjusted.adjustment}")
     return lines + _more(len(found.adjustments))
 
 
@@ -221,7 +223,23 @@ def _duplicate_lines(found: _Plan) -> list[str]:
     return lines + (["  ..."] if len(found.duplicates) > _MAX_SHOWN else [])
 
 
-def _named(choice: Mapping[str, str], names: Container[str]) -> str:
+def _parameter_lines(parameter: Parameter) -> list[str]:
+    kind = "linked group" if parameter.is_linked else "parameter"
+    shown = [f"  {label}" for label in parameter.labels[:_MAX_SHOWN]]
+    head = f"{parameter.name} ({kind}, {_size(parameter)})"
+    return [head, *shown, *_more(len(parameter.labels))]
+
+
+def _size(parameter: Parameter) -> str:
+    """How many choices there are, and where there are no numbers of them."""
+    if not parameter.is_continuous:
+        return counted(len(parameter.choices), "choice")
+    if len(parameter.candidates) == 1:
+        return "continuous"
+    return f"{counted(len(parameter.candidates), 'choice')}, continuous"
+
+
+def _named(choice: Mapping[str, Stored], names: Container[str]) -> str:
     return ", ".join(
         f"{name}: {value_of(label)}" for name, label in choice.items() if name in names
     )
@@ -241,15 +259,16 @@ def _as_json(found: _Plan) -> dict[str, Any]:
             parameter.name: {
                 "linked": parameter.is_linked,
                 "choices": [
-                    {"label": choice.label, "values": dict(choice.values)}
-                    for choice in parameter.choices
+                    {"label": choice.label, "values": as_json(dict(choice.values))}
+                    for choice in parameter.candidates
                 ],
+                "num_choices": (_CONTINUOUS if parameter.is_continuous else len(parameter.choices)),
             }
             for parameter in prepared.space.parameters
         },
         "warnings": [str(warning) for warning in _warnings(prepared)],
-        "num_combinations": prepared.space.num_cells,
-        "num_distinct": prepared.effective.num_distinct,
+        "num_combinations": _sizes(prepared)[0],
+        "num_distinct": _sizes(prepared)[1],
         "adjustments": [vars(adjusted) for adjusted in found.adjustments],
         "duplicates": [
             [dict(choice) for choice in same.choices] for same in found.duplicates[:_MAX_SHOWN]
@@ -273,6 +292,19 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         },
         "guesses_padding_of_numbers": found.guesses_padding,
     }
+
+
+def _sizes(prepared: PreparedSearch) -> tuple[int | str, int | str]:
+    """Combinations, and those of them that are distinct."""
+    space, effective = prepared.space, prepared.effective
+    return (
+        _CONTINUOUS if space.is_continuous else space.num_cells,
+        _CONTINUOUS if effective.is_continuous else effective.num_distinct,
+    )
+
+
+def _text(number: int | str) -> str:
+    return f"{number:,}" if isinstance(number, int) else number
 
 
 def _bytes(number: int) -> str:

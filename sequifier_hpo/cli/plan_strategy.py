@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.config.ranges import ends
 from sequifier_hpo.words import counted
 
 
@@ -22,7 +23,7 @@ def strategy_lines(prepared: PreparedSearch) -> list[str]:
     config = prepared.loaded.config
     strategy = config.search_strategy
     lines = [f"strategy {strategy}: {counted(prepared.num_runs, 'run')}"]
-    if prepared.num_requested > prepared.effective.num_distinct and strategy != "grid":
+    if prepared.num_requested > prepared.num_runs and strategy != "grid":
         lines.append(
             f"  n_samples is {prepared.num_requested:,}, but no more configurations are distinct"
         )
@@ -75,4 +76,6 @@ def expected_epochs(prepared: PreparedSearch) -> ExpectedEpochs:
 
 
 def _lengths(prepared: PreparedSearch) -> list[int]:
-    return list(prepared.loaded.config.training_hyperparameter_sampling.epochs)
+    """Of the trainings that the search file names; of a range its ends."""
+    named = prepared.loaded.config.training_hyperparameter_sampling.epochs
+    return [length for value in named for length in dict.fromkeys(ends(value))]

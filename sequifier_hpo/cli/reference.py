@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from sequifier_hpo.cli.main import app
 from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.preprocess import PreprocessConfig
+from sequifier_hpo.config.ranges import is_range
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.search import SearchConfig, SearchFile
 from sequifier_hpo.config.train import SUPPLIED, TrainConfig
@@ -19,7 +20,9 @@ _OURS = ("seed", "storage", "workers", "on_out_of_memory", "max_consecutive_fail
 _HEAD = """# The search file
 
 Every field of a hyperparameter-search file. Fields whose type is a list are searched over; fields
-of one *linked group* are paired by index, all others are combined freely.
+of one *linked group* are paired by index, all others are combined freely. In place of a number in
+such a list, of the argument of an optimizer or scheduler, and of a whole list of numbers there may
+be a [range](../guides/ranges.md), as in `{low: 1.0e-4, high: 1.0e-2, log: true}`.
 
 Unknown fields are errors. Numbers written as text (`"16"`, `1e-3`) are accepted; `true` and
 `false` are never numbers. Paths are relative to `project_root`; `~` is the home folder.
@@ -167,7 +170,9 @@ def _type(annotation: Any, metadata: list[Any] = []) -> str:  # noqa: B006 - nev
     if origin is Annotated:
         return _type(arguments[0], [*arguments[1:], *metadata])
     if origin in {Union, UnionType}:
-        names = [_type(argument) for argument in arguments if argument is not NoneType]
+        shown = (each for each in arguments if each is not NoneType and not is_range(each))
+        names = [_type(argument) for argument in shown]
+        names = ["anything"] if "anything" in names else names
         return " or ".join([*names, *(["null"] if NoneType in arguments else [])]) + bounds
     if origin is Literal:
         return ", ".join(f"`{argument}`" for argument in arguments)

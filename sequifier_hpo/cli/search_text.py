@@ -32,10 +32,10 @@ def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -
         say(f"warning: {warning}")
     distinct = prepared.effective.num_distinct
     say(
-        f"study {prepared.name}: {config.search_strategy} of {prepared.space.num_cells:,} "
-        f"combinations, {distinct:,} of them distinct; storage {prepared.shown_storage}"
+        f"study {prepared.name}: {config.search_strategy} of {_combinations(prepared)}; "
+        f"storage {prepared.shown_storage}"
     )
-    if config.search_strategy != "grid" and prepared.num_requested > distinct:
+    if config.search_strategy != "grid" and prepared.num_requested > prepared.num_runs:
         say(
             f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
             "all of them will run"
@@ -75,6 +75,13 @@ def require_stopped(
     )
 
 
+def _combinations(prepared: PreparedSearch) -> str:
+    cells, distinct = prepared.space.num_cells, prepared.effective.num_distinct
+    if prepared.space.is_continuous:
+        return "a space with continuous ranges"
+    return f"{cells:,} combinations, {distinct:,} of them distinct"
+
+
 def show_result(
     prepared: PreparedSearch,
     study_id: str,
@@ -109,7 +116,9 @@ def show_result(
     )
     options = prepared.source.options
     run_file = None if file.missing else file.path
-    for line in next_commands(options, run_file, after, prepared.effective.num_distinct):
+    effective = prepared.effective
+    distinct = None if effective.is_continuous else effective.num_distinct
+    for line in next_commands(options, run_file, after, distinct):
         print(f"  {line}")
 
 
@@ -120,7 +129,7 @@ def _run_file(prepared: PreparedSearch, best: Run, study_id: str) -> RunFile:
 
 
 def next_commands(
-    options: str, run_file: Path | None, after: Progress, num_distinct: int
+    options: str, run_file: Path | None, after: Progress, num_distinct: int | None
 ) -> list[str]:
     """What to type after a search.
 
@@ -128,7 +137,7 @@ def next_commands(
         options: The options that lead to its study.
         run_file: The `train.yaml` of its best run; None = it is elsewhere.
         after: Its progress.
-        num_distinct: Distinct runs that its space has.
+        num_distinct: Distinct runs that its space has; None = it is continuous.
     """
     lines = []
     if run_file is not None:
@@ -142,7 +151,7 @@ def next_commands(
     if after.num_complete > 1:
         lines.append(f"sequifier-hpo verify {options}    # does the winner still win?")
     # A search that was stopped says how to resume it.
-    if after.is_over and after.num_runs < num_distinct:
+    if after.is_over and (num_distinct is None or after.num_runs < num_distinct):
         lines.append(f"{again}    # continue, for example with a larger n_samples")
     return lines
 

@@ -226,6 +226,11 @@ class Description:
             (file[section] if section else file)[name] = value
         return file
 
+    def place_in_search_file(self, field: str) -> tuple[str, ...]:
+        """Where a field stands in a search file."""
+        section = self.fields[field].section
+        return (self.sections[section].name, field) if section else (field,)
+
     def in_search_file(self, written: Any, field: str) -> Any:
         """What a search file, as a model or as plain values, has for a field."""
         section = self.fields[field].section

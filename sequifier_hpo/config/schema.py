@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from sequifier_hpo.config.yaml_file import Loc, YamlDocument
+from sequifier_hpo.config.yaml_file import Loc, YamlDocument, dotted
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 from sequifier_hpo.redaction import redacted_text
 
@@ -85,7 +86,7 @@ def load(
     except ValidationError as error:
         for details in error.errors(include_url=False):
             loc = _clean_loc(details["loc"])
-            if details["type"] != "extra_forbidden":
+            if details["type"] != "extra_forbidden" or not _is_of_section(model, loc):
                 broken.add(loc)
             if len(issues) < _MAX_EXPLAINED:
                 issues.append(_explain(details, loc, model, document, moved or {}))
@@ -122,6 +123,17 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 def _fold(name: str) -> str:
     return name.casefold().replace("-", "_").replace(" ", "_")
+
+
+def _is_of_section(model: type[FrozenModel], loc: Loc) -> bool:
+    """Whether a key stands among the fields of the file or of a section, not inside of a field."""
+    for part in loc[:-1]:
+        info = model.model_fields.get(str(part))
+        below = _model_in(info.annotation) if info else None
+        if below is None:
+            return False
+        model = below
+    return True
 
 
 def _is_broken(need: Loc, broken: set[Loc]) -> bool:
@@ -176,11 +188,18 @@ def _explain(
     """Put one pydantic error into words."""
     kind = details["type"]
     value = details["input"]
+    if _is_range(value) and kind not in {"missing", "extra_forbidden"}:
+        return document.issue(
+            loc,
+            "a range is possible only where the candidates are numbers",
+            allowed=_describe(model, loc),
+            fix="write the value, or a list of the values to try",
+        )
     context = details.get("ctx", {})
     shown = "the value" if _is_secret(model, loc) else _show(value, document.texts.get(loc))
     field_name = str(loc[-1]) if loc else ""
     if kind == "missing":
-        parent = ".".join(str(part) for part in loc[:-1])
+        parent = dotted(loc[:-1])
         where = f" below `{parent}:`" if parent else ""
         return document.issue(
             loc,
@@ -239,9 +258,6 @@ def _explain_type(
         fix = ""
         if kind == "list_type" and not isinstance(value, dict | None):
             fix = f"write it as a list: `[{shown}]`"
-        if kind == "list_type" and isinstance(value, dict) and {"low", "high"} <= set(value):
-            low, high = value["low"], value["high"]
-            fix = f"write the values to try in place of a range: `[{low}, ..., {high}]`"
         if kind == "string_type" and not isinstance(value, list | dict | None):
             fix = f"put it in quotes: `'{shown}'`"
         return f"{shown} {problem}", allowed, fix
@@ -265,27 +281,39 @@ def _is_secret(model: type[FrozenModel], loc: Loc) -> bool:
     return info is not None and not info.repr
 
 
+def _is_range(value: Any) -> bool:
+    return isinstance(value, dict) and {"low", "high"} <= set(value)
+
+
 def _fields_at(model: type[FrozenModel], loc: Loc) -> list[str]:
-    for part in loc:
-        info = model.model_fields.get(str(part))
-        sub_model = _model_in(info.annotation) if info else None
-        if sub_model is None:
-            return []
-        model = sub_model
-    return list(model.model_fields)
+    return list(_innermost(model, loc)[0].model_fields)
 
 
 def _describe(model: type[FrozenModel], loc: Loc) -> str:
     """First sentence of the field's own description."""
-    info = None
-    for part in loc:
-        if isinstance(part, int):
-            break
-        info = model.model_fields.get(part)
-        sub_model = _model_in(info.annotation) if info else None
-        if sub_model is None:
-            break
-        model = sub_model
+    info = _innermost(model, loc)[1]
     if info is None or not info.description:
         return ""
     return info.description.split("\n")[0].rstrip(".")
+
+
+def _innermost(model: type[FrozenModel], loc: Loc) -> tuple[type[FrozenModel], FieldInfo | None]:
+    """The model whose fields can stand at a place, and the last field on the way there."""
+    found = None
+    for part in loc:
+        # A place in a list, or a key of a mapping, has no field of its own.
+        if info := model.model_fields.get(str(part)):
+            found = info
+            below = _model_below(info.annotation)
+            if below is None:
+                break
+            model = below
+    return model, found
+
+
+def _model_below(annotation: Any) -> type[FrozenModel] | None:
+    """The configuration model that a field, or one of its elements, holds."""
+    if isinstance(annotation, type) and issubclass(annotation, FrozenModel):
+        return annotation
+    below = (_model_below(part) for part in get_args(annotation))
+    return next((model for model in below if model is not None), None)

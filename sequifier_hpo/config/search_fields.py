@@ -23,6 +23,7 @@ from sequifier_hpo.config.description import (
 )
 from sequifier_hpo.config.fields import ModelName, NonNegativeInt, PathText, PositiveInt
 from sequifier_hpo.config.paths import ProjectPaths, project_path
+from sequifier_hpo.config.ranges import list_of_candidates
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 
@@ -210,7 +211,7 @@ def _definition(field: TrainedField) -> tuple[Any, Any]:
     annotation = field.type if search.takes_null else without_null(field.type)
     default = field.default if search.default is AS_TRAINED else search.default
     if isinstance(search, Candidates):
-        annotation = Annotated[list[annotation], Field(min_length=1)]  # type: ignore[valid-type] # computed
+        annotation = list_of_candidates(annotation)
     if default is None:
         annotation = annotation | None
     words = search.words or field.words

@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sequifier_hpo.config.description import LinkedGroup, description_of
+from sequifier_hpo.config.range_rules import RANGE_CHECKS, unusual_ranges
+from sequifier_hpo.config.ranges import NumberRange, ends, entries, rows, some_values
 from sequifier_hpo.config.recipes import recipe_findings
 from sequifier_hpo.config.schema import Check, Finding, check, did_you_mean
 from sequifier_hpo.config.search_fields import SearchFile
@@ -18,6 +20,7 @@ from sequifier_hpo.config.train_rules import (
     settings_rules,
 )
 from sequifier_hpo.config.widths import allocate_widths
+from sequifier_hpo.config.yaml_file import Loc, dotted
 
 _DESCRIPTION = description_of(TrainConfig)
 MODEL_SECTION, TRAINING_SECTION = (section.name for section in _DESCRIPTION.sections.values())
@@ -37,13 +40,14 @@ def _length_findings(group: LinkedGroup, lists: Mapping[str, Any]) -> Iterator[F
     """One finding, naming every list of the group and its length, if they differ."""
     present = {field: len(values) for field, values in lists.items() if isinstance(values, list)}
     if len(set(present.values())) > 1:
-        expected = present[group.anchor]
+        # The anchor comes first; where it is a range, the next one sets the number of rows.
+        first, expected = next(iter(present.items()))
         wrong = next(field for field, length in present.items() if length != expected)
         table = ", ".join(f"{field} has {length}" for field, length in present.items())
         yield Finding(
             group.loc(wrong),
             f"the linked lists of the {group.name} group differ in length: {table}",
-            f"{expected} values, as many as `{group.anchor}`: index i of every list forms row i",
+            f"{expected} values, as many as `{first}`: index i of every list forms row i",
             f"add or remove values, so that every list has {expected}",
         )
 
@@ -146,14 +150,15 @@ def _total_steps_match_epochs(config: SearchFile) -> Iterator[Finding]:
     sampling = config.training_hyperparameter_sampling
     if sampling.scheduler_step_on != "epoch":
         return
-    rows = zip(sampling.scheduler or [], sampling.epochs, strict=False)
-    for i, (recipe, epochs) in enumerate(rows):
+    for (recipe, place), (epochs, of_epochs) in rows(sampling.scheduler or [], sampling.epochs):
         total = recipe.get("total_steps")
-        if total is not None and total != epochs:
+        is_range = isinstance(total, NumberRange) or isinstance(epochs, NumberRange)
+        if total is not None and (is_range or total != epochs):
             yield Finding(
-                (TRAINING_SECTION, "scheduler", i, "total_steps"),
-                f"{total} differs from epochs[{i}] = {epochs} while schedulers step on epochs",
-                str(epochs),
+                (TRAINING_SECTION, "scheduler", *place, "total_steps"),
+                f"{total} differs from {dotted(('epochs', *of_epochs))} = {epochs} while schedulers "
+                "step on epochs",
+                "the same number in both, and no range" if is_range else str(epochs),
             )
 
 
@@ -164,17 +169,41 @@ def _total_steps_match_epochs(config: SearchFile) -> Iterator[Finding]:
 )
 def _backbones_fit(config: SearchFile) -> Iterator[Finding]:
     sampling = config.model_hyperparameter_sampling
-    joints = sampling.joint_embedding_dim or [None] * len(sampling.dim_model)
-    rows = zip(
-        sampling.dim_model, sampling.n_head, sampling.initial_embedding_dim, joints, strict=False
-    )
-    for i, row in enumerate(rows):
-        names = ("dim_model", "n_head", "initial_embedding_dim", "joint_embedding_dim")
-        values = {
-            name: (value, MODEL_BACKBONE.loc(name, i))
-            for name, value in zip(names, row, strict=True)
+    names = ("dim_model", "n_head", "initial_embedding_dim", "joint_embedding_dim")
+    for row in rows(*(getattr(sampling, name) for name in names)):
+        places = {
+            name: (value, (MODEL_SECTION, name, *place))
+            for name, (value, place) in zip(names, row, strict=True)
         }
-        yield from dimension_findings(values, with_rope="rope" in sampling.positional_encoding)
+        yield from _backbone_findings(places, with_rope="rope" in sampling.positional_encoding)
+
+
+def _backbone_findings(row: Mapping[str, tuple[Any, Loc]], *, with_rope: bool) -> Iterator[Finding]:
+    """Check one row for each number of heads that its ranges may give."""
+    (dim_model, _), (n_head, _), (initial, _), (joint, _) = row.values()
+    equal = {"dim_model": dim_model, "joint_embedding_dim": joint}
+    if joint is None:
+        equal |= {"initial_embedding_dim": initial}
+    for name, value in equal.items():
+        if isinstance(value, NumberRange):
+            others = " and ".join(n for n, v in equal.items() if n != name and v is not None)
+            yield Finding(
+                row[name][1],
+                f"{others} must be equal to it in every run, which two ranges, or a range and a "
+                "number, are not",
+                "a list of numbers",
+                "list the widths, with the same ones in each of these fields",
+            )
+            return
+    initial, loc = row["initial_embedding_dim"]
+    row = {**row, "initial_embedding_dim": (ends(initial)[0], loc)}
+    for number in some_values(n_head):
+        found = list(
+            dimension_findings({**row, "n_head": (number, row["n_head"][1])}, with_rope=with_rope)
+        )
+        yield from found
+        if found:
+            return  # the others would say the same
 
 
 @check(
@@ -187,8 +216,7 @@ def _backbones_fit(config: SearchFile) -> Iterator[Finding]:
 )
 def _embedding_widths_fit(config: SearchFile) -> Iterator[Finding]:
     sampling = config.model_hyperparameter_sampling
-    widths = sampling.initial_embedding_dim
-    maps = sampling.feature_embedding_dims or [None] * len(widths)
+    widths, maps = sampling.initial_embedding_dim, sampling.feature_embedding_dims
     sets = zip(
         config.input_columns or [],
         config.categorical_columns or [],
@@ -196,36 +224,37 @@ def _embedding_widths_fit(config: SearchFile) -> Iterator[Finding]:
         strict=False,
     )
     for j, (columns, categorical, real) in enumerate(sets):
-        for i, (width, dims) in enumerate(zip(widths, maps, strict=False)):
+        for (width, place), (dims, of_dims) in rows(widths, maps):
             if dims is None:
-                if allocate_widths(width, categorical, real) is None:
+                narrowest, _ = ends(width)
+                if allocate_widths(narrowest, categorical, real) is None:
                     yield Finding(
-                        MODEL_BACKBONE.loc("initial_embedding_dim", i),
+                        (*MODEL_BACKBONE.loc("initial_embedding_dim"), *place),
                         f"{width} is too narrow for the {len(columns)} columns of input_columns[{j}]",
                         f">= {len(categorical) + len(real)}",
                     )
             elif set(dims) != set(columns):
                 yield Finding(
-                    MODEL_BACKBONE.loc("feature_embedding_dims", i),
+                    (*MODEL_BACKBONE.loc("feature_embedding_dims"), *of_dims),
                     f"has the columns {list(dims)}, but input_columns[{j}] is {columns}",
                     "exactly the columns of every input set",
                     "write null: widths are then shared out for each input set",
                 )
             elif sum(dims.values()) != width:
                 yield Finding(
-                    MODEL_BACKBONE.loc("feature_embedding_dims", i),
+                    (*MODEL_BACKBONE.loc("feature_embedding_dims"), *of_dims),
                     f"the widths sum to {sum(dims.values())}",
-                    f"a sum of initial_embedding_dim[{i}] = {width}",
+                    f"a sum of {dotted(('initial_embedding_dim', *place))} = {width}",
                 )
 
 
 @check(f"{MODEL_SECTION}.prediction_length", "seq_length")
 def _prediction_fits_window(config: SearchFile) -> Iterator[Finding]:
     length = config.model_hyperparameter_sampling.prediction_length
-    for i, seq_length in enumerate(config.seq_length):
-        if length > seq_length:
+    for seq_length, place in entries(config.seq_length):
+        if length > ends(seq_length)[0]:
             yield Finding(
-                ("seq_length", i),
+                ("seq_length", *place),
                 f"{seq_length} is shorter than prediction_length = {length}",
                 f">= {length}",
             )
@@ -239,6 +268,7 @@ SEARCH_CHECKS: tuple[Check[SearchFile], ...] = (
     _column_types_are_known,
     _categorical_targets_have_classes,
     *settings_rules(TRAINING_SECTION),
+    *RANGE_CHECKS,
     _optimizers_can_be_built,
     _schedulers_can_be_built,
     _total_steps_match_epochs,
@@ -252,6 +282,7 @@ def unusual(config: SearchFile) -> Iterator[Finding]:
     """What is allowed but probably not meant."""
     yield from _schedules_that_do_not_end(config)
     yield from _pruning_without_effect(config)
+    yield from unusual_ranges(config)
     for column, kind in config.target_column_types.items():
         if kind == "real" and column in (config.n_classes or {}):
             yield Finding(
@@ -266,15 +297,15 @@ def _schedules_that_do_not_end(config: SearchFile) -> Iterator[Finding]:
     sampling = config.training_hyperparameter_sampling
     if sampling.scheduler_step_on != "epoch":
         return
-    for i, (recipe, epochs) in enumerate(
-        zip(sampling.scheduler or [], sampling.epochs, strict=False)
-    ):
+    for (recipe, place), (epochs, of_epochs) in rows(sampling.scheduler or [], sampling.epochs):
         period = recipe.get("T_max")
-        if isinstance(period, int) and period != epochs:
-            turns = "rises again" if period < epochs else "stops before its minimum"
+        first, last = ends(epochs)
+        if isinstance(period, int) and not period == first == last:
+            turns = "rises again" if period < last else "stops before its minimum"
             yield Finding(
-                (TRAINING_SECTION, "scheduler", i, "T_max"),
-                f"T_max is {period} and epochs[{i}] is {epochs}: the learning rate {turns}",
+                (TRAINING_SECTION, "scheduler", *place, "T_max"),
+                f"T_max is {period} and {dotted(('epochs', *of_epochs))} is {epochs}: the learning "
+                f"rate {turns}",
                 fix=f"T_max: {epochs}, unless this is intended",
             )
 
@@ -295,7 +326,7 @@ def _pruning_without_effect(config: SearchFile) -> Iterator[Finding]:
             "it has no effect with the method median, which lets the better half go on",
             fix="remove the line",
         )
-    longest = max(config.training_hyperparameter_sampling.epochs)
+    longest = max(ends(value)[1] for value in config.training_hyperparameter_sampling.epochs)
     if pruning.first_rung >= longest:
         yield Finding(
             ("pruning", "first_rung"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sequifier_hpo.config.metadata import is_categorical, metadata_file_of, metadata_of
 from sequifier_hpo.config.paths import split_path
+from sequifier_hpo.config.ranges import ends, entries
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
@@ -89,7 +90,7 @@ def counted_by_run(config: TrainConfig, path: Path) -> Counted:
 
 def counted_by_search(config: SearchFile) -> Counted:
     """Which positions the losses of a new study count: those that all its runs predict."""
-    lengths = set(config.seq_length)
+    lengths = {end for length, _ in entries(config.seq_length) for end in ends(length)}
     last_positions = min(lengths) if len(lengths) > 1 else None
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
 
@@ -154,10 +155,10 @@ def check_splits(
 
 def _split_issues(loaded: LoadedSearch, split: StoredSplit, path: str) -> Iterator[ConfigIssue]:
     config, document = loaded.config, loaded.document
-    for i, seq_length in enumerate(config.seq_length):
-        if seq_length > split.window_length:
+    for seq_length, place in entries(config.seq_length):
+        if ends(seq_length)[1] > split.window_length:
             yield document.issue(
-                ("seq_length", i),
+                ("seq_length", *place),
                 f"{seq_length} is longer than the windows of {path}, which hold "
                 f"{split.window_length} past items",
                 allowed=f"1 to {split.window_length}",

@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from sequifier_hpo.records import Baseline, RunState
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import (
@@ -205,8 +205,36 @@ def importance_chart(data: ReportData) -> Figure | None:
 
 
 def slice_charts(data: ReportData) -> list[tuple[str, Figure]]:
-    """Per parameter and linked group: the losses under each of its values."""
-    return [(found.parameter, _slice(data, found)) for found in series.slices(data)]
+    """Per parameter, linked group and range: the losses under each of its values."""
+    return [
+        (
+            found.parameter,
+            _slice(data, found) if isinstance(found, series.Slice) else _scatter(data, found),
+        )
+        for found in series.slices(data)
+    ]
+
+
+def _scatter(data: ReportData, found: series.Scatter) -> Figure:
+    """The numbers of a range upwards, as its values are where they are few, losses to the right."""
+    best = data.progress.best
+    drawn = [run for run in found.shown if best is None or run.number != best.number]
+    traces = [_points(drawn, [_number(run, found) for run in drawn])]
+    if best is not None and series.number_in(best, found.parameter) is not None:
+        traces.append(star(series.loss_of(best), _number(best, found), best))
+    layout = layout_of("", "")
+    layout["showlegend"] = False
+    layout["margin"] |= {"t": 6, "b": 28}
+    if shown := series.loss_range(found.losses):
+        layout["xaxis"]["range"] = rounded(shown)
+    layout["yaxis"] |= {"type": "log" if found.span.is_log else "linear", "automargin": True}
+    return {"data": traces, "layout": layout, "height": 200, "is_small": True}
+
+
+def _number(run: Run, found: series.Scatter) -> float:
+    number = series.number_in(run, found.parameter)
+    assert number is not None, "only runs that have one are drawn"
+    return number
 
 
 def _slice(data: ReportData, found: series.Slice) -> Figure:
@@ -267,15 +295,19 @@ def _dots(found: series.Slice, best: int | None) -> dict[str, Any]:
         for run in choice.shown
         if run.number != best
     ]
+    heights = [place + (series.spread(run.number) - 0.5) * 0.5 for place, run in drawn]
+    return _points([run for _, run in drawn], heights)
+
+
+def _points(drawn: Sequence[Run], heights: Sequence[float]) -> dict[str, Any]:
+    """A point per run: its loss to the right."""
     return {
         "type": "scatter",
         "mode": "markers",
         "name": "run",
-        "x": rounded([series.loss_of(run) for _, run in drawn]),
-        "y": [
-            rounded_value(place + (series.spread(run.number) - 0.5) * 0.5) for place, run in drawn
-        ],
-        "text": [f"run {run.number}: {series.loss_of(run):.6g}" for _, run in drawn],
+        "x": rounded([series.loss_of(run) for run in drawn]),
+        "y": rounded(heights),
+        "text": [f"run {run.number}: {series.loss_of(run):.6g}" for run in drawn],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {
             "color": "@point",

@@ -1,11 +1,15 @@
 """What failed runs have in common."""
 
+import re
 from collections.abc import Collection, Sequence
 
 from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.report.series import number_in
 from sequifier_hpo.searchspace import value_text
 
 _MAX_SHOWN = 3
+_INDEX = re.compile(r"\[\d+\]")
+"""What the name of a range has where there are other choices beside it."""
 
 
 def what_failures_share(
@@ -33,7 +37,7 @@ def what_failures_share(
     failures = [run for run in ended if run.trial_number in failed_trials]
     if not failures:
         return []
-    values = {run.number: _texts(run) for run in ended}
+    values = {run.number: _texts(run, failures) for run in ended}
     shared = set.intersection(*(set(values[run.number]) for run in failures))
     by_runs: dict[frozenset[int], list[str]] = {}
     for text, field in values[failures[0].number].items():
@@ -54,9 +58,25 @@ def what_failures_share(
     return [line for _, line in found[:_MAX_SHOWN]]
 
 
-def _texts(run: Run) -> dict[str, str]:
-    """`field=value` -> field."""
-    return {f"{field}={value_text(value)}": field for field, value in run.values.items()}
+def _texts(run: Run, failures: Sequence[Run]) -> dict[str, str]:
+    """`field=value` -> field.
+
+    Of a range, whose numbers all differ, on which side of the failures a run is -> no field: that
+    tells nothing if all runs are there.
+    """
+    texts = {}
+    drawn = {_INDEX.sub("", name): name for name in run.labels if number_in(run, name) is not None}
+    for field, value in run.values.items():
+        if field not in drawn:
+            texts[f"{field}={value_text(value)}"] = field
+            continue
+        numbers = [number_in(failure, drawn[field]) for failure in failures]
+        known = [number for number in numbers if number is not None]
+        if known and value >= min(known):
+            texts[f"{field}>={value_text(min(known))}"] = ""
+        if known and value <= max(known):
+            texts[f"{field}<={value_text(max(known))}"] = ""
+    return texts
 
 
 def _share_of_failures(runs: Sequence[Run]) -> float:

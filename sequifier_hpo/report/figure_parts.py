@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report.leaderboard import shortened, value_of
 
 Figure = dict[str, Any]
@@ -83,7 +83,7 @@ def hover(run: Run) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _hover_line(parameter: str, label: str) -> str:
+def _hover_line(parameter: str, label: Stored) -> str:
     # The same few values stand in thousands of runs.
     return f"{escaped(parameter)}: {escaped(shortened(value_of(label), MAX_TEXT))}"
 

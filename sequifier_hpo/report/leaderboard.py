@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunState, Stored
+from sequifier_hpo.searchspace import value_text
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def count_a_part(runs: Iterable[Run]) -> bool:
     return any(run.figures.validation_loss_all_positions is not None for run in runs)
 
 
-def value_of(label: str) -> str:
-    """The readable part of a label: what follows its index."""
-    return label.partition(": ")[2]
+def value_of(label: Stored) -> str:
+    """The readable part of a label: what follows its index; the number of a range."""
+    return label.partition(": ")[2] if isinstance(label, str) else value_text(label)
 
 
 def shortened(text: str, limit: int) -> str:

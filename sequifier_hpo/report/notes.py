@@ -57,7 +57,7 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
     Args:
         space: The compiled search file.
         num_runs: Distinct runs planned for the study.
-        num_distinct: Distinct runs that the space has.
+        num_distinct: Distinct runs that the space has, unless it is continuous.
         places: Where things are.
     """
     config = space.config
@@ -65,8 +65,13 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
         f"{_code(column)} ({config.target_column_types[column]})"
         for column in config.target_columns
     )
-    combinations = f"{space.num_cells:,} combinations, {num_distinct:,} of them distinct"
-    kind = "every one of" if num_runs == num_distinct else f"{num_runs:,} of"
+    combinations = (
+        "a space with continuous ranges"
+        if space.is_continuous
+        else f"{space.num_cells:,} combinations, {num_distinct:,} of them distinct"
+    )
+    is_all = num_runs == num_distinct and not space.is_continuous
+    kind = "every one of" if is_all else f"{num_runs:,} of"
     how = f"{config.search_strategy}: {kind} {combinations}; seed {config.seed}"
     return "\n".join(
         [
@@ -227,7 +232,7 @@ def _data_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
 
 def _space_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
     for parameter in space.parameters:
-        values = (_code(value_of(choice.label)) for choice in parameter.choices)
+        values = (_code(value_of(candidate.label)) for candidate in parameter.candidates)
         yield _code(parameter.name), " · ".join(values)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
-from sequifier_hpo.report.figure_parts import Figure
+from sequifier_hpo.report.figure_parts import Figure, rounded_value
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.rungs_chart import rungs_chart
@@ -262,7 +262,7 @@ def _size_of(figure: Figure) -> str:
     longest = max(
         (
             len(line)
-            for tick in figure["layout"]["yaxis"]["ticktext"]
+            for tick in figure["layout"]["yaxis"].get("ticktext", ())
             for line in tick.split("<br>")
         ),
         default=0,
@@ -338,11 +338,16 @@ def _table(data: ReportData) -> dict[str, Any]:
             run.number,
             run.state.value,
             finite(run.validation_loss),
-            *(value_of(run.labels.get(name, "")) for name in parameters),
+            *(_cell(run.labels.get(name, "")) for name in parameters),
             *(finite(figures[run.number][name]) for name in measured),
         ]
         rows.append(row + ([_remark(run)] if has_reasons else []))
     return {"columns": columns, "rows": rows}
+
+
+def _cell(label: Stored) -> Stored:
+    """Numbers stay numbers: the table sorts by them."""
+    return value_of(label) if isinstance(label, str) else rounded_value(label)
 
 
 def _remark(run: Run) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, Stored
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import Figure, escaped, layout_of, rounded_value, wrapped
@@ -11,6 +11,8 @@ from sequifier_hpo.report.leaderboard import value_of
 
 _WRAP_AXIS = 18  # more would reach the next of the parallel axes
 _LONG_NAME = 14
+_NUM_TICKS = 5  # of an axis of numbers
+_LOWEST = 0.04  # height of its smallest number
 
 
 def parallel_chart(data: ReportData) -> Figure | None:
@@ -45,8 +47,8 @@ def parallel_chart(data: ReportData) -> Figure | None:
     layout["annotations"] = [
         {
             "x": place,
-            "y": rounded_value(_height(axis, label)),
-            "text": wrapped(value_of(label), _WRAP_AXIS),
+            "y": rounded_value(height),
+            "text": wrapped(text, _WRAP_AXIS),
             "showarrow": False,
             "xanchor": "left",
             "align": "left",
@@ -55,11 +57,11 @@ def parallel_chart(data: ReportData) -> Figure | None:
             "bgcolor": "@veil",
         }
         for place, axis in enumerate(found.axes)
-        for label in _thinned(axis.labels)
+        for height, text in _ticks(axis)
     ]
     layout["legend"] |= {"y": -0.05, "yanchor": "top"}
     layout["margin"] |= {"t": 60, "l": 20, "b": 40}
-    needed = max(sum(map(_label_height, _thinned(axis.labels))) for axis in found.axes)
+    needed = max(sum(_text_height(text) for _, text in _ticks(axis)) for axis in found.axes)
     height = min(900, max(360, 150 + needed))
     return {"data": traces, "layout": layout, "height": height, "width": 135 * len(found.axes)}
 
@@ -75,9 +77,9 @@ def _lines(
             label = run.labels.get(axis.parameter)
             if label is None:
                 continue
-            scatter = (series.spread(run.number, place) - 0.5) * 0.55 / len(axis.labels)
+            scatter = (series.spread(run.number, place) - 0.5) * 0.55
             x.append(place)
-            y.append(rounded_value(_height(axis, label) + scatter))
+            y.append(rounded_value(_height(axis, label, scatter)))
             texts.append(f"run {run.number}: {series.loss_of(run):.6g}")
         x.append(None)
         y.append(None)
@@ -95,14 +97,27 @@ def _lines(
     }
 
 
-def _height(axis: series.Axis, label: str) -> float:
-    """Place of a label on its axis, in (0, 1); the first value is at the top."""
-    return 1 - (axis.labels.index(label) + 0.5) / len(axis.labels)
+def _height(axis: series.Axis, label: Stored, scatter: float = 0.0) -> float:
+    """Place of a value on its axis, in (0, 1).
+
+    The first label is at the top, and runs are scattered about it; the largest number is.
+    """
+    if axis.span is not None and not isinstance(label, str):
+        return _LOWEST + (1 - 2 * _LOWEST) * axis.span.share(label)
+    return 1 - (axis.labels.index(str(label)) + 0.5 - scatter) / len(axis.labels)
 
 
-def _label_height(label: str) -> int:
+def _ticks(axis: series.Axis) -> list[tuple[float, str]]:
+    """Heights on an axis, and what is written there."""
+    if axis.span is None:
+        return [(_height(axis, label), value_of(label)) for label in _thinned(axis.labels)]
+    numbers = [axis.span.number(i / (_NUM_TICKS - 1)) for i in range(_NUM_TICKS)]
+    return [(_height(axis, number), f"{number:.3g}") for number in numbers]
+
+
+def _text_height(text: str) -> int:
     """Pixels that a label of a parallel axis takes."""
-    return max(44, 14 * (1 + wrapped(value_of(label), _WRAP_AXIS).count("<br>")) + 6)
+    return max(44, 14 * (1 + wrapped(text, _WRAP_AXIS).count("<br>")) + 6)
 
 
 def _thinned(labels: Sequence[str], limit: int = 14) -> list[str]:

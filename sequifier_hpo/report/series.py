@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import quantiles
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 
@@ -68,11 +68,48 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Span:
+    """The numbers of a range that were drawn."""
+
+    low: float
+    high: float
+    is_log: bool
+
+    def share(self, number: float) -> float:
+        """Where a number lies between the smallest, 0, and the largest, 1."""
+        low, high, at = (
+            (math.log(n) for n in (self.low, self.high, number))
+            if self.is_log
+            else (self.low, self.high, number)
+        )
+        return (at - low) / (high - low) if high > low else 0.5
+
+    def number(self, share: float) -> float:
+        """The number at such a place."""
+        if self.is_log:
+            return math.exp(math.log(self.low) * (1 - share) + math.log(self.high) * share)
+        return self.low * (1 - share) + self.high * share
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The numbers of a range, of the complete runs that have one, best first."""
+
+    parameter: str
+    span: Span
+    losses: list[float]
+    shown: list[Run]
+    """The runs that are drawn as points."""
+
+
+@dataclass(frozen=True)
 class Axis:
     """One axis of the parallel coordinates."""
 
     parameter: str
     labels: list[str]
+    """The values; none where they are numbers of a range."""
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -123,16 +160,21 @@ def curves(data: ReportData) -> list[Curve]:
     return [_curve(run, MAX_EPOCHS if run is drawn[0] else num_epochs) for run in drawn]
 
 
-def slices(data: ReportData) -> list[Slice]:
+def slices(data: ReportData) -> list[Slice | Scatter]:
     """Per varying parameter the losses under each of its values; the most important first."""
     ranked = leaderboard(data.own_runs)
     shown = {run.number for run in sample(ranked, MAX_POINTS)}
-    found = []
+    found: list[Slice | Scatter] = []
     for parameter in varying_parameters(data):
+        if (span := _span(parameter, ranked)) is not None:
+            having = [run for run in ranked if parameter in run.labels]
+            points = [run for run in having if run.number in shown]
+            found.append(Scatter(parameter, span, [loss_of(run) for run in having], points))
+            continue
         by_label: dict[str, list[Run]] = {}
         for run in ranked:
             if parameter in run.labels:
-                by_label.setdefault(run.labels[parameter], []).append(run)
+                by_label.setdefault(str(run.labels[parameter]), []).append(run)
         choices = [
             ChoiceLosses(
                 label=label,
@@ -151,9 +193,11 @@ def parallel(data: ReportData) -> Parallel:
     ranked = leaderboard(data.own_runs)
     axes = []
     for parameter in varying_parameters(data):
-        labels = {run.labels[parameter] for run in ranked if parameter in run.labels}
+        labels = {str(run.labels[parameter]) for run in ranked if parameter in run.labels}
         if len(labels) > 1:
-            axes.append(Axis(parameter, sorted(labels, key=index_of)))
+            span = _span(parameter, ranked)
+            shown = sorted(labels, key=index_of) if span is None else []
+            axes.append(Axis(parameter, shown, span))
     return Parallel(axes, sample(ranked, MAX_LINES), len(ranked))
 
 
@@ -182,12 +226,18 @@ def timeline(data: ReportData) -> list[Bar]:
 
 def varying_parameters(data: ReportData) -> list[str]:
     """Parameters with more than one value among the runs, the most important first."""
-    values: dict[str, set[str]] = {}
+    values: dict[str, set[Stored]] = {}
     for run in data.own_runs:
         for parameter, label in run.labels.items():
             values.setdefault(parameter, set()).add(label)
     names = [name for name, labels in values.items() if len(labels) > 1]
     return sorted(names, key=lambda name: -data.importances.get(name, 0.0))
+
+
+def number_in(run: Run, parameter: str) -> float | None:
+    """The number that a run has of a range; None if it has none."""
+    found = run.labels.get(parameter)
+    return None if isinstance(found, str) else found
 
 
 def sample(ranked: Sequence[Run], limit: int) -> list[Run]:
@@ -247,6 +297,15 @@ def loss_of(run: Run) -> float:
 def is_open(run: Run) -> bool:
     """Whether this run is unfinished."""
     return run.state in {RunState.RUNNING, RunState.INTERRUPTED}
+
+
+def _span(parameter: str, runs: Sequence[Run]) -> Span | None:
+    """The numbers of a parameter; None if it is none of a range."""
+    numbers = [n for run in runs if (n := number_in(run, parameter)) is not None]
+    if not numbers:
+        return None
+    is_log = min(numbers) > 0 and any(parameter in run.logarithmic for run in runs)
+    return Span(min(numbers), max(numbers), is_log)
 
 
 def _curve(run: Run, num_epochs: int) -> Curve:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sequifier_hpo.config.paths import run_name
-from sequifier_hpo.records import Run, RunFigures
+from sequifier_hpo.records import Run, RunFigures, Stored
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.words import visible
 
@@ -98,7 +98,7 @@ def _record(
         "validation_loss": run and finite(run.validation_loss),
         **{name: finite(figures[name]) for name in FIGURES},
         **{
-            name: values[name] if name in values else value_of(labels.get(name, ""))
+            name: values[name] if name in values else _cell(labels.get(name, ""))
             for name in parameters
         },
         "duplicate_of": run and run.duplicate_of,
@@ -115,7 +115,7 @@ def _record(
 def _detailed(record: Mapping[str, Any], run: Run) -> dict[str, Any]:
     return {
         **record,
-        "parameters": {name: value_of(label) for name, label in run.labels.items()},
+        "parameters": {name: _cell(label) for name, label in run.labels.items()},
         "point": run.point,
         "validation_loss_by_epoch": {
             str(epoch): finite(loss) for epoch, loss in sorted(run.losses.items())
@@ -128,6 +128,11 @@ def _detailed(record: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "host": run.host,
         "folder": run.folder,
     }
+
+
+def _cell(label: Stored) -> Stored:
+    """The readable part of a label; a number as it is."""
+    return value_of(label) if isinstance(label, str) else label
 
 
 def varied_fields(runs: Sequence[Run]) -> list[str]:

@@ -1,6 +1,6 @@
 """Cells of a search space as proposals."""
 
-from sequifier_hpo.searchspace import Cell, EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.searchspace import Cell, Draws, EffectiveSpace, Keyer, SearchSpace
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
 
@@ -13,15 +13,18 @@ class Cells:
         self._keyer = keyer
         self._next_place = 0
 
-    def proposal(self, cell: Cell) -> Proposal:
-        """A cell as a run that may be handed out."""
-        point = self.space.point_at(cell)
-        return Proposal(self._keyer.key(point), point, self.space.labels_at(cell))
+    def proposal(self, cell: Cell, draws: Draws | None = None) -> Proposal:
+        """A cell, with the numbers of its ranges, as a run that may be handed out."""
+        point = self.space.point_at(cell, draws)
+        return Proposal(self._keyer.key(point), point, self.space.labels_at(cell, draws))
 
     def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
-        """The first run of the seeded order that was not handed out, and its place there."""
+        """The first run of the seeded order that was not handed out, and its place there.
+
+        A space that is continuous has no such order.
+        """
         # Runs once handed out stay so: the next scan starts where this one ends.
-        while self._next_place < self.effective.num_distinct:
+        while self._next_place < self.effective.num_distinct and not self.effective.is_continuous:
             proposal = self.proposal(self.effective.representative(self._next_place))
             if not history.is_taken(proposal.key):
                 return self._next_place, proposal

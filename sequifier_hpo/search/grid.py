@@ -5,6 +5,7 @@ from typing import Any, overload
 
 from optuna.samplers import GridSampler
 
+from sequifier_hpo.records import Stored
 from sequifier_hpo.search.asking import ask
 from sequifier_hpo.search.cells import Cells
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
@@ -28,7 +29,7 @@ class GridRuns:
         place, proposal = found
         labels = ask(
             self._sampler,
-            self._distributions,
+            {name: self._distributions[name] for name in proposal.labels},
             ordinal=ordinal,
             system_attrs={"grid_id": place},
         )
@@ -59,13 +60,14 @@ class PermutedGridSampler(GridSampler):
 
     def __init__(self, space: SearchSpace, effective: EffectiveSpace) -> None:
         super().__init__({})  # it would write out the product
-        labels = {parameter.name: parameter.labels for parameter in space.parameters}
-        self._search_space = {name: list(labels[name]) for name in sorted(labels)}
+        names = [parameter.name for parameter in space.parameters if len(parameter.candidates) > 1]
+        names += [part.name for part in space.parts]
+        self._search_space = {name: [] for name in sorted(names)}
         self._param_names = list(self._search_space)
         self._all_grids = _PermutedCells(space, effective, self._param_names)  # type: ignore[assignment]
 
 
-class _PermutedCells(Sequence[tuple[str, ...]]):
+class _PermutedCells(Sequence[tuple[Stored | None, ...]]):
     """The distinct cells in their seeded order, each computed when it is asked for."""
 
     def __init__(self, space: SearchSpace, effective: EffectiveSpace, names: list[str]) -> None:
@@ -77,11 +79,13 @@ class _PermutedCells(Sequence[tuple[str, ...]]):
         return self._effective.num_distinct
 
     @overload
-    def __getitem__(self, place: int) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int) -> tuple[Stored | None, ...]: ...
     @overload
-    def __getitem__(self, place: slice) -> "Sequence[tuple[str, ...]]": ...
-    def __getitem__(self, place: int | slice) -> "tuple[str, ...] | Sequence[tuple[str, ...]]":
+    def __getitem__(self, place: slice) -> "Sequence[tuple[Stored | None, ...]]": ...
+    def __getitem__(
+        self, place: int | slice
+    ) -> "tuple[Stored | None, ...] | Sequence[tuple[Stored | None, ...]]":
         if isinstance(place, slice):
             raise TypeError("cells are computed one at a time")
         labels = self._space.labels_at(self._effective.representative(place))
-        return tuple(labels[name] for name in self._names)
+        return tuple(labels.get(name) for name in self._names)

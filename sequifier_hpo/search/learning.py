@@ -65,10 +65,14 @@ class LearningRuns(SampledRuns):
         return super().propose(ordinal, history) if params is None else self._proposed(params)
 
     def _proposed(self, params: Params) -> Proposal:
-        return self._proposal_at(self._told.cell(params))
+        return self._proposal_at(*self._told.place_of(params))
 
     def _lessons(self, seen: Sequence[EndedRun | None]) -> list[Taught]:
-        told = ((k, run, self._told.params(run.point)) for k, run in enumerate(seen) if run)
+        told = (
+            (k, run, self._told.params(run.point, f"{self._seed}:{k}"))
+            for k, run in enumerate(seen)
+            if run
+        )
         return [
             Taught(k, params, run.loss, run.stopped_at)
             for k, run, params in told

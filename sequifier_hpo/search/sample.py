@@ -9,11 +9,12 @@ from optuna.samplers import RandomSampler
 
 from sequifier_hpo.search.asking import ask
 from sequifier_hpo.search.cells import Cells
-from sequifier_hpo.searchspace import Cell, EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.searchspace import Cell, Draws, EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
 _MAX_DRAWS = 20
+_MAX_CONTINUOUS_DRAWS = 10_000  # nearly always the first is new
 
 
 class SampledRuns:
@@ -45,13 +46,16 @@ class SampledRuns:
         self._distributions = distributions(space)
         self._seed = seed
         self._n_samples = n_samples
+        self._max_draws = _MAX_CONTINUOUS_DRAWS if effective.is_continuous else _MAX_DRAWS
 
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
         """A new draw; where hardly anything is new, the first unused run of a seeded order."""
         if history.num_runs >= self._n_samples:
             return Exhausted()
-        for labels in draws(self._distributions, seed=self._seed, ordinal=ordinal):
-            proposal = self._proposal_at(self._cells.space.cell_of(labels))
+        for drawn in draws(
+            self._distributions, seed=self._seed, ordinal=ordinal, most=self._max_draws
+        ):
+            proposal = self._proposal_at(*self._cells.space.place_of(drawn))
             if not history.is_taken(proposal.key):
                 return proposal
         found = self._cells.first_unused(history)
@@ -70,15 +74,19 @@ class SampledRuns:
         """Nothing: it consists of runs, not of cells."""
         return iter(())
 
-    def _proposal_at(self, cell: Cell) -> Proposal:
-        return self._cells.proposal(self._cells.effective.representative_of(cell))
+    def _proposal_at(self, cell: Cell, numbers: Draws) -> Proposal:
+        return self._cells.proposal(self._cells.effective.representative_of(cell), numbers)
 
 
 def draws(
-    distributions: Mapping[str, BaseDistribution], *, seed: int, ordinal: int
+    distributions: Mapping[str, BaseDistribution],
+    *,
+    seed: int,
+    ordinal: int,
+    most: int = _MAX_DRAWS,
 ) -> Iterator[dict[str, Any]]:
     """What a random search draws for a run: again, with another seed, while it is not new."""
-    for draw in range(_MAX_DRAWS):
+    for draw in range(most):
         sampler = RandomSampler(seed=seed_of(seed, ordinal, draw))
         yield ask(sampler, distributions, ordinal=ordinal)
 

@@ -18,7 +18,14 @@ from sequifier_hpo.searchspace.overview import (
     measure,
     same_runs,
 )
-from sequifier_hpo.searchspace.parameters import Cell, Choice, Parameter, SearchSpace
+from sequifier_hpo.searchspace.parameters import (
+    Cell,
+    Choice,
+    Draws,
+    Parameter,
+    Part,
+    SearchSpace,
+)
 from sequifier_hpo.searchspace.permutation import Permutation
 from sequifier_hpo.searchspace.point import Point
 from sequifier_hpo.searchspace.resolve import Adjustment
@@ -28,9 +35,11 @@ __all__ = [
     "Adjustment",
     "Cell",
     "Choice",
+    "Draws",
     "EffectiveSpace",
     "Keyer",
     "Parameter",
+    "Part",
     "Permutation",
     "Point",
     "SameRun",

@@ -4,6 +4,9 @@ Two cells can only coincide through fields that are looked at together. Paramete
 grouped into components that do not influence each other; each component's few sub-cells are sorted
 into classes of equal meaning, and the distinct runs are the product of the classes. The product of
 the cells itself is never enumerated.
+
+A range whose values are not listed stays in its choice: a class with one is many runs, which differ
+in the number that is drawn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +16,10 @@ from itertools import product
 from math import prod
 
 from sequifier_hpo.config.description import SELECTION, WEIGHTS
+from sequifier_hpo.records import Stored
 from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.meaning import INTERACTIONS, meaning
-from sequifier_hpo.searchspace.parameters import Cell, SearchSpace
+from sequifier_hpo.searchspace.parameters import Cell, Draws, Parameter, Part, SearchSpace
 from sequifier_hpo.searchspace.permutation import Permutation
 from sequifier_hpo.searchspace.resolve import resolve
 
@@ -30,6 +34,8 @@ class _Component:
     """Indices of its parameters in the space."""
     classes: tuple[tuple[Cell, ...], ...]
     """Sub-cells of equal meaning; the first of each stands for the others."""
+    is_continuous: bool
+    """Whether some class has a range that means something."""
 
     @cached_property
     def _class_of_sub_cell(self) -> dict[Cell, tuple[Cell, ...]]:
@@ -46,13 +52,18 @@ class EffectiveSpace:
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self._space = space
         self._components = tuple(_components(space))
-        self._num_distinct = prod(len(component.classes) for component in self._components)
-        self._order = Permutation(self._num_distinct, seed)
+        self.num_distinct = prod(len(component.classes) for component in self._components)
+        """Number of distinct effective configurations.
 
-    @property
-    def num_distinct(self) -> int:
-        """Number of distinct effective configurations."""
-        return self._num_distinct
+        Those that differ in nothing but the numbers of continuous ranges are counted once.
+        """
+        self.is_continuous = any(component.is_continuous for component in self._components)
+        """Whether ranges make more configurations of them than can be counted."""
+        self._order = Permutation(self.num_distinct, seed)
+
+    def at_most(self, number: int) -> int:
+        """A number of distinct runs, or as many as there are if these are fewer."""
+        return number if self.is_continuous else min(number, self.num_distinct)
 
     def representative(self, place: int) -> Cell:
         """The cell that is run for a place.
@@ -70,17 +81,13 @@ class EffectiveSpace:
         """The other cells of the product that mean the same run as a cell."""
         return (other for other in self._equal_cells(cell) if other != cell)
 
-    def merged_choices(self) -> Iterator[tuple[list[str], list[tuple[str, ...]]]]:
-        """(parameter names, label rows) for every class of more than one sub-cell."""
+    def merged_choices(self) -> Iterator[list[dict[str, Stored]]]:
+        """For every class of more than one sub-cell what Optuna stores of each."""
         for component in self._components:
             parameters = [self._space.parameters[position] for position in component.positions]
             for members in component.classes:
                 if len(members) > 1:
-                    rows = [
-                        tuple(p.labels[i] for p, i in zip(parameters, member, strict=True))
-                        for member in members
-                    ]
-                    yield [parameter.name for parameter in parameters], rows
+                    yield [_stored(parameters, member) for member in members]
 
     def _equal_cells(self, cell: Cell) -> Iterator[Cell]:
         return self._combined([component.class_of(cell) for component in self._components])
@@ -113,14 +120,41 @@ def _components(space: SearchSpace) -> Iterator[_Component]:
             if touched & interaction:
                 touched |= interaction
         fields = [field for field in influencing if field in touched]
-        classes: dict[str, list[Cell]] = {}
+        classes: dict[tuple[str, ...], list[Cell]] = {}
         base = [0] * len(space.parameters)
         for sub_cell in product(*(range(space.sizes[position]) for position in positions)):
             for position, index in zip(positions, sub_cell, strict=True):
                 base[position] = index
-            resolved, _ = resolve(space.values(tuple(base)), space.column_order)
-            classes.setdefault(canonical(meaning(resolved, fields)), []).append(sub_cell)
-        yield _Component(positions, tuple(tuple(members) for members in classes.values()))
+            parts = [
+                part
+                for position, index in zip(positions, sub_cell, strict=True)
+                for part in space.parameters[position].choices[index].parts
+            ]
+            found = _meaning(space, tuple(base), fields, parts)
+            classes.setdefault(found, []).append(sub_cell)
+        is_continuous = any(len(found) > 1 for found in classes)
+        yield _Component(positions, tuple(map(tuple, classes.values())), is_continuous)
+
+
+def _meaning(
+    space: SearchSpace, cell: Cell, fields: Sequence[str], parts: Sequence[Part]
+) -> tuple[str, ...]:
+    """What a cell means with the smallest numbers of its ranges, and the ranges that matter."""
+
+    def text(draws: Draws) -> str:
+        resolved, _ = resolve(space.values(cell, draws), space.column_order)
+        return canonical(meaning(resolved, fields))
+
+    smallest = text({})
+    matter = (part.name for part in parts if text({part.name: part.range.last}) != smallest)
+    return (smallest, *matter)
+
+
+def _stored(parameters: Sequence[Parameter], sub_cell: Cell) -> dict[str, Stored]:
+    stored: dict[str, Stored] = {}
+    for parameter, index in zip(parameters, sub_cell, strict=True):
+        stored |= parameter.stored(parameter.choices[index])
+    return stored
 
 
 def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:

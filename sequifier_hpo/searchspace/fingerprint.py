@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sequifier_hpo.config.description import SELECTION, WEIGHTS, Description, description_of
+from sequifier_hpo.config.ranges import as_json
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.records import Stored
 from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.parameters import SearchSpace
 from sequifier_hpo.searchspace.point import Point
@@ -17,7 +19,7 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
     things are, how many runs there are and how fast may change between two starts of a study.
     """
     candidates = {
-        parameter.name: [choice.chosen for choice in parameter.choices]
+        parameter.name: [as_json(candidate.chosen) for candidate in parameter.candidates]
         for parameter in (*space.parameters, *space.fixed)
     }
     written = space.config.model_dump(mode="json")
@@ -30,7 +32,7 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
     return _comparable({**fixed, **candidates}, space.description)
 
 
-def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, str]) -> Point:
+def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, Stored]) -> Point:
     """The point of a trial of which only labels are stored, as version 0.1.0 did.
 
     Args:
@@ -45,7 +47,7 @@ def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, str]) -> 
     for name, candidates in _comparable(described, description).items():
         field = description.fields.get(name)
         if field is None or field.is_searched:
-            index = 0 if len(candidates) == 1 else int(labels[name].partition(":")[0])
+            index = 0 if len(candidates) == 1 else int(str(labels[name]).partition(":")[0])
             values[name] = candidates[index]
     return Point(values)
 

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from sequifier_hpo.config.ranges import NumberRange
+
 _MAX_LABEL = 80  # characters: what a table of the dashboard can show
 
 
@@ -21,13 +23,18 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict) and "name" in value:
-        arguments = [f"{k}={value_text(v)}" for k, v in value.items() if k != "name"]
+        arguments = [f"{k}={_inner(v)}" for k, v in value.items() if k != "name"]
         return " ".join([str(value["name"]), *arguments])
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {value_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(value_text(item) for item in value) + "]"
+        return "[" + ", ".join(_inner(item) for item in value) + "]"
     return str(value)
+
+
+def _inner(value: Any) -> str:
+    """A value beside others."""
+    return f"({value})" if isinstance(value, NumberRange) else value_text(value)
 
 
 def row_text(row: Mapping[str, Any], varying: Collection[str]) -> str:
@@ -36,9 +43,9 @@ def row_text(row: Mapping[str, Any], varying: Collection[str]) -> str:
     value = row[anchor]
     if not others:
         return ", ".join(value) if isinstance(value, list) else value_text(value)
-    parts = [f"{anchor}={value_text(value)}"]
+    parts = [f"{anchor}={_inner(value)}"]
     parts += [
-        f"{field}={value_text(row[field])}"
+        f"{field}={_inner(row[field])}"
         for field in others
         if field in varying and row[field] is not None and row[field] != value
     ]

@@ -6,8 +6,9 @@ from itertools import islice, product
 from math import prod
 from statistics import median
 
+from sequifier_hpo.records import Stored
 from sequifier_hpo.searchspace.effective import EffectiveSpace
-from sequifier_hpo.searchspace.parameters import Cell, SearchSpace
+from sequifier_hpo.searchspace.parameters import Cell, Draws, SearchSpace
 from sequifier_hpo.searchspace.resolve import RULES, resolve
 from sequifier_hpo.searchspace.size import num_parameters, training_bytes
 
@@ -19,14 +20,15 @@ class AdjustedCells:
     """An adjustment and the number of cells of the product that it applies to."""
 
     adjustment: str
-    num_cells: int
+    num_cells: int | None
+    """None in a space that is continuous."""
 
 
 @dataclass(frozen=True)
 class SameRun:
     """Choices that mean the same run, as labels per parameter; the first is the one trained."""
 
-    choices: tuple[Mapping[str, str], ...]
+    choices: tuple[Mapping[str, Stored], ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def adjusted_cells(space: SearchSpace) -> list[AdjustedCells]:
             for adjustment in rule.apply(raw):
                 text = str(adjustment)
                 counts[text] = counts.get(text, 0) + others
-    return [AdjustedCells(text, count) for text, count in counts.items()]
+    return [AdjustedCells(text, None if space.is_continuous else n) for text, n in counts.items()]
 
 
 def same_runs(effective: EffectiveSpace, limit: int) -> list[SameRun]:
@@ -72,18 +74,24 @@ def same_runs(effective: EffectiveSpace, limit: int) -> list[SameRun]:
 def measure(
     space: SearchSpace, effective: EffectiveSpace, *, most: int = _MAX_MEASURED
 ) -> SpaceSizes:
-    """Parameter counts and rough memory of the distinct configurations, or of so many of them."""
+    """Parameter counts and rough memory of the distinct configurations, or of so many of them.
+
+    Of ranges whose values are not listed, both ends are measured.
+    """
     config = space.config
     n_classes, target_types = config.n_classes or {}, config.target_column_types
-    num_measured = min(effective.num_distinct, most)
+    ends: list[Draws] = [{}]
+    if effective.is_continuous:
+        ends.append({part.name: part.range.last for part in space.parts})
+    num_places = min(effective.num_distinct, max(1, most // len(ends)))
     counts: list[int] = []
     memory: list[int] = []
-    for place in range(num_measured):
+    for place, draws in product(range(num_places), ends):
         cell = effective.representative(place)
-        values, _ = resolve(space.values(cell), space.column_order)
+        values, _ = resolve(space.values(cell, draws), space.column_order)
         counts.append(num_parameters(values, n_classes, target_types))
         memory.append(training_bytes(values, counts[-1], n_classes, target_types))
-    return SpaceSizes(num_measured, _sizes(counts), _sizes(memory))
+    return SpaceSizes(len(counts), _sizes(counts), _sizes(memory))
 
 
 def _sizes(numbers: Sequence[int]) -> Sizes:
@@ -98,5 +106,5 @@ def _sub_cells(space: SearchSpace, touched: Iterable[int]) -> Iterator[Cell]:
 
 
 def _same_runs(effective: EffectiveSpace) -> Iterator[SameRun]:
-    for names, members in effective.merged_choices():
-        yield SameRun(tuple(dict(zip(names, labels, strict=True)) for labels in members))
+    for members in effective.merged_choices():
+        yield SameRun(tuple(members))

@@ -1,32 +1,36 @@
 """How much each parameter matters, by Optuna's PED-ANOVA."""
 
 import warnings
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunState, Stored
 
 
 def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
     """Importance of every varying parameter for being among the best runs; the shares sum to 1.
 
-    Runs that were stopped early count with their best loss, others that are not complete do not,
-    nor do parameters that some run lacks. Empty if fewer than two runs, or no parameter, are left.
+    Runs that were stopped early count with their best loss. Other runs that are not complete, and
+    parameters that some run lacks, do not count: a range in one row has no number elsewhere. Empty
+    if fewer than two runs, or no parameter, are left.
     """
     complete = [run for run in runs if run.state in _WITH_A_LOSS]
     if len(complete) < 2:
         return {}
     values = {
-        name: tuple(sorted({run.labels[name] for run in complete}))
+        name: {run.labels[name] for run in complete}
         for name in complete[0].labels
         if all(name in run.labels for run in complete)
     }
-    space: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(v) for name, v in values.items() if len(v) > 1
+    logarithmic = complete[0].logarithmic
+    space = {
+        name: _distribution(found, is_log=name in logarithmic)
+        for name, found in values.items()
+        if len(found) > 1
     }
     if not space:
         return {}
@@ -39,6 +43,14 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
 
 
 _WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
+
+
+def _distribution(values: Collection[Stored], *, is_log: bool) -> BaseDistribution:
+    """The values that occur: labels, or numbers of a range."""
+    numbers = [value for value in values if not isinstance(value, str)]
+    if len(numbers) < len(values):
+        return CategoricalDistribution(sorted(map(str, values)))
+    return FloatDistribution(min(numbers), max(numbers), log=is_log and min(numbers) > 0)
 
 
 class _StudyOf(optuna.Study):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sequifier_hpo.records import Stored
 from sequifier_hpo.searchspace import Point
 
 
@@ -13,7 +14,7 @@ class Proposal:
 
     key: str
     point: Point
-    labels: Mapping[str, str]
+    labels: Mapping[str, Stored]
     """Parameter -> what Optuna stores and shows for its value."""
 
 

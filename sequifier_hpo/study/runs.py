@@ -179,7 +179,7 @@ def _require_plausible(trial: StoredTrial) -> None:
     number, real = int, (int, float)
     values: dict[str, tuple[object, type | tuple[type, ...]]] = {
         "its number": (trial.number, number),
-        **{name: (label, str) for name, label in trial.params.items()},
+        **{name: (value, (str, int, float)) for name, value in trial.params.items()},
         **{f"the loss of epoch {epoch}": (loss, real) for epoch, loss in trial.losses.items()},
         **{f"epoch {epoch}": (epoch, number) for epoch in trial.losses},
     }
@@ -289,6 +289,7 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         folder=tag.folder,
         artifacts=_artifacts(newest),
         stopped_at=stopped_at(trials),
+        logarithmic=newest.logarithmic,
     )
 
 

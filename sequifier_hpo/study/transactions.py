@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.plain_files import parse_json
+from sequifier_hpo.records import Stored
 from sequifier_hpo.study import notes
 from sequifier_hpo.study.stored import attributes, understood
 
@@ -49,7 +50,7 @@ class NewTrial:
     """A trial to be inserted."""
 
     state: TrialState
-    params: Mapping[str, str]
+    params: Mapping[str, Stored]
     user_attrs: Mapping[str, Any]
     system_attrs: Mapping[str, Any]
     value: float | None = None
@@ -62,17 +63,22 @@ class Distributions:
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self._distributions = distributions
         self._json = {name: distribution_to_json(d) for name, d in distributions.items()}
+        self._logarithmic = {n for n, d in distributions.items() if getattr(d, "log", False)}
 
-    def rows(self, trial_id: int, params: Mapping[str, str]) -> list[dict[str, Any]]:
+    def logarithmic(self, params: Iterable[str]) -> frozenset[str]:
+        """Those of some parameters whose numbers are drawn by their logarithm."""
+        return frozenset(self._logarithmic.intersection(params))
+
+    def rows(self, trial_id: int, params: Mapping[str, Stored]) -> list[dict[str, Any]]:
         """Rows of the table of parameters."""
         return [
             {
                 "trial_id": trial_id,
                 "param_name": name,
-                "param_value": self._distributions[name].to_internal_repr(label),
+                "param_value": self._distributions[name].to_internal_repr(value),
                 "distribution_json": self._json[name],
             }
-            for name, label in params.items()
+            for name, value in params.items()
         ]
 
 

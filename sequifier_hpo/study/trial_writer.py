@@ -7,6 +7,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
+from sequifier_hpo.records import Stored
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
@@ -96,7 +97,7 @@ class TrialWriter:
         self,
         connection: Connection,
         tag: RunTag,
-        params: Mapping[str, str],
+        params: Mapping[str, Stored],
         inherited: Mapping[str, Any],
     ) -> StoredTrial:
         described = self._describe(tag.key, Point.from_json(tag.point))
@@ -125,6 +126,7 @@ class TrialWriter:
             losses={},
             started=new.created.astimezone(),
             ended=None,
+            logarithmic=self._distributions.logarithmic(params),
         )
 
     def _note(

@@ -43,6 +43,8 @@ class StoredTrial:
     """Intermediate values by step."""
     started: datetime | None
     ended: datetime | None
+    logarithmic: frozenset[str] = frozenset()
+    """Parameters whose numbers are drawn by their logarithm."""
 
 
 class TrialReader:
@@ -51,6 +53,7 @@ class TrialReader:
     def __init__(self, study_id: int) -> None:
         self._study_id = study_id
         self._distributions: dict[str, BaseDistribution] = {}
+        self._logarithmic: set[str] = set()
         self.last_id = -1
         """Trials up to this one were read. Ids become visible in order: whoever inserts a trial,
         also Optuna itself, holds the lock of the study."""
@@ -136,6 +139,9 @@ class TrialReader:
                     losses=dict(steps[trial_id]),
                     started=_local(started),
                     ended=_local(ended),
+                    logarithmic=frozenset(
+                        name for name, _ in params[trial_id] if name in self._logarithmic
+                    ),
                 )
             yield trial
 
@@ -147,6 +153,8 @@ class TrialReader:
             )
             text = connection.execute(query).scalar_one()
             self._distributions[name] = json_to_distribution(text)
+            if getattr(self._distributions[name], "log", False):
+                self._logarithmic.add(name)
         return self._distributions[name]
 
 

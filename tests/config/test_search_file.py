@@ -67,11 +67,6 @@ def test_a_field_in_the_wrong_section_is_told_where_it_belongs(write_search: Wri
         ),
         (f"{TRAINING}.data_parallelism", "FSDP", "each process of a run holds the whole model"),
         (f"{TRAINING}.float32_matmul_precision", "high", "float32 is computed in float32"),
-        (
-            f"{TRAINING}.dropout",
-            {"low": 0.1, "high": 0.5},
-            "in place of a range: `[0.1, ..., 0.5]`",
-        ),
         ("prune_trials", True, "`pruning: median`"),
         ("n_trials", 5, "call it `n_samples`"),
         ("evaluation_script", "x.py", "no script is run"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sequifier_hpo.records import Baseline, RunState
-from sequifier_hpo.study import Claim, Ledger, StudyMovedOnError
+from sequifier_hpo.study import Claim, Ledger, SpaceChangedError, StudyMovedOnError
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener, Plan
 from tests.contract.test_study import plan_of
@@ -20,6 +20,15 @@ SPACE: dict[str, Any] = {
     "training_hyperparameter_sampling.dropout": [0.0, 0.1, 0.2, 0.3],
 }
 
+RANGES: dict[str, Any] = {
+    "search_strategy": "bayesian",
+    "n_samples": 26,
+    "training_hyperparameter_sampling.learning_rate": [{"low": 1e-4, "high": 1e-1, "log": True}, 1.0],
+    "training_hyperparameter_sampling.epochs": [3, {"low": 2, "high": 5}],
+    "training_hyperparameter_sampling.batch_size": {"low": 4, "high": 64, "log": True},
+    "training_hyperparameter_sampling.dropout": {"low": 0.0, "high": 0.3},
+}  # fmt: skip
+
 
 def loss_of(claim: Claim) -> float:
     """What training would give: bound to the configuration, with something to learn in it."""
@@ -28,8 +37,8 @@ def loss_of(claim: Claim) -> float:
 
 
 def finish(study: Ledger, claim: Claim) -> None:
-    """Every run with a dropout of 0.3 and the largest batch diverges."""
-    if claim.point.values["dropout"] == 0.3 and claim.point.values["batch_size"] == 64:
+    """Every run with much dropout and a large batch diverges."""
+    if claim.point.values["dropout"] >= 0.25 and claim.point.values["batch_size"] >= 40:
         study.fail(claim, "diverged", {})
     else:
         study.report(claim, 1, loss_of(claim))
@@ -48,11 +57,11 @@ def straight(opener: Opener, plan: Plan) -> list[tuple[int, str, float | None]]:
     return runs_by_ordinal(study)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "changes"), [(0, SPACE), (1, SPACE), (2, SPACE), (3, RANGES)])
 def test_workers_coordinators_and_kills_change_nothing(
-    seed: int, write_search: WriteSearch, opener: Opener
+    seed: int, changes: dict[str, Any], write_search: WriteSearch, opener: Opener
 ) -> None:
-    plan = plan_of(write_search, SPACE)
+    plan = plan_of(write_search, changes)
     expected = straight(opener, replace(plan, name="straight"))
     random = Random(seed)
     studies = [opener.study(plan) for _ in range(2)]
@@ -150,3 +159,71 @@ def test_baselines_are_kept_when_the_strategy_changes(
     opener.study(plan).keep_baselines([Baseline(name="mean", loss=1.5)])
 
     assert opener.study(replace(plan, strategy="sample")).baselines
+
+
+def test_numbers_of_ranges_are_stored_exactly_and_only_where_they_are_used(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, RANGES)
+    straight(opener, plan)
+
+    runs = opener.study(plan).runs()
+    trials = opener.storage.cached.get_all_trials(
+        opener.storage.cached.get_all_studies()[0]._study_id
+    )
+
+    assert {len(run.labels) for run in runs} == {7}
+    for run, trial in zip(runs, trials, strict=True):
+        row = run.point["training_schedule"]
+        in_row = "learning_rate[0]" if row["learning_rate"] != 1.0 else "epochs[1]"
+        assert run.labels[in_row] in row.values()
+        assert run.labels["dropout"] == run.point["dropout"]
+        assert trial.params == run.labels
+        assert isinstance(trial.params["dropout"], float)
+        assert isinstance(trial.params["batch_size"], int)
+        assert run.logarithmic == {"batch_size", "learning_rate[0]"} & run.labels.keys()
+
+
+def test_another_range_is_another_space(write_search: WriteSearch, opener: Opener) -> None:
+    opener.study(plan_of(write_search, RANGES))
+    wider = {"training_hyperparameter_sampling.dropout": {"low": 0.0, "high": 0.4}}
+
+    with pytest.raises(SpaceChangedError, match=r'~ dropout\[0\]: .*"high":0.3.*"high":0.4'):
+        opener.study(plan_of(write_search, {**RANGES, **wider}))
+
+
+def test_a_sample_of_ranges_goes_on_as_a_search_that_learns(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    sample = plan_of(write_search, {**RANGES, "search_strategy": "sample", "n_samples": 12})
+    straight(opener, sample)
+
+    study = opener.study(plan_of(write_search, RANGES))
+    while (claim := study.claim()) is not None:
+        finish(study, claim)
+
+    assert len({run.key for run in study.runs()}) == 26
+
+
+def test_a_grid_of_steps_goes_on_as_a_search_that_learns(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    steps = {
+        "training_hyperparameter_sampling.dropout": {"low": 0.0, "high": 0.3, "step": 0.1},
+        "search_strategy": "grid",
+    }
+    grid = opener.study(plan_of(write_search, steps))
+    for _ in range(3):
+        claim = grid.claim()
+        assert claim is not None
+        finish(grid, claim)
+
+    study = opener.study(
+        plan_of(write_search, {**steps, "search_strategy": "bayesian", "n_samples": 99})
+    )
+    while (claim := study.claim()) is not None:
+        finish(study, claim)
+
+    runs = study.runs()
+    assert len({run.key for run in runs}) == len(runs) == 32
+    assert {run.labels["dropout"] for run in runs} == {0.0, 0.1, 0.2, 0.3}

@@ -76,6 +76,7 @@ def test_slices_list_values_in_the_order_of_the_search_file(
 
     (found,) = series.slices(make_data(runs=runs[::-1]))
 
+    assert isinstance(found, series.Slice)
     assert [choice.text for choice in found.choices] == ["z", "y", "x", *"abcdefgh"]
 
 
