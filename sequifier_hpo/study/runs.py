@@ -205,7 +205,8 @@ def _lesson(trials: list[StoredTrial]) -> EndedRun | None:
     newest = trials[-1]
     if newest.state != TrialState.COMPLETE and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
-    return EndedRun(Point.from_json(own_tag(newest).point), newest.value)
+    tag = own_tag(newest)
+    return EndedRun(Point.from_json(tag.point), newest.value, tag.unused)
 
 
 def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
