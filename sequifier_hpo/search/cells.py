@@ -15,8 +15,9 @@ class Cells:
 
     def proposal(self, cell: Cell, draws: Draws | None = None) -> Proposal:
         """A cell, with the numbers of its ranges, as a run that may be handed out."""
-        point = self.space.point_at(cell, draws)
-        return Proposal(self._keyer.key(point), point, self.space.labels_at(cell, draws))
+        point, labels = self.space.point_at(cell, draws), self.space.labels_at(cell, draws)
+        unused = {name: number for name, number in (draws or {}).items() if name not in labels}
+        return Proposal(self._keyer.key(point), point, labels, unused)
 
     def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
         """The first run of the seeded order that was not handed out, and its place there.

@@ -69,7 +69,7 @@ class LearningRuns(SampledRuns):
 
     def _lessons(self, seen: Sequence[EndedRun | None]) -> list[Taught]:
         told = (
-            (k, run, self._told.params(run.point, f"{self._seed}:{k}"))
+            (k, run, self._told.params(run.point, run.unused, f"{self._seed}:{k}"))
             for k, run in enumerate(seen)
             if run
         )

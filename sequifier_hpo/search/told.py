@@ -36,12 +36,13 @@ class ToldSpace:
             for part in parameter.parts:
                 self.distributions[part.name] = distribution_of(part.range)
 
-    def params(self, point: Point, seed: str) -> Params | None:
+    def params(self, point: Point, unused: Draws, seed: str) -> Params | None:
         """A point as the sampler is told; None if it is not in the space.
 
         Args:
             point: What was chosen in a run.
-            seed: For the numbers of ranges that the run does not use.
+            unused: The numbers of ranges that it does not have, as they were proposed.
+            seed: For those of which nothing is known.
         """
         places = self._space.places_in(point)
         if places is None:
@@ -52,8 +53,8 @@ class ToldSpace:
                 order = self._orders[parameter.name]
                 params[parameter.name] = index if order is None else order.index(index)
             for part in parameter.parts:
-                if part.name in numbers:
-                    params[part.name] = numbers[part.name]
+                if part.name in numbers or part.name in unused:
+                    params[part.name] = {**unused, **numbers}[part.name]
                 else:
                     share = Random(f"{seed}:{part.name}").random()
                     params[part.name] = part.range.at(share)

@@ -1,7 +1,7 @@
 """How a study asks which run comes next, and which is stopped; the package `search` answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sequifier_hpo.records import Stored
@@ -16,6 +16,8 @@ class Proposal:
     point: Point
     labels: Mapping[str, Stored]
     """Parameter -> what Optuna stores and shows for its value."""
+    unused: Mapping[str, float] = field(default_factory=dict)
+    """Ranges that the run does not have -> the numbers that were proposed for them all the same."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class EndedRun:
     point: Point
     loss: float | None
     """Its validation loss; None if it failed by itself, as one that diverged."""
+    unused: Mapping[str, float] = field(default_factory=dict)
+    """As in its proposal."""
     key: str = ""
     stopped_at: int | None = None
     """Epoch of the rung at which it was stopped; its loss is then the best one up to there."""

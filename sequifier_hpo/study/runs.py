@@ -256,10 +256,12 @@ def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
     newest = seen[-1]
     if newest.state == TrialState.FAIL and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
+    tag = own_tag(newest)
     return EndedRun(
-        Point.from_json(own_tag(newest).point),
+        Point.from_json(tag.point),
         newest.value,
-        key,
+        tag.unused,
+        key=key,
         stopped_at=stopped_at(seen),
         is_finished=len(seen) < len(trials),
     )

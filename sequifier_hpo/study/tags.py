@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.study.trials import StoredTrial
 
@@ -26,6 +28,13 @@ class RunTag(FrozenModel):
     """Where the run's files are."""
     folder: str = ""
     """The project's root on that host."""
+    unused: dict[str, int | float] = Field(default={})
+    """Ranges that the run does not have -> the numbers that were proposed for them all the same."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        stored: dict[str, Any] = serialize(self)
+        return stored if self.unused else {k: v for k, v in stored.items() if k != "unused"}
 
 
 def tag_of(trial: StoredTrial) -> RunTag | None:

@@ -54,6 +54,7 @@ class TrialWriter:
             key=proposal.key,
             ordinal=ordinal,
             point=proposal.point.as_json(),
+            unused=dict(proposal.unused),
             host=self._place.host,
             folder=self._place.folder,
         )

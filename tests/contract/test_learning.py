@@ -174,6 +174,8 @@ def test_numbers_of_ranges_are_stored_exactly_and_only_where_they_are_used(
 
     assert {len(run.labels) for run in runs} == {7}
     for run, trial in zip(runs, trials, strict=True):
+        unused = trial.system_attrs["sequifier_hpo:tag"]["unused"]
+        assert unused.keys() == {"learning_rate[0]", "epochs[1]"} - run.labels.keys()
         row = run.point["training_schedule"]
         in_row = "learning_rate[0]" if row["learning_rate"] != 1.0 else "epochs[1]"
         assert run.labels[in_row] in row.values()

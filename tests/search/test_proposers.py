@@ -311,9 +311,9 @@ def test_numbers_are_told_in_order_and_groups_by_their_anchor(search_config: Con
     assert told.distributions["batch_size"] == IntDistribution(0, 2)
     assert told.distributions["activation_fn"] == CategoricalDistribution((0, 1))
     for cell in ((0,) * len(space.sizes), tuple(size - 1 for size in space.sizes)):
-        params = told.params(space.point_at(cell), "seed")
+        params = told.params(space.point_at(cell), {}, "seed")
         assert params is not None
         assert told.place_of(params) == (cell, {})
-    first = told.params(space.point_at((0,) * len(space.sizes)), "seed")
+    first = told.params(space.point_at((0,) * len(space.sizes)), {}, "seed")
     assert first is not None
     assert first["batch_size"] == 2

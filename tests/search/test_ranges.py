@@ -88,7 +88,7 @@ def searched(proposer: Proposer, num_runs: int) -> list[Proposal]:
         assert isinstance(proposal, Proposal)
         found.append(proposal)
         past.keys.add(proposal.key)
-        past.ends.append(EndedRun(proposal.point, loss_of(proposal.point)))
+        past.ends.append(EndedRun(proposal.point, loss_of(proposal.point), proposal.unused))
     return found
 
 
@@ -144,7 +144,7 @@ def test_a_search_that_is_taken_up_again_goes_on_as_it_would_have(
         assert (proposal.key, proposal.labels) == (expected.key, expected.labels)
         past.keys.add(proposal.key)
         stored = Point.from_json(json.loads(json.dumps(proposal.point.as_json())))
-        past.ends.append(EndedRun(stored, loss_of(stored)))
+        past.ends.append(EndedRun(stored, loss_of(stored), proposal.unused))
 
 
 def test_a_search_that_learns_finds_the_numbers_of_a_row(write_search: WriteSearch) -> None:
@@ -163,8 +163,8 @@ def test_a_range_is_told_always_and_stored_where_it_is_used(write_search: WriteS
     told = ToldSpace(space)
     ranges = {part.name for part in space.parts}
     for run in all_of(sampled(write_search, MIXED, 20)):
-        params = told.params(run.point, "101:0")
-        again = told.params(run.point, "101:0")
+        params = told.params(run.point, run.unused, "101:0")
+        again = told.params(run.point, run.unused, "101:0")
 
         assert params is not None
         assert params == again
