@@ -80,7 +80,14 @@ def test_the_plan_warns_of_a_schedule_that_does_not_end_with_the_epochs(
     assert "T_max: 2" in finished.stdout
 
 
-@pytest.mark.parametrize("name", ["hyperparameter_search.yaml", "hyperparameter_search_grid.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hyperparameter_search.yaml",
+        "hyperparameter_search_grid.yaml",
+        "hyperparameter_search_bayesian.yaml",
+    ],
+)
 def test_every_search_file_that_comes_with_the_package_loads(prepared: Project, name: str) -> None:
     finished = prepared.run("plan", "--config-path", f"configs/{name}")
 
