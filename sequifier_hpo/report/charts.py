@@ -311,6 +311,9 @@ def _points(drawn: Sequence[Run], heights: Sequence[float]) -> dict[str, Any]:
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {
             "color": "@point",
+            "symbol": [
+                "circle-open" if run.state is RunState.PRUNED else "circle" for run in drawn
+            ],
             "size": 6 if len(drawn) < 100 else 4,
             "opacity": 0.7 if len(drawn) < 100 else 0.45,
         },

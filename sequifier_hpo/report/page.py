@@ -133,7 +133,7 @@ def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
     return [
         *_loss_sections(data, figures, complete),
         *_importance_section(data, figures, len(complete) + data.progress.num_pruned),
-        _slice_section(data, figures, len(complete)),
+        _slice_section(data, figures, len(complete) + data.progress.num_pruned),
         *_run_sections(data, figures, len(complete)),
     ]
 
@@ -248,6 +248,8 @@ def _slice_section(data: ReportData, figures: dict[str, Figure], num_complete: i
     note = _note(
         "Boxes: the middle half of all runs with this value, and their median; "
         "in brackets their number; the star is the best run.",
+        bool(data.progress.num_pruned)
+        and "Circles: runs that were stopped early, with the best loss that they had by then.",
         num_complete > series.MAX_POINTS
         and f"Points: {series.MAX_POINTS} of {num_complete:,} runs.",
     )

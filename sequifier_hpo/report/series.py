@@ -161,8 +161,15 @@ def curves(data: ReportData) -> list[Curve]:
 
 
 def slices(data: ReportData) -> list[Slice | Scatter]:
-    """Per varying parameter the losses under each of its values; the most important first."""
-    ranked = leaderboard(data.own_runs)
+    """Per varying parameter the losses under each of its values; the most important first.
+
+    Runs that were stopped early are there with the best loss that they had by then: without them,
+    what does badly would look better than it is.
+    """
+    ranked = sorted(
+        (run for run in data.own_runs if run.state in {RunState.COMPLETE, RunState.PRUNED}),
+        key=lambda run: (loss_of(run), run.number),
+    )
     shown = {run.number for run in sample(ranked, MAX_POINTS)}
     found: list[Slice | Scatter] = []
     for parameter in varying_parameters(data):
@@ -289,9 +296,10 @@ def index_of(label: str) -> tuple[int, str]:
 
 
 def loss_of(run: Run) -> float:
-    """The loss of a complete run."""
-    assert run.validation_loss is not None, "only complete runs have a loss"
-    return run.validation_loss
+    """The loss of a complete run, and of one that was stopped early the best by then."""
+    loss = run.best_loss if run.state is RunState.PRUNED else run.validation_loss
+    assert loss is not None, "only complete and stopped runs have a loss"
+    return loss
 
 
 def is_open(run: Run) -> bool:
