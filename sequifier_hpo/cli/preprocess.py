@@ -11,6 +11,7 @@ from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.words import counted, duration
 
+_KINDS = ("categorical", "real")
 _NOTHING_TO_VALIDATE_ON = (
     "note: there is one split only, and a search needs another one to validate on: give "
     "`split_ratios`\ntwo shares or more, such as [0.8, 0.2], or name another split in "
@@ -52,7 +53,10 @@ def preprocess(
         f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
         f"{duration(summary.seconds, decimals=1)}"
     )
-    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in summary.columns.items()))
+    print("columns:")
+    widths = [max(map(len, texts)) for texts in (summary.columns, _KINDS)]
+    for name, column in summary.columns.items():
+        print(f"  {name:{widths[0]}}  {column.kind:{widths[1]}}  {column}")
     for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):
         print(f"  {Path(path)}  {counted(windows, 'window')}")
     print(f"  {summary.metadata_path}")
