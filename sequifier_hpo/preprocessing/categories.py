@@ -9,6 +9,12 @@ import polars as pl
 from sequifier_hpo.preprocessing.event_table import ROW, EventTable
 from sequifier_hpo.preprocessing.windows import Ints
 
+INTEGER_TYPES = frozenset(
+    {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
+)
+CATEGORY_TYPES = INTEGER_TYPES | {pl.String, pl.Boolean}
+"""Types of the columns that have categories."""
+
 # Codes of whole numbers are looked up in a table if that is no larger than so many entries.
 _TABLE_ENTRIES = 2**22
 MISSING = ""

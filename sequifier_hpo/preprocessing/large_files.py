@@ -20,9 +20,13 @@ from sequifier_hpo.preprocessing.raw_files import (
     first_of_index,
     is_text,
     no_rows,
+    numbers_of_text,
     unreadable,
 )
 from sequifier_hpo.words import first_line
+
+# Rows that are read at a time: polars takes several groups into memory at once.
+_ROW_GROUP = 2**17
 
 
 def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: Path) -> EventTable:
@@ -44,7 +48,7 @@ def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: P
     for i, path in enumerate(files):
         if rows_left == 0:
             break
-        part = _stored(path, chosen.names, rows_left, scratch / f"raw{i}.arrow", is_csv=is_csv)
+        part = _stored(path, chosen.names, rows_left, scratch / f"raw{i}.parquet", is_csv=is_csv)
         heights.append(_num_rows(path, part, is_csv=is_csv))
         parts.append(part.head(heights[-1]))
         rows_left = None if rows_left is None else rows_left - heights[-1]
@@ -89,15 +93,19 @@ def _stored(
                 glob=False,
                 infer_schema_length=rows_that_decide_types,
                 schema_overrides={in_header[column]: pl.String for column in as_text},
-            ).select(pl.col(in_header[column]).alias(column) for column in columns).sink_ipc(
-                typed, maintain_order=True
+            ).select(pl.col(in_header[column]).alias(column) for column in columns).sink_parquet(
+                typed,
+                compression="lz4",
+                row_group_size=_ROW_GROUP,
+                statistics=False,
+                maintain_order=True,
             )
 
         try:
             store(FIRST_ROWS)
         except POLARS_FAULTS:
             store(None)  # as in `raw_files`: a decimal point, or a word, may come late
-        return pl.scan_ipc(typed)
+        return pl.scan_parquet(typed, glob=False)
     except (*POLARS_FAULTS, OSError) as error:
         raise unreadable(path, error, is_csv=is_csv) from error
 
@@ -138,7 +146,7 @@ def _with_common_types(
     for i, (path, part, schema) in enumerate(zip(files, parts, schemas, strict=False)):
         text = [c for c in columns if common[c] == pl.String and schema[c] != pl.String]
         if is_csv and text:
-            typed = scratch / f"text{i}.arrow"
+            typed = scratch / f"text{i}.parquet"
             again = _stored(path, columns, heights[i], typed, is_csv=True, as_text=text)
             result.append(_cast(path, again.head(heights[i]), common))
         else:
@@ -163,24 +171,12 @@ def _cast(path: Path, part: pl.LazyFrame, types: Mapping[str, pl.DataType]) -> p
 
 def _with_numbers_of_text(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The text columns as numbers where every text is one, with spaces or a plus sign perhaps."""
-    texts = [name for name, dtype in rows.collect_schema().items() if is_text(dtype)]
-    if not texts:
-        return rows
-    found = rows.select(
-        pl.len().alias("num_rows"),
-        *(pl.col(name).null_count().alias(name) for name in texts),
-        *(_as_number(name, pl.Int64()).null_count().alias(f"{name}\0int") for name in texts),
-        *(_as_number(name, pl.Float64()).null_count().alias(f"{name}\0float") for name in texts),
-    )
-    nulls = found.collect(engine="streaming").row(0, named=True)
     numbers = []
-    for name in texts:
-        for kind, dtype in (("int", pl.Int64()), ("float", pl.Float64())):
-            if nulls[f"{name}\0{kind}"] == nulls[name] < nulls["num_rows"]:
-                numbers.append(_as_number(name, dtype))
-                break
+    for name, dtype in rows.collect_schema().items():
+        if is_text(dtype):
+            distinct = rows.select(pl.col(name).unique()).collect(engine="streaming").to_series()
+            found = numbers_of_text(distinct).dtype
+            if found != dtype:
+                texts = pl.col(name).str.strip_chars()
+                numbers.append(texts.cast(found, strict=False))
     return rows.with_columns(numbers)
-
-
-def _as_number(column: str, dtype: pl.DataType) -> pl.Expr:
-    return pl.col(column).str.strip_chars().cast(dtype, strict=False)

@@ -9,11 +9,11 @@ from polars.io.plugins import register_io_source
 
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
 from sequifier_hpo.preprocessing.staging import disk_faults
-from sequifier_hpo.preprocessing.windows import Layout, Windows, gather_items
+from sequifier_hpo.preprocessing.windows import Layout, Windows
 from sequifier_hpo.stored_tables import WINDOW_COLUMNS
 
-# Numbers made at once: 64 MiB of them, whatever the length of the windows.
-_CHUNK_NUMBERS = 8 * 2**20
+# Numbers made at once: 32 MiB of them, whatever the length of the windows.
+_CHUNK_NUMBERS = 4 * 2**20
 _ROW_GROUP_NUMBERS = 4 * 2**20
 
 
@@ -94,13 +94,10 @@ def _chunks(
     step = max(_CHUNK_NUMBERS // (len(columns) * (layout.seq_length + 1)), 1)
     for first in range(begin, end, step):
         yield _chunk(layout.part(first, min(first + step, end)), columns)
-        for column in columns:
-            column.numbers.release()
 
 
 def _chunk(windows: Windows, columns: Sequence[EncodedColumn]) -> pl.DataFrame:
     num_windows, num_columns = len(windows), len(columns)
-    first_rows, lower_rows = windows.first_rows, windows.lower_rows
     ids = (windows.sequence_ids, windows.subsequence_ids, windows.start_positions)
     series = [
         pl.Series(name, np.repeat(values, num_columns))
@@ -108,9 +105,13 @@ def _chunk(windows: Windows, columns: Sequence[EncodedColumn]) -> pl.DataFrame:
     ]
     names = pl.Series("inputCol", [column.name for column in columns])
     series.append(names.gather(np.tile(np.arange(num_columns), num_windows)))
-    for offset in range(windows.seq_length + 1):
-        items = np.empty((num_windows, num_columns), dtype=_dtype(columns))
-        for i, column in enumerate(columns):
-            items[:, i] = gather_items(column.values, first_rows, lower_rows, offset)
-        series.append(pl.Series(str(windows.seq_length - offset), items.reshape(-1)))
+    num_items = windows.seq_length + 1
+    items = np.empty((num_items, num_windows, num_columns), dtype=_dtype(columns))
+    for i, column in enumerate(columns):
+        of_column = column.numbers.windows(windows.first_rows, windows.lower_rows, num_items)
+        items[:, :, i] = of_column.T
+    series += [
+        pl.Series(str(windows.seq_length - offset), items[offset].reshape(-1))
+        for offset in range(num_items)
+    ]
     return pl.DataFrame(series)

@@ -1,6 +1,5 @@
 """Numbers of one column, in the order of rows: in memory, or in a file if they are too many."""
 
-import mmap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sequifier_hpo.preprocessing.staging import disk_faults
+from sequifier_hpo.preprocessing.windows import Ints, gather_items
 
 Numbers = npt.NDArray[Any]
 
 # What is worked on at a time: 8 MiB of a column.
 PART_NUMBERS = 2**20
+
+# Of these, windows are cut from 1 MiB at once: several threads do so, and each keeps its memory.
+_SLAB_ROWS = 2**17
 
 # numpy's own sum adds blocks in a tree whose form depends on nothing but their number. Below this
 # size its own function is called, so that the result is the same to the last digit.
@@ -38,7 +41,6 @@ class NumberColumn:
         self._dtype = np.dtype(dtype)
         self._filled = 0
         self._header = 0
-        self._pages: mmap.mmap | None = None
         self._memory = np.empty(length if path is None else 0, dtype)
         if path is not None:
             with disk_faults(path), path.open("wb") as file:
@@ -67,23 +69,46 @@ class NumberColumn:
             if self.path is None:
                 yield begin, self._memory[begin : begin + count]
             else:
-                offset = self._header + begin * self._dtype.itemsize
-                yield begin, np.fromfile(self.path, self._dtype, count, offset=offset)
+                yield begin, self._read(begin, begin + count)
 
     @property
     def values(self) -> Numbers:
-        """All numbers as one array, which is a map of the file if there is one."""
-        if self.path is None:
-            return self._memory
-        if self._pages is None:
-            with self.path.open("rb") as file:
-                self._pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(self._pages, self._dtype, self.length, self._header)
+        """All numbers as one array, in memory."""
+        return self._memory if self.path is None else self._read(0, self.length)
 
-    def release(self) -> None:
-        """Give back the memory that reading `values` of a file has taken."""
-        if self._pages is not None:
-            self._pages.madvise(mmap.MADV_DONTNEED)
+    def windows(self, first_rows: Ints, lower_rows: Ints, num_items: int) -> Numbers:
+        """The items of some windows, (windows, num_items), of a column whose last entry is padding.
+
+        Of a file no more is read at a time than the rows that lie between some of the windows.
+
+        Args:
+            first_rows: As in `Windows`, whose order they must have.
+            lower_rows: The same.
+            num_items: Of a window.
+        """
+        offsets = np.arange(num_items)
+        if self.path is None:
+            return gather_items(self._memory, first_rows[:, None], lower_rows[:, None], offsets)
+        items = np.empty((len(first_rows), num_items), self._dtype)
+        begins = np.maximum(first_rows, lower_rows)
+        first = 0
+        while first < len(begins):
+            low = begins[first]
+            end = int(np.searchsorted(begins, low + _SLAB_ROWS))
+            rows = self._read(int(low), int(first_rows[end - 1]) + num_items)
+            items[first:end] = gather_items(
+                np.append(rows, rows.dtype.type(0)),
+                first_rows[first:end, None] - low,
+                lower_rows[first:end, None] - low,
+                offsets,
+            )
+            first = end
+        return items
+
+    def _read(self, begin: int, end: int) -> Numbers:
+        assert self.path is not None
+        offset = self._header + begin * self._dtype.itemsize
+        return np.fromfile(self.path, self._dtype, end - begin, offset=offset)
 
 
 def sum_pairwise(parts: Iterable[Numbers], length: int) -> np.float64:

@@ -148,7 +148,7 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     frame = pl.concat(_with_common_types(files, frames, is_csv=is_csv))
     if is_csv:
         frame = frame.with_columns(
-            _numbers_of_text(series) for series in frame if is_text(series.dtype)
+            numbers_of_text(series) for series in frame if is_text(series.dtype)
         )
     if not frame.height:
         raise no_rows(config)
@@ -415,7 +415,7 @@ def common_type(
     )
 
 
-def _numbers_of_text(values: pl.Series) -> pl.Series:
+def numbers_of_text(values: pl.Series) -> pl.Series:
     """The column as numbers if every text is one: spaces and plus signs hide them from polars."""
     stripped = values.str.strip_chars()
     for dtype in (pl.Int64, pl.Float64):

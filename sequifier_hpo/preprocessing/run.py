@@ -13,7 +13,7 @@ from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.categories import Categories, find_categories
+from sequifier_hpo.preprocessing.categories import CATEGORY_TYPES, find_categories
 from sequifier_hpo.preprocessing.column_notes import (
     ColumnSummary,
     column_notes,
@@ -89,10 +89,15 @@ def preprocess(
     with StagedOutputs() as outputs:
         on_progress(f"reading {config.data_path}")
         scratch = _scratch(config, files, outputs, split_paths)
-        roles = _read(config, files, scratch)
+        roles = assign_roles(config, _read(config, files, scratch))
         table = roles.table
+        categories = {
+            name: find_categories(table, name)
+            for name in table.features
+            if table.schema[name] in CATEGORY_TYPES
+        }
+        check_events(config, table, categories, roles.faults)
         maps = read_id_maps(config, table)
-        categories = _categories(table)
         data = window_data(config, table, categories, maps, scratch, on_progress)
         notes = (
             *split_notes(config, data.splits),
@@ -135,20 +140,10 @@ def _scratch(
     return outputs.scratch_folder(Path(split_paths[0]))
 
 
-def _read(config: PreprocessConfig, files: Sequence[Path], scratch: Path | None) -> Roles:
-    """The table, checked, with its columns as the configuration means them."""
+def _read(config: PreprocessConfig, files: Sequence[Path], scratch: Path | None) -> EventTable:
     if scratch is None:
-        table = EventTable.of(read_raw_table(config, files))
-    else:
-        table = read_large_table(config, files, scratch)
-    roles = assign_roles(config, table)
-    check_events(config, roles.table, roles.faults)
-    return roles
-
-
-def _categories(table: EventTable) -> dict[str, Categories]:
-    reals = [name for name, dtype in table.schema.items() if dtype.is_float()]
-    return {name: find_categories(table, name) for name in table.features if name not in reals}
+        return EventTable.of(read_raw_table(config, files))
+    return read_large_table(config, files, scratch)
 
 
 def _data_name(config: PreprocessConfig) -> str:

@@ -19,7 +19,7 @@ from sequifier_hpo.preprocessing.shard_file import (
     window_rows,
 )
 from sequifier_hpo.preprocessing.stored_split import StoredSplit
-from sequifier_hpo.preprocessing.windows import Layout, gather_items
+from sequifier_hpo.preprocessing.windows import Layout
 from sequifier_hpo.stored_tables import (
     INDEX,
     TABLE_FAULTS,
@@ -48,16 +48,13 @@ class Piece:
 
 def pieces_in_memory(layout: Layout, columns: Sequence[EncodedColumn]) -> Iterator[Piece]:
     """Windows that are not stored yet."""
-    offsets = np.arange(layout.seq_length + 1)
     for begin, end in _steps(len(layout), layout.seq_length):
         windows = layout.part(begin, end)
-        places = windows.first_rows[:, None], windows.lower_rows[:, None], offsets
+        places = windows.first_rows, windows.lower_rows, layout.seq_length + 1
         yield Piece(
-            {c.name: partial(gather_items, c.values, *places) for c in columns},
+            {c.name: partial(c.numbers.windows, *places) for c in columns},
             windows.start_positions,
         )
-        for column in columns:
-            column.numbers.release()
 
 
 def pieces_of_table(path: Path, read_format: str, described: StoredSplit) -> Iterator[Piece]:

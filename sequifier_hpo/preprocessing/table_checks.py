@@ -1,20 +1,19 @@
 """Requirements on a raw table before it can be windowed; every fault names a column and a row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.categories import INTEGER_TYPES as INTEGER_TYPES
+from sequifier_hpo.preprocessing.categories import Categories
 from sequifier_hpo.preprocessing.event_table import ROW, EventTable
 from sequifier_hpo.preprocessing.order_numbers import NO_TIME, order_numbers
 from sequifier_hpo.preprocessing.raw_files import RawTable
 from sequifier_hpo.words import counted
 
-INTEGER_TYPES = frozenset(
-    {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
-)
 REAL_TYPES = frozenset({pl.Float32, pl.Float64})
 
 # How programs write "no value" into a column of numbers. polars reads such a column as text, and
@@ -69,13 +68,17 @@ def _value(table: EventTable, column: str, row: int) -> object:
 
 
 def check_events(
-    config: PreprocessConfig, table: EventTable, found: Sequence[Fault | str] = ()
+    config: PreprocessConfig,
+    table: EventTable,
+    categories: Mapping[str, Categories],
+    found: Sequence[Fault | str] = (),
 ) -> None:
     """Check types and values of all columns.
 
     Args:
         config: What the columns are, and which values may be missing.
         table: The table.
+        categories: Of every feature that can have some.
         found: Faults that are known already.
 
     Raises:
@@ -90,7 +93,7 @@ def check_events(
     faults += order_faults(table) if order_is_free else _number_faults(table, table.order)
     questions: list[Question] = []
     for column in table.features:
-        asked = _feature_questions(config, table, column)
+        asked = _feature_questions(config, table, column, categories)
         questions += [question for question in asked if isinstance(question, tuple)]
         faults += [fault for fault in asked if isinstance(fault, str)]
     faults += find_faults(table, questions)
@@ -214,7 +217,7 @@ def _is_beyond_64_bits(column: str) -> pl.Expr:
 
 
 def _feature_questions(
-    config: PreprocessConfig, table: EventTable, column: str
+    config: PreprocessConfig, table: EventTable, column: str, categories: Mapping[str, Categories]
 ) -> list[Question | str]:
     dtype, values = table.schema[column], pl.col(column)
     questions: list[Question | str] = []
@@ -223,7 +226,7 @@ def _feature_questions(
     if dtype in REAL_TYPES:
         questions.append((column, "is not a finite number", ~values.is_finite(), True))
     elif dtype == pl.String and table.is_csv:
-        if config.missing_of(column) is None and _has_gaps_among_numbers(table, column):
+        if config.missing_of(column) is None and _has_gaps_among_numbers(categories[column]):
             questions.append((column, "is not a number", is_gap(column), True))
     elif dtype.is_integer() and dtype not in INTEGER_TYPES:
         questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
@@ -241,15 +244,11 @@ def is_gap(column: str) -> pl.Expr:
     return pl.col(column).str.strip_chars().str.to_lowercase().is_in(GAPS)
 
 
-def _has_gaps_among_numbers(table: EventTable, column: str) -> bool:
+def _has_gaps_among_numbers(categories: Categories) -> bool:
     """Whether all texts of a column are numbers, or marks of missing ones."""
-    is_number = pl.col(column).str.strip_chars().str.to_lowercase()
-    is_number = is_number.cast(pl.Float64, strict=False).is_not_null()
-    found = table.ask(
-        is_number.any().alias("any"),
-        (is_gap(column) | is_number | pl.col(column).is_null()).all().alias("all"),
-    )
-    return bool(found["any"] and found["all"])
+    texts = categories.values.drop_nulls().str.strip_chars().str.to_lowercase()
+    is_number = texts.cast(pl.Float64, strict=False).is_not_null()
+    return bool(is_number.any() and (texts.is_in(GAPS) | is_number).all())
 
 
 def faults_of(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import polars as pl
 
 from sequifier_hpo.preprocessing.categories import Categories, find_categories
-from sequifier_hpo.preprocessing.event_table import EventTable
+from sequifier_hpo.preprocessing.event_table import ROW, EventTable
 from sequifier_hpo.preprocessing.raw_files import csv_names
 from sequifier_hpo.words import counted
 
@@ -99,23 +99,24 @@ def _spelling_notes(table: EventTable, categories: Mapping[str, Categories]) -> 
 def _with_leading_zeros(table: EventTable, columns: list[str]) -> dict[str, pl.DataFrame]:
     """Column -> its texts that begin with a needless 0, and how often each occurs."""
     found: dict[str, list[pl.DataFrame]] = {}
-    for path, num_rows in table.files:
+    for path, num_rows in table.files if columns else ():
         in_header = csv_names(path)
-        texts = pl.scan_csv(path, infer_schema=False, glob=False).head(num_rows)
-        chosen = [
-            pl.col(in_header[column])
-            .filter(pl.col(in_header[column]).str.contains(_BEGINS_WITH_ZERO))
-            .str.strip_chars()
-            .alias(column)
-            .value_counts(name="count")
-            .implode()
-            for column in columns
-        ]
-        counts = texts.select(chosen).collect(engine="streaming") if chosen else pl.DataFrame()
-        for column in counts.columns:
-            spellings = counts[column].explode().drop_nulls()
-            if len(spellings):
-                found.setdefault(column, []).append(spellings.struct.unnest())
+        rows = pl.scan_csv(path, infer_schema=False, glob=False).head(num_rows)
+        texts = rows.select(pl.col(in_header[column]).alias(column) for column in columns)
+        begins = {column: pl.col(column).str.contains(_BEGINS_WITH_ZERO) for column in columns}
+        is_there = texts.select(is_so.any().alias(c) for c, is_so in begins.items())
+        for column, is_so in is_there.collect(engine="streaming").row(0, named=True).items():
+            if is_so:
+                counts = (
+                    texts.select(column)
+                    .with_row_index(ROW)
+                    .filter(begins[column])
+                    .group_by(pl.col(column).str.strip_chars())
+                    .agg(pl.len().cast(pl.UInt32).alias("count"), pl.col(ROW).min())
+                )
+                found.setdefault(column, []).append(
+                    counts.collect(engine="streaming").sort(ROW).drop(ROW)
+                )
     return {
         column: pl.concat(parts).group_by(column, maintain_order=True).agg(pl.col("count").sum())
         for column, parts in found.items()
