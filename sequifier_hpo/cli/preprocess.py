@@ -1,7 +1,7 @@
 """`sequifier-hpo preprocess`: a table of events becomes windows and metadata."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.words import counted, duration
+
+if TYPE_CHECKING:
+    from sequifier_hpo.preprocessing.run import PreprocessSummary
 
 _KINDS = ("categorical", "real")
 _NOTHING_TO_VALIDATE_ON = (
@@ -49,6 +52,18 @@ def preprocess(
     overrides = given(data_path=data_path, selected_columns=selected_columns, seed=seed)
     config = load_preprocess_config(config_path, overrides=overrides)
     summary = run_preprocess(config, on_progress=say)
+    _show(summary)
+    if not DEFAULT_SEARCH_FILE.exists():
+        print(
+            f"\nnext: describe the search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "
+            "copy,\n`sequifier-hpo init my-project` writes a commented one), then"
+        )
+    else:
+        print("\nnext:")
+    print(f"  sequifier-hpo hyperparameter-search --config-path {DEFAULT_SEARCH_FILE}")
+
+
+def _show(summary: "PreprocessSummary") -> None:
     print(
         f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
         f"{duration(summary.seconds, decimals=1)}"
@@ -64,11 +79,3 @@ def preprocess(
         print(f"note: {note}")
     if len(summary.split_paths) == 1:
         print(_NOTHING_TO_VALIDATE_ON)
-    if not DEFAULT_SEARCH_FILE.exists():
-        print(
-            f"\nnext: describe the search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "
-            "copy,\n`sequifier-hpo init my-project` writes a commented one), then"
-        )
-    else:
-        print("\nnext:")
-    print(f"  sequifier-hpo hyperparameter-search --config-path {DEFAULT_SEARCH_FILE}")

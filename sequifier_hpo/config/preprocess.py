@@ -119,6 +119,11 @@ class PreprocessConfig(FrozenModel):
         """The columns of the raw table that say whose event a row is, and when it was."""
         return self.sequence_column or ID_COLUMNS[0], self.order_column or ID_COLUMNS[1]
 
+    @property
+    def is_csv(self) -> bool:
+        """Whether the raw table is CSV, else Parquet."""
+        return self.read_format == "csv"
+
     def missing_of(self, column: str) -> MissingValues | None:
         """What becomes of the missing values of a column; None = they are errors."""
         return self.missing.get(column) if isinstance(self.missing, dict) else self.missing

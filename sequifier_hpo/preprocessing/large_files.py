@@ -40,7 +40,7 @@ def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: P
     Raises:
         InputError: If a file cannot be read, lacks a column, or disagrees with another one.
     """
-    is_csv = config.read_format == "csv"
+    is_csv = config.is_csv
     chosen = choose_columns(config, files)
     parts: list[pl.LazyFrame] = []
     heights: list[int] = []
@@ -87,19 +87,22 @@ def _stored(
         in_header = csv_names(path)
 
         def store(rows_that_decide_types: int | None) -> None:
-            pl.scan_csv(
+            rows = pl.scan_csv(
                 path,
                 n_rows=max_rows,
                 glob=False,
                 infer_schema_length=rows_that_decide_types,
                 schema_overrides={in_header[column]: pl.String for column in as_text},
-            ).select(pl.col(in_header[column]).alias(column) for column in columns).sink_parquet(
-                typed,
-                compression="lz4",
-                row_group_size=_ROW_GROUP,
-                statistics=False,
-                maintain_order=True,
-            )
+            ).select(pl.col(in_header[column]).alias(column) for column in columns)
+            # Opened here: after an error, a thread of polars might still create it.
+            with typed.open("wb") as file:
+                rows.sink_parquet(
+                    file,
+                    compression="lz4",
+                    row_group_size=_ROW_GROUP,
+                    statistics=False,
+                    maintain_order=True,
+                )
 
         try:
             store(FIRST_ROWS)

@@ -118,7 +118,7 @@ def choose_columns(config: PreprocessConfig, files: Sequence[Path]) -> ChosenCol
     Raises:
         InputError: If one is missing, or the files do not have the same columns.
     """
-    is_csv = config.read_format == "csv"
+    is_csv = config.is_csv
     names = [_column_names(path, is_csv=is_csv) for path in files]
     index = [] if config.selected_columns is not None else _index_columns(names[0])
     index = [name for name in index if name not in config.id_columns]
@@ -134,7 +134,7 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     Raises:
         InputError: If a file cannot be read, lacks a column, or disagrees with another one.
     """
-    is_csv = config.read_format == "csv"
+    is_csv = config.is_csv
     chosen = choose_columns(config, files)
     columns, features = chosen.names, chosen.features
     frames: list[pl.DataFrame] = []

@@ -5,7 +5,7 @@ sorted one after the other. The result is the same.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.categories import Categories
 from sequifier_hpo.preprocessing.event_table import ROW, EventTable
 from sequifier_hpo.preprocessing.number_columns import NumberColumn, Numbers
-from sequifier_hpo.preprocessing.order_numbers import order_numbers
 from sequifier_hpo.preprocessing.staging import disk_faults
 from sequifier_hpo.preprocessing.windows import Ints, Sequences, find_sequences, joined
 from sequifier_hpo.words import counted
@@ -34,6 +33,8 @@ class Places:
 
     sequence_categories: Categories | None
     """Texts of the sequence column, which are numbered from 1; None = it holds numbers."""
+    order: pl.Expr
+    """What orders the items of a sequence, as Int64."""
     allows_ties: bool
     """Whether items of one place keep the order of their rows; else they are refused."""
 
@@ -73,17 +74,15 @@ def order_rows(
     Raises:
         InputError: If two items of a sequence have one place, or no sequence has two items.
     """
-
-    def column(name: str, dtype: type[np.int64] | type[np.float64]) -> NumberColumn:
-        return NumberColumn(dtype, num_rows, None if scratch is None else scratch / f"{name}.npy")
-
     batches = _numbered(table, categories, places)
-    buckets = _in_memory(batches) if scratch is None else _dealt(table, batches, places, scratch)
-    orders = column("orders", np.int64) if keeps_orders else None
+    buckets = batches if scratch is None else _dealt(table, batches, places, scratch)
     columns = {
-        name: column(f"sorted{i}", np.int64 if name in categories else np.float64)
+        name: NumberColumn(
+            np.int64 if name in categories else np.float64, num_rows, _file(scratch, f"sorted{i}")
+        )
         for i, name in enumerate(table.features)
     }
+    orders = NumberColumn(np.int64, num_rows, _file(scratch, "orders")) if keeps_orders else None
     found: list[Sequences] = []
     ties: list[pl.DataFrame] = []
     num_ties = 0
@@ -101,24 +100,29 @@ def order_rows(
             ordered = values[by_place]
             numbers.append(ordered if name in categories else ordered.view(np.float64))
     if ties:
-        raise _repetition(table, pl.concat(ties), num_ties)
-    sequences = joined(found)
-    if not (sequences.lengths > 1).any():
-        raise InputError(
-            f"none of the {num_rows:,} sequences has two items: there is nothing to predict",
-            f"check that `{table.sequence}` is the same for all items of a sequence",
-        )
-    return OrderedRows(sequences, orders, columns, num_ties)
+        raise _repetition(table, places, pl.concat(ties), num_ties)
+    return OrderedRows(_checked(joined(found), table), orders, columns, num_ties)
+
+
+def _file(scratch: Path | None, name: str) -> Path | None:
+    return None if scratch is None else scratch / f"{name}.npy"
+
+
+def _checked(sequences: Sequences, table: EventTable) -> Sequences:
+    if (sequences.lengths > 1).any():
+        return sequences
+    raise InputError(
+        f"none of the {len(sequences):,} sequences has two items: there is nothing to predict",
+        f"check that `{table.sequence}` is the same for all items of a sequence",
+    )
 
 
 def _numbered(
     table: EventTable, categories: Mapping[str, Categories], places: Places
 ) -> Iterator[list[Numbers]]:
     """Sequence, order and features of some rows, each as numbers of 64 bits."""
-    schema = table.schema
     names = [table.sequence, table.order, *table.features]
-    place = order_numbers(table.order, schema[table.order])
-    for batch in replaced_order(table, place).batches(names, _BATCH_ROWS):
+    for batch in _with_order(table, places).batches(names, _BATCH_ROWS):
         yield [
             _sequence_numbers(batch[table.sequence], places),
             batch[table.order].to_numpy(),
@@ -126,10 +130,9 @@ def _numbered(
         ]
 
 
-def replaced_order(table: EventTable, place: pl.Expr) -> EventTable:
+def _with_order(table: EventTable, places: Places) -> EventTable:
     """The table with whole numbers for what orders its events."""
-    rows = table.rows.with_columns(place.alias(table.order))
-    return EventTable(**{**vars(table), "rows": rows})
+    return replace(table, rows=table.rows.with_columns(places.order.alias(table.order)))
 
 
 def _sequence_numbers(values: pl.Series, places: Places) -> Ints:
@@ -155,10 +158,6 @@ def _sorted(ids: Ints, items: Ints, *, is_stable: bool) -> Ints:
     # One number is sorted several times faster than two.
     places = (ids - lowest_id) * num_items + (items - lowest_item)
     return np.argsort(places, kind="stable" if is_stable else None)
-
-
-def _in_memory(batches: Iterator[list[Numbers]]) -> Iterator[list[Numbers]]:
-    yield from batches
 
 
 def _dealt(
@@ -194,9 +193,8 @@ def _dealt(
 def _bounds(table: EventTable, places: Places, num_buckets: int) -> tuple[Ints, Ints]:
     """The first place of each bucket but the first, found from some of the rows."""
     one_of = max(table.num_rows // (num_buckets * _SAMPLED_ROWS), 1)
-    place = order_numbers(table.order, table.schema[table.order])
     sample = (
-        replaced_order(table, place)
+        _with_order(table, places)
         .rows.filter(pl.col(ROW).hash() % one_of == 0)
         .select(table.sequence, table.order)
         .collect(engine="streaming")
@@ -222,11 +220,10 @@ def _bucket_of(ids: Ints, items: Ints, first_ids: Ints, first_items: Ints) -> Nu
     return buckets.astype(np.uint8)
 
 
-def _repetition(table: EventTable, ties: pl.DataFrame, num_ties: int) -> InputError:
+def _repetition(table: EventTable, places: Places, ties: pl.DataFrame, num_ties: int) -> InputError:
     """The error for rows of one place, which names the first that repeats another."""
     names = [table.sequence, table.order]
-    place = order_numbers(table.order, table.schema[table.order])
-    numbers = replaced_order(table, place).rows.select(ROW, *names)
+    numbers = _with_order(table, places).rows.select(ROW, *names)
     wanted = ties.rename(dict(zip(("id", "item"), names, strict=True)))
     numbers = numbers.with_columns(pl.col(names[0]).cast(pl.Int64))
     rows = numbers.join(wanted.lazy(), on=names, how="semi").collect(engine="streaming").sort(ROW)

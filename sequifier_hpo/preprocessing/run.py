@@ -47,7 +47,7 @@ from sequifier_hpo.words import counted
 # Larger files are sorted on disk, in a part of the memory that does not depend on their size. A
 # Parquet file is several times larger when it is read.
 _MOST_BYTES_IN_MEMORY = 256 * 2**20
-_GROWTH = {"csv": 1, "parquet": 4}
+_GROWTH_OF_PARQUET = 4
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,11 @@ def preprocess(
         EnvironmentFaultError: If the results cannot be written.
     """
     started = time.perf_counter()
-    split_paths = _split_paths(config)
     files = find_files(config)
-    _check_outputs(config, files, split_paths)
-    metadata_path = _metadata_path(config)
+    _check_outputs(config, files, _split_paths(config))
     with StagedOutputs() as outputs:
         on_progress(f"reading {config.data_path}")
-        scratch = _scratch(config, files, outputs, split_paths)
+        scratch = _scratch(config, files, outputs)
         roles = assign_roles(config, _read(config, files, scratch))
         table = roles.table
         categories = {
@@ -107,20 +105,10 @@ def preprocess(
             *map_notes(config, categories, maps),
             *missing_notes(config, roles),
         )
-        staged = _write_splits(config, data, split_paths, outputs, on_progress)
-        on_progress("computing digests of the data")
-        digests = [_digest(data, layout) for layout in data.splits]
-        with disk_faults(metadata_path):
-            names_path = _write_sequence_names(config, data, outputs)
-            text = _metadata(config, roles, data.columns, split_paths, names_path)
-            outputs.stage(metadata_path).write_text(text, encoding="utf-8")
-            stamps = [stamp_split(path) for path in staged]
-        outputs.publish()
-    for path, values, stamp in zip(split_paths, digests, stamps, strict=True):
-        _keep_digest(Path(path), config.write_format, values, stamp)
+        _write(config, roles, data, outputs, on_progress)
     return PreprocessSummary(
-        metadata_path=metadata_path,
-        split_paths=tuple(split_paths),
+        metadata_path=_metadata_path(config),
+        split_paths=tuple(_split_paths(config)),
         num_rows=data.num_rows,
         num_sequences=len(data.sequences),
         num_windows=tuple(len(layout) for layout in data.splits),
@@ -130,14 +118,38 @@ def preprocess(
     )
 
 
+def _write(
+    config: PreprocessConfig,
+    roles: Roles,
+    data: WindowedData,
+    outputs: StagedOutputs,
+    on_progress: Callable[[str], None],
+) -> None:
+    """Write splits and metadata, and keep the digests of the splits."""
+    split_paths, metadata_path = _split_paths(config), _metadata_path(config)
+    staged = _write_splits(config, data, split_paths, outputs, on_progress)
+    on_progress("computing digests of the data")
+    digests = [_digest(data, layout) for layout in data.splits]
+    with disk_faults(metadata_path):
+        names_path = _write_sequence_names(config, data, outputs)
+        text = _metadata(config, roles, data.columns, split_paths, names_path)
+        outputs.stage(metadata_path).write_text(text, encoding="utf-8")
+        stamps = [stamp_split(path) for path in staged]
+    outputs.publish()
+    for path, values, stamp in zip(split_paths, digests, stamps, strict=True):
+        _keep_digest(Path(path), config.write_format, values, stamp)
+
+
 def _scratch(
-    config: PreprocessConfig, files: Sequence[Path], outputs: StagedOutputs, split_paths: list[str]
+    config: PreprocessConfig, files: Sequence[Path], outputs: StagedOutputs
 ) -> Path | None:
     """A folder for what is too large for memory; None if nothing is."""
-    num_bytes = sum(file.stat().st_size for file in files) * _GROWTH[config.read_format]
+    num_bytes = sum(file.stat().st_size for file in files)
+    if not config.is_csv:
+        num_bytes *= _GROWTH_OF_PARQUET
     if num_bytes <= _MOST_BYTES_IN_MEMORY:
         return None
-    return outputs.scratch_folder(Path(split_paths[0]))
+    return outputs.scratch_folder(Path(_split_paths(config)[0]))
 
 
 def _read(config: PreprocessConfig, files: Sequence[Path], scratch: Path | None) -> EventTable:

@@ -18,7 +18,7 @@ from sequifier_hpo.preprocessing.encode import (
 )
 from sequifier_hpo.preprocessing.event_table import EventTable
 from sequifier_hpo.preprocessing.id_maps import IdMap
-from sequifier_hpo.preprocessing.order_numbers import moment_text
+from sequifier_hpo.preprocessing.order_numbers import moment_text, order_numbers
 from sequifier_hpo.preprocessing.row_order import OrderedRows, Places, order_rows
 from sequifier_hpo.preprocessing.time_cuts import moments_at
 from sequifier_hpo.preprocessing.windows import (
@@ -76,36 +76,39 @@ def window_data(
     ordered = order_rows(
         table,
         categories,
-        Places(names, allows_ties=config.order_column is not None),
+        Places(names, _order(config, table), allows_ties=config.order_column is not None),
         num_rows=num_rows,
         keeps_orders=config.split_by == "time",
         scratch=scratch,
     )
     bounds, notes = _bounds(config, table, ordered, num_rows)
     splits = _lay_all_windows(config, ordered.sequences, bounds)
-    is_learned = partial(rows_of_first_split, ordered.sequences, bounds)
-    columns = list(
-        _encoded(
-            ordered,
-            categories,
-            maps,
-            None if config.statistics_from == "all" else is_learned,
-            scratch,
-        )
-    )
-    if ordered.num_ties:
-        notes.append(
-            f"{counted(ordered.num_ties, 'event')} of the same sequence and `{table.order}` as the "
-            "one before: they keep the order of their rows"
-        )
+    is_learned = None
+    if config.statistics_from == "training":
+        is_learned = partial(rows_of_first_split, ordered.sequences, bounds)
+    columns = list(_encoded(ordered, categories, maps, is_learned, scratch))
     return WindowedData(
         num_rows=num_rows,
         sequences=ordered.sequences,
         sequence_names=None if names is None else names.values,
         columns=columns,
         splits=splits,
-        notes=tuple(notes),
+        notes=(*notes, *_tie_notes(table, ordered)),
     )
+
+
+def _tie_notes(table: EventTable, ordered: OrderedRows) -> Iterator[str]:
+    if ordered.num_ties:
+        yield (
+            f"{counted(ordered.num_ties, 'event')} of the same sequence and `{table.order}` as the "
+            "one before: they keep the order of their rows"
+        )
+
+
+def _order(config: PreprocessConfig, table: EventTable) -> pl.Expr:
+    if config.order_column is None:
+        return pl.col(table.order).cast(pl.Int64)
+    return order_numbers(table.order, table.schema[table.order])
 
 
 def _sequence_names(config: PreprocessConfig, table: EventTable) -> Categories | None:

@@ -259,6 +259,16 @@ def test_fields_that_contradict_each_other_are_errors_with_their_place(project: 
     }
 
 
+def test_numbers_that_a_parquet_table_holds_as_text_are_in_the_order_of_numbers(
+    project: Project,
+) -> None:
+    columns = {"sequenceId": ["0"] * 3, "itemPosition": ["10", "9", "8"], "x": ["c", "b", "a"]}
+
+    summary = project.preprocess(project.write_parquet("t.parquet", columns))
+
+    assert items_of(summary, "x") == [(1, 2, 3)]
+
+
 # --- tables that exceed the memory
 
 
