@@ -46,7 +46,7 @@ from sequifier_hpo.words import counted
 
 # Larger files are sorted on disk, in a part of the memory that does not depend on their size. A
 # Parquet file is several times larger when it is read.
-_MOST_BYTES_IN_MEMORY = 256 * 2**20
+_MOST_BYTES_IN_MEMORY = 64 * 2**20
 _GROWTH_OF_PARQUET = 4
 
 
