@@ -14,6 +14,7 @@ STUDIES = Path(__file__).parents[1] / "studies"
 SCRIPTS = {
     "nycflights/prepare.py": (["--flights", "flights.csv"], "3 flights, 2 aircraft"),
     "preprocess-benchmark/digests.py": (["--smallest"], "one digest in all formats"),
+    "preprocess-benchmark/memory.py": (["--smallest"], "1,500 rows: "),
     "preprocess-benchmark/run.py": (["--smallest"], "CSV -> tensor shards, stride 32: "),
     "space-benchmark/run.py": (["--smallest"], "microseconds per proposed run"),
     "throughput/compiled_steps.py": (["--sizes", "smallest", "--repeats", "1"], "compiled "),

@@ -1,7 +1,6 @@
 """The `sequifier-hpo` program: its commands, and how errors become text and exit codes."""
 
 import errno
-import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,21 +10,8 @@ import typer
 
 from sequifier_hpo import __version__
 from sequifier_hpo.atomic import MAKE_ROOM
-from sequifier_hpo.cli.best import best
-from sequifier_hpo.cli.dashboard import dashboard
-from sequifier_hpo.cli.doctor import doctor
-from sequifier_hpo.cli.export import export
-from sequifier_hpo.cli.init import init
+from sequifier_hpo.cli.commands import Commands
 from sequifier_hpo.cli.lasting import lasting_output, why_incomplete
-from sequifier_hpo.cli.options import ListsLikeSequifier
-from sequifier_hpo.cli.plan import plan
-from sequifier_hpo.cli.preprocess import preprocess
-from sequifier_hpo.cli.replay import replay
-from sequifier_hpo.cli.report import report
-from sequifier_hpo.cli.search import hyperparameter_search
-from sequifier_hpo.cli.status import status
-from sequifier_hpo.cli.train import train
-from sequifier_hpo.cli.verify import verify
 from sequifier_hpo.cli.visible_output import visible_output
 from sequifier_hpo.errors import EnvironmentFaultError, SequifierHpoError
 
@@ -43,16 +29,9 @@ _FIX_OF_FAULT = {
 """Operating-system errors that are not our bugs."""
 
 
-def _help_of(command: Callable[..., None]) -> str:
-    """The docstring of a command, with examples that no terminal width breaks."""
-    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-    return "\n\n".join(
-        f"\b\n{text}" if text.startswith("Example:") else text for text in paragraphs
-    )
-
-
 app = typer.Typer(
     name="sequifier-hpo",
+    cls=Commands,
     help="Hyperparameter search for Sequifier models.\n\n"
     "Start with `sequifier-hpo init my-project`: a project with real data, ready to run.",
     no_args_is_help=True,
@@ -60,22 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    init,
-    preprocess,
-    plan,
-    hyperparameter_search,
-    status,
-    best,
-    verify,
-    export,
-    report,
-    replay,
-    dashboard,
-    train,
-    doctor,
-):
-    app.command(cls=ListsLikeSequifier, help=_help_of(command))(command)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the callback's signature

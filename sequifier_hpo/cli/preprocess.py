@@ -1,7 +1,7 @@
 """`sequifier-hpo preprocess`: a table of events becomes windows and metadata."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.config.preprocess import load_preprocess_config
 from sequifier_hpo.words import counted, duration
 
+if TYPE_CHECKING:
+    from sequifier_hpo.preprocessing.run import PreprocessSummary
+
+_KINDS = ("categorical", "real")
 _NOTHING_TO_VALIDATE_ON = (
     "note: there is one split only, and a search needs another one to validate on: give "
     "`split_ratios`\ntwo shares or more, such as [0.8, 0.2], or name another split in "
@@ -48,18 +52,7 @@ def preprocess(
     overrides = given(data_path=data_path, selected_columns=selected_columns, seed=seed)
     config = load_preprocess_config(config_path, overrides=overrides)
     summary = run_preprocess(config, on_progress=say)
-    print(
-        f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
-        f"{duration(summary.seconds, decimals=1)}"
-    )
-    print("columns: " + ", ".join(f"{name} ({kind})" for name, kind in summary.columns.items()))
-    for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):
-        print(f"  {Path(path)}  {counted(windows, 'window')}")
-    print(f"  {summary.metadata_path}")
-    for note in summary.notes:
-        print(f"note: {note}")
-    if len(summary.split_paths) == 1:
-        print(_NOTHING_TO_VALIDATE_ON)
+    _show(summary)
     if not DEFAULT_SEARCH_FILE.exists():
         print(
             f"\nnext: describe the search in {DEFAULT_SEARCH_FILE} (docs/tutorial.md has one to "
@@ -68,3 +61,21 @@ def preprocess(
     else:
         print("\nnext:")
     print(f"  sequifier-hpo hyperparameter-search --config-path {DEFAULT_SEARCH_FILE}")
+
+
+def _show(summary: "PreprocessSummary") -> None:
+    print(
+        f"{counted(summary.num_rows, 'row')}, {counted(summary.num_sequences, 'sequence')}, "
+        f"{duration(summary.seconds, decimals=1)}"
+    )
+    print("columns:")
+    widths = [max(map(len, texts)) for texts in (summary.columns, _KINDS)]
+    for name, column in summary.columns.items():
+        print(f"  {name:{widths[0]}}  {column.kind:{widths[1]}}  {column}")
+    for path, windows in zip(summary.split_paths, summary.num_windows, strict=True):
+        print(f"  {Path(path)}  {counted(windows, 'window')}")
+    print(f"  {summary.metadata_path}")
+    for note in summary.notes:
+        print(f"note: {note}")
+    if len(summary.split_paths) == 1:
+        print(_NOTHING_TO_VALIDATE_ON)

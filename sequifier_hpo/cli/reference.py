@@ -199,7 +199,9 @@ def command_reference() -> str:
     assert isinstance(program, typer.core.TyperGroup)
     parts = [_COMMANDS_HEAD]
     parent = program.context_class(program, info_name="sequifier-hpo")
-    for name, command in program.commands.items():
+    for name in program.list_commands(parent):
+        command = program.get_command(parent, name)
+        assert command is not None
         context = command.context_class(
             command, info_name=name, parent=parent, terminal_width=96, max_content_width=96
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import FrozenModel
@@ -37,6 +37,18 @@ class DataMetadata(FrozenModel):
 
     None = only the items' values do, as in windows that Sequifier wrote.
     """
+    sequence_column: str | None = None
+    """Column of the raw table that says whose event a row is; None = `sequenceId`."""
+    sequence_ids_path: str | None = None
+    """Parquet table `sequenceId`, `sequence`: which number stands for which text of that column.
+
+    None = the column holds the numbers themselves.
+    """
+    order_column: str | None = None
+    """Column of the raw table that orders the events of a sequence; None = `itemPosition`."""
+    missing: dict[str, Literal["drop", "category", "mean"]] = Field(default_factory=dict)
+    """Column -> what became of cells without a value: the row was dropped; they got the id of the
+    empty text; they became the mean, 0 when standardised. Of other columns they are errors."""
 
 
 class NamesMetadata(Protocol):

@@ -29,6 +29,10 @@ ID_COLUMNS = ("sequenceId", "itemPosition")
 RawFormat = Literal["csv", "parquet"]
 StatisticsFrom = Literal["all", "training"]
 StartMode = Literal["distribute", "exact"]
+ColumnName = Annotated[str, Field(min_length=1)]
+SplitBy = Literal["position", "time"]
+ColumnType = Literal["categorical", "real"]
+MissingValues = Literal["drop", "category", "mean"]
 
 # What Sequifier tolerates: numpy's closeness to 1.
 _SUM_TOLERANCE = 1e-5 + 1e-8
@@ -93,6 +97,36 @@ class PreprocessConfig(FrozenModel):
     """How windows are laid over a sequence: distribute (evenly) or exact (every stride items)."""
     use_precomputed_maps: Columns | None = None
     """Columns that must have a map of ids in `configs/id_maps/`; maps of others are used as well."""
+    sequence_column: ColumnName | None = None
+    """Column that says whose event a row is, of whole numbers or text; null = `sequenceId`."""
+    order_column: ColumnName | None = None
+    """Column that orders the events of a sequence: dates, times or numbers; null = `itemPosition`.
+
+    Here, events of one time are allowed: they keep the order of their rows.
+    """
+    column_types: dict[str, ColumnType] = Field(default_factory=dict)
+    """Column -> categorical or real, where it is not what its values look like: whole numbers that
+    are quantities, for example. Without it, decimal numbers are real, and all others categorical."""
+    missing: MissingValues | dict[str, MissingValues] | None = None
+    """What becomes of cells without a value: drop (the row), category (a class of its own) or mean (of
+    a real column); for all columns, or column -> one of them. null = they are errors."""
+    split_by: SplitBy = "position"
+    """What is split: position (each sequence by its items) or time (all at the same moments, between
+    which lie these shares of all events)."""
+
+    @property
+    def id_columns(self) -> tuple[str, str]:
+        """The columns of the raw table that say whose event a row is, and when it was."""
+        return self.sequence_column or ID_COLUMNS[0], self.order_column or ID_COLUMNS[1]
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the raw table is CSV, else Parquet."""
+        return self.read_format == "csv"
+
+    def missing_of(self, column: str) -> MissingValues | None:
+        """What becomes of the missing values of a column; None = they are errors."""
+        return self.missing.get(column) if isinstance(self.missing, dict) else self.missing
 
     @property
     def id_map_folder(self) -> Path:
@@ -163,16 +197,46 @@ def _merge_fits_format(config: PreprocessConfig) -> Iterator[Finding]:
         )
 
 
-@check("selected_columns")
+@check("selected_columns", "sequence_column", "order_column")
 def _selected_columns_are_features(config: PreprocessConfig) -> Iterator[Finding]:
     for i, column in enumerate(config.selected_columns or ()):
-        if column in ID_COLUMNS:
+        if column in {*ID_COLUMNS, *config.id_columns}:
             yield Finding(
                 ("selected_columns", i),
                 f"`{column}` is not a feature: it is always read",
                 "feature columns",
                 "remove it from the list",
             )
+
+
+@check("sequence_column", "order_column", "selected_columns")
+def _ids_are_two_columns(config: PreprocessConfig) -> Iterator[Finding]:
+    sequence, order = config.id_columns
+    if sequence == order:
+        field = "order_column" if config.order_column else "sequence_column"
+        yield Finding(
+            (field,),
+            f"`{order}` cannot both order events and say whose they are",
+            fix="name two columns in `sequence_column` and `order_column`",
+        )
+
+
+@check("column_types", "missing", "sequence_column", "order_column", "selected_columns")
+def _columns_are_read(config: PreprocessConfig) -> Iterator[Finding]:
+    selected = config.selected_columns
+    missing = config.missing if isinstance(config.missing, dict) else {}
+    for field, columns in (("column_types", config.column_types), ("missing", missing)):
+        for column in columns:
+            is_id = column in config.id_columns
+            if is_id and field == "column_types":
+                problem = f"`{column}` is not a feature: it has no type"
+            elif is_id and missing[column] != "drop":
+                problem = f"`{column}` is not a feature: rows without it can only be dropped"
+            elif not is_id and selected is not None and column not in selected:
+                problem = f"`{column}` is not among `selected_columns`"
+            else:
+                continue
+            yield Finding((field, column), problem, fix="remove the line, or correct the name")
 
 
 @check("split_ratios")
@@ -214,6 +278,8 @@ PREPROCESS_CHECKS: tuple[Check[PreprocessConfig], ...] = (
     _data_exists,
     _merge_fits_format,
     _selected_columns_are_features,
+    _ids_are_two_columns,
+    _columns_are_read,
     _ratios_sum_to_one,
     _strides_match_splits,
     _maps_are_there,

@@ -7,8 +7,6 @@ in the map; else these get 0, that of padding.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from sequifier_hpo.config.fields import PositiveInt
@@ -16,8 +14,8 @@ from sequifier_hpo.config.metadata import unknown_id
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.plain_files import read_json
-from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
-from sequifier_hpo.preprocessing.raw_files import RawTable
+from sequifier_hpo.preprocessing.categories import Categories
+from sequifier_hpo.preprocessing.event_table import EventTable
 from sequifier_hpo.preprocessing.table_checks import REAL_TYPES
 from sequifier_hpo.words import counted
 
@@ -27,7 +25,7 @@ _IDS = TypeAdapter(dict[str, PositiveInt])
 _MAX_SHOWN = 4
 
 
-def read_id_maps(config: PreprocessConfig, table: RawTable) -> dict[str, IdMap]:
+def read_id_maps(config: PreprocessConfig, table: EventTable) -> dict[str, IdMap]:
     """The maps of the project, by column.
 
     Raises:
@@ -41,7 +39,7 @@ def read_id_maps(config: PreprocessConfig, table: RawTable) -> dict[str, IdMap]:
                 + ", ".join(f"`{name}`" for name in table.features),
                 "name the file after its column, select the column, or move the file away",
             )
-        if table.frame.schema[column] in REAL_TYPES:
+        if table.schema[column] in REAL_TYPES:
             raise InputError(
                 f"{path} gives ids to `{column}`, which is a column of decimal numbers",
                 "move the file away, or store the column as text or whole numbers",
@@ -73,31 +71,27 @@ def _no_map(path: Path, problem: str) -> InputError:
     )
 
 
-def encode_with_map(values: pl.Series, ids: IdMap) -> EncodedColumn:
-    """Encode a checked categorical column with given ids."""
-    numbers = values.cast(pl.String).replace_strict(
-        list(ids), list(ids.values()), default=unknown_id(ids), return_dtype=pl.Int64
-    )
-    return EncodedColumn(
-        values.name, ColumnKind.CATEGORICAL, np.append(numbers.to_numpy(), np.int64(0)), id_map=ids
-    )
-
-
 def map_notes(
-    config: PreprocessConfig, table: RawTable, maps: Mapping[str, IdMap]
+    config: PreprocessConfig, categories: Mapping[str, Categories], maps: Mapping[str, IdMap]
 ) -> Sequence[str]:
     """Which columns have given ids, and which of their values have none."""
     notes = []
     for column, ids in maps.items():
         note = f"column `{column}` has the ids of {config.id_map_folder / column}.json"
-        texts = table.frame[column].cast(pl.String)
-        others = texts.filter(~texts.is_in(list(ids)))
-        if len(others):
-            distinct = others.unique(maintain_order=True)
-            shown = ", ".join(f"`{text}`" for text in distinct.head(_MAX_SHOWN))
+        found = categories[column]
+        others = sorted(
+            (row, text, number)
+            for text, row, number in zip(
+                found.texts, found.first_rows.tolist(), found.counts.tolist(), strict=True
+            )
+            if text not in ids and number
+        )
+        if others:
+            num_rows = sum(number for _, _, number in others)
+            shown = ", ".join(f"`{text}`" for _, text, _ in others[:_MAX_SHOWN])
             note += (
-                f"; {counted(len(distinct), 'value')} in {counted(len(others), 'row')} are not there "
-                f"and get id {unknown_id(ids)}: {shown}{', ...' if distinct[_MAX_SHOWN:].len() else ''}"
+                f"; {counted(len(others), 'value')} in {counted(num_rows, 'row')} are not there "
+                f"and get id {unknown_id(ids)}: {shown}{', ...' if others[_MAX_SHOWN:] else ''}"
             )
         notes.append(note)
     return notes

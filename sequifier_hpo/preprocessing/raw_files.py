@@ -29,7 +29,7 @@ _UNNAMED = re.compile(r"\s*|_duplicated_\d+")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 # Rows whose values decide on the types of a CSV file's columns, as long as the rest agrees.
-_FIRST_ROWS = 10_000
+FIRST_ROWS = 10_000
 
 POLARS_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -49,11 +49,37 @@ class RawTable:
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages: rows count from 1, without the header."""
-        for path, num_rows in self.files:
-            if row < num_rows:
-                return f"data row {row + 1} of {path}"
-            row -= num_rows
-        raise AssertionError("the row is not in the table")
+        return place_of(self.files, row)
+
+
+def place_of(files: Sequence[tuple[Path, int]], row: int) -> str:
+    """Where a row of a table stands, for messages.
+
+    Args:
+        files: Every file with its number of rows.
+        row: From 0; shown from 1, without the header.
+    """
+    for path, num_rows in files:
+        if row < num_rows:
+            return f"data row {row + 1} of {path}"
+        row -= num_rows
+    raise AssertionError("the row is not in the table")
+
+
+@dataclass(frozen=True)
+class ChosenColumns:
+    """What is read of the raw files."""
+
+    ids: tuple[str, str]
+    """The columns of sequence and order."""
+    features: list[str]
+    index: list[str]
+    """Columns that hold the row index of pandas, and are left out."""
+
+    @property
+    def names(self) -> list[str]:
+        """All columns that are read."""
+        return [*self.ids, *self.features]
 
 
 def find_files(config: PreprocessConfig) -> list[Path]:
@@ -86,18 +112,31 @@ def find_files(config: PreprocessConfig) -> list[Path]:
     return files
 
 
+def choose_columns(config: PreprocessConfig, files: Sequence[Path]) -> ChosenColumns:
+    """The columns to read, which all files have.
+
+    Raises:
+        InputError: If one is missing, or the files do not have the same columns.
+    """
+    is_csv = config.is_csv
+    names = [_column_names(path, is_csv=is_csv) for path in files]
+    index = [] if config.selected_columns is not None else _index_columns(names[0])
+    index = [name for name in index if name not in config.id_columns]
+    features = _choose_features(files[0], names[0], config, index)
+    chosen = ChosenColumns(config.id_columns, features, index)
+    _check_same_columns(files, names, chosen, is_selected=config.selected_columns is not None)
+    return chosen
+
+
 def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     """Read the id columns and the chosen features of all files.
 
     Raises:
         InputError: If a file cannot be read, lacks a column, or disagrees with another one.
     """
-    is_csv = config.read_format == "csv"
-    names = [_column_names(path, is_csv=is_csv) for path in files]
-    index = [] if config.selected_columns is not None else _index_columns(names[0])
-    features = _choose_features(files[0], names[0], config.selected_columns, index)
-    _check_same_columns(files, names, features, is_selected=config.selected_columns is not None)
-    columns = [*ID_COLUMNS, *features]
+    is_csv = config.is_csv
+    chosen = choose_columns(config, files)
+    columns, features = chosen.names, chosen.features
     frames: list[pl.DataFrame] = []
     rows_left = config.max_rows or None
     for path in files:
@@ -109,12 +148,21 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     frame = pl.concat(_with_common_types(files, frames, is_csv=is_csv))
     if is_csv:
         frame = frame.with_columns(
-            _numbers_of_text(series) for series in frame if _is_text(series.dtype)
+            numbers_of_text(series) for series in frame if is_text(series.dtype)
         )
     if not frame.height:
-        raise InputError(f"{config.data_path} holds no rows", "provide a table with data")
-    first_values = {name: _first_values(files[0], name, is_csv=is_csv) for name in index}
-    return RawTable(frame, features, read, is_csv, first_values)
+        raise no_rows(config)
+    return RawTable(frame, features, read, is_csv, first_of_index(files[0], chosen, is_csv=is_csv))
+
+
+def no_rows(config: PreprocessConfig) -> InputError:
+    """The error for a table without rows."""
+    return InputError(f"{config.data_path} holds no rows", "provide a table with data")
+
+
+def first_of_index(path: Path, chosen: ChosenColumns, *, is_csv: bool) -> dict[str, list[str]]:
+    """Columns that hold a row index -> their first values."""
+    return {name: _first_values(path, name, is_csv=is_csv) for name in chosen.index}
 
 
 def _index_columns(names: list[str]) -> list[str]:
@@ -145,7 +193,7 @@ def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
             or "give it the columns of the table preprocessed before",
         )
     frame = _read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
-    texts = [name for name, dtype in frame.schema.items() if _is_text(dtype)]
+    texts = [name for name, dtype in frame.schema.items() if is_text(dtype)]
     frame = frame.with_columns(pl.col(texts).cast(pl.String))
     return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
 
@@ -158,7 +206,7 @@ def _column_names(path: Path, *, is_csv: bool) -> list[str]:
             return list(csv_names(path))
         return list(pl.read_parquet_schema(path))
     except (*POLARS_FAULTS, OSError) as error:
-        raise _unreadable(path, error, is_csv=is_csv) from error
+        raise unreadable(path, error, is_csv=is_csv) from error
 
 
 def csv_names(path: Path) -> dict[str, str]:
@@ -193,7 +241,7 @@ def _read_file(
             path, columns=columns, n_rows=max_rows, glob=False, hive_partitioning=False
         ).select(columns)
     except (*POLARS_FAULTS, OSError) as error:
-        raise _unreadable(path, error, is_csv=is_csv) from error
+        raise unreadable(path, error, is_csv=is_csv) from error
 
 
 def _read_csv(
@@ -213,7 +261,7 @@ def _read_csv(
         return frame.rename({in_header[column]: column for column in columns})
 
     try:
-        return read(_FIRST_ROWS)
+        return read(FIRST_ROWS)
     except POLARS_FAULTS:
         # A decimal point, or a word, may come late. To look at all rows first is several times
         # slower, and the error of this second reading is the one to show.
@@ -226,7 +274,8 @@ def _without_blank_end(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.head(filled[-1] + 1 if len(filled) else 0)
 
 
-def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError:
+def unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError:
+    """The error for a file that is no table of its format, or cannot be read at all."""
     kind = "a CSV table" if is_csv else "a Parquet table"
     if isinstance(error, OSError):
         return InputError(f"{path} cannot be read: {error.strerror or error}")
@@ -238,19 +287,20 @@ def _unreadable(path: Path, error: BaseException, *, is_csv: bool) -> InputError
 
 
 def _choose_features(
-    path: Path, names: list[str], selected: list[str] | None, index: list[str]
+    path: Path, names: list[str], config: PreprocessConfig, index: list[str]
 ) -> list[str]:
     """The feature columns: those selected, or all that are neither ids nor an index."""
     faults = []
+    selected = config.selected_columns
     fix = "correct the header of the file, or `selected_columns`"
-    for column in ID_COLUMNS:
+    for column in config.id_columns:
         if column not in names:
             hint = did_you_mean(column, names)
             faults.append(f"the column `{column}` is missing{f' ({hint})' if hint else ''}")
             fix = fix if hint else _how_to_get_ids(names)
     if faults:
         faults.append("the columns found are: " + ", ".join(f"`{name}`" for name in names))
-    available = [name for name in names if name not in {*ID_COLUMNS, *index}]
+    available = [name for name in names if name not in {*ID_COLUMNS, *config.id_columns, *index}]
     features = available if selected is None else selected
     for column in features:
         if column not in available:
@@ -259,7 +309,8 @@ def _choose_features(
         elif problem := _name_problem(column, names):
             faults.append(problem)
     if not features and not faults:
-        faults.append("there is no feature column besides sequenceId and itemPosition")
+        ids = " and ".join(config.id_columns)
+        faults.append(f"there is no feature column besides {ids}")
     if faults:
         raise InputError(_listed(f"the columns of {path} cannot be used", faults), fix)
     return list(features)
@@ -270,9 +321,8 @@ def _how_to_get_ids(names: list[str]) -> str:
     if len(names) == 1 and separators:
         return f"separate the columns with commas, not with {separators[0]!r}"
     return (
-        "add two columns of whole numbers: the sequence that an event belongs to (sequenceId), and "
-        "its place in the order of events (itemPosition); docs/tutorial.md shows how to derive "
-        "them from names and times"
+        "name the column that says whose event a row is in `sequence_column`, and the one with the "
+        "time or number that orders events in `order_column`"
     )
 
 
@@ -288,13 +338,13 @@ def _name_problem(column: str, names: list[str]) -> str | None:
 
 
 def _check_same_columns(
-    files: Sequence[Path], names: list[list[str]], features: list[str], *, is_selected: bool
+    files: Sequence[Path], names: list[list[str]], chosen: ChosenColumns, *, is_selected: bool
 ) -> None:
-    needed = {*ID_COLUMNS, *features}
+    needed = set(chosen.names)
     faults = []
     for path, columns in zip(files, names, strict=True):
         missing = sorted(needed - set(columns))
-        is_needed = needed.union(_index_columns(columns))
+        is_needed = needed.union(_index_columns(columns), ID_COLUMNS)
         added = [] if is_selected else sorted(set(columns) - is_needed)
         if missing:
             faults.append(f"{path} lacks " + ", ".join(f"`{column}`" for column in missing))
@@ -313,7 +363,7 @@ def _with_common_types(
     """The frames with equal types, re-read where text was mistaken for another type."""
     columns = frames[0].columns
     common = {
-        column: _common_type(
+        column: common_type(
             column, files, [frame.schema[column] for frame in frames], is_csv=is_csv
         )
         for column in columns
@@ -339,14 +389,14 @@ def _cast(path: Path, frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.
         ) from error
 
 
-def _common_type(
+def common_type(
     column: str, files: Sequence[Path], types: list[pl.DataType], *, is_csv: bool
 ) -> pl.DataType:
     """The one type in which all files' values of a column can be kept."""
     known = [dtype for dtype in types if dtype != pl.Null]
     if not known:
         return pl.Null()
-    if all(_is_text(dtype) for dtype in known):
+    if all(is_text(dtype) for dtype in known):
         return pl.String()
     if all(dtype == known[0] for dtype in known):
         return known[0]
@@ -365,7 +415,7 @@ def _common_type(
     )
 
 
-def _numbers_of_text(values: pl.Series) -> pl.Series:
+def numbers_of_text(values: pl.Series) -> pl.Series:
     """The column as numbers if every text is one: spaces and plus signs hide them from polars."""
     stripped = values.str.strip_chars()
     for dtype in (pl.Int64, pl.Float64):
@@ -375,7 +425,8 @@ def _numbers_of_text(values: pl.Series) -> pl.Series:
     return values
 
 
-def _is_text(dtype: pl.DataType) -> bool:
+def is_text(dtype: pl.DataType) -> bool:
+    """Whether a column holds texts, however they are stored."""
     return isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
 
 

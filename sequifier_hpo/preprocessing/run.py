@@ -3,28 +3,31 @@
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.preprocess import PreprocessConfig
-from sequifier_hpo.config.train_rules import column_name_problem
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, stamp_split
-from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, encode_column
-from sequifier_hpo.preprocessing.id_maps import (
-    IdMap,
-    encode_with_map,
-    map_notes,
-    read_id_maps,
+from sequifier_hpo.preprocessing.categories import CATEGORY_TYPES, find_categories
+from sequifier_hpo.preprocessing.column_notes import (
+    ColumnSummary,
+    column_notes,
+    split_notes,
+    summary_of,
 )
+from sequifier_hpo.preprocessing.column_roles import Roles, assign_roles, missing_notes
+from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, stamp_split
+from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
+from sequifier_hpo.preprocessing.event_table import EventTable
+from sequifier_hpo.preprocessing.id_maps import map_notes, read_id_maps
+from sequifier_hpo.preprocessing.large_files import read_large_table
 from sequifier_hpo.preprocessing.long_table import write_long_table
-from sequifier_hpo.preprocessing.raw_files import RawTable, find_files, read_raw_table
+from sequifier_hpo.preprocessing.raw_files import find_files, read_raw_table
 from sequifier_hpo.preprocessing.shard_job import (
     ShardFolder,
     number_width,
@@ -34,23 +37,17 @@ from sequifier_hpo.preprocessing.shard_job import (
 )
 from sequifier_hpo.preprocessing.split_pieces import pieces_in_memory
 from sequifier_hpo.preprocessing.staging import StagedOutputs, check_replaceable, disk_faults
-from sequifier_hpo.preprocessing.table_checks import check_table, sort_items
+from sequifier_hpo.preprocessing.table_checks import check_events
 from sequifier_hpo.preprocessing.table_notes import table_notes
 from sequifier_hpo.preprocessing.value_digests import SplitValues, digest_pieces
-from sequifier_hpo.preprocessing.windows import (
-    Ints,
-    Sequences,
-    Windows,
-    find_sequences,
-    lay_windows,
-    rows_of_split,
-    split_bounds,
-)
+from sequifier_hpo.preprocessing.windowed_data import WindowedData, window_data
+from sequifier_hpo.preprocessing.windows import Layout
 from sequifier_hpo.words import counted
 
-# A category that is nearly unique to each row carries no information.
-_SUSPICIOUS_SHARE_OF_CLASSES = 0.5
-_SUSPICIOUS_NUM_CLASSES = 1000
+# Larger files are sorted on disk, in a part of the memory that does not depend on their size. A
+# Parquet file is several times larger when it is read.
+_MOST_BYTES_IN_MEMORY = 64 * 2**20
+_GROWTH_OF_PARQUET = 4
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,8 @@ class PreprocessSummary:
     num_sequences: int
     num_windows: tuple[int, ...]
     """Windows per split."""
-    columns: dict[str, str]
-    """Feature column -> categorical or real, in the order of the metadata."""
+    columns: dict[str, ColumnSummary]
+    """Feature column -> what it became, in the order of the metadata."""
     seconds: float
     notes: tuple[str, ...]
     """Remarks about the data for the user."""
@@ -85,75 +82,80 @@ def preprocess(
         EnvironmentFaultError: If the results cannot be written.
     """
     started = time.perf_counter()
-    split_paths = _split_paths(config)
     files = find_files(config)
-    _check_outputs(config, files, split_paths)
-    on_progress(f"reading {config.data_path}")
-    table = read_raw_table(config, files)
-    check_table(table)
-    maps = read_id_maps(config, table)
-    data = _window(config, table, maps, on_progress)
-    notes = (
-        *_split_notes(config, data),
-        *_column_notes(data),
-        *table_notes(table),
-        *map_notes(config, table, maps),
-    )
-    metadata_path = _metadata_path(config)
+    _check_outputs(config, files, _split_paths(config))
     with StagedOutputs() as outputs:
-        staged = _write_splits(config, data, split_paths, outputs, on_progress)
-        on_progress("computing digests of the data")
-        digests = [_digest(data, windows) for windows in data.splits]
-        with disk_faults(metadata_path):
-            text = _metadata(data.columns, split_paths)
-            outputs.stage(metadata_path).write_text(text, encoding="utf-8")
-            stamps = [stamp_split(path) for path in staged]
-        outputs.publish()
-    for path, values, stamp in zip(split_paths, digests, stamps, strict=True):
-        _keep_digest(Path(path), config.write_format, values, stamp)
+        on_progress(f"reading {config.data_path}")
+        scratch = _scratch(config, files, outputs)
+        roles = assign_roles(config, _read(config, files, scratch))
+        table = roles.table
+        categories = {
+            name: find_categories(table, name)
+            for name in table.features
+            if table.schema[name] in CATEGORY_TYPES
+        }
+        check_events(config, table, categories, roles.faults)
+        maps = read_id_maps(config, table)
+        data = window_data(config, table, categories, maps, scratch, on_progress)
+        notes = (
+            *split_notes(config, data.splits),
+            *data.notes,
+            *column_notes(config, data.columns, categories, data.num_rows),
+            *table_notes(table, categories),
+            *map_notes(config, categories, maps),
+            *missing_notes(config, roles),
+        )
+        _write(config, roles, data, outputs, on_progress)
     return PreprocessSummary(
-        metadata_path=metadata_path,
-        split_paths=tuple(split_paths),
-        num_rows=table.frame.height,
+        metadata_path=_metadata_path(config),
+        split_paths=tuple(_split_paths(config)),
+        num_rows=data.num_rows,
         num_sequences=len(data.sequences),
-        num_windows=tuple(len(windows) for windows in data.splits),
-        columns={column.name: str(column.kind) for column in data.columns},
+        num_windows=tuple(len(layout) for layout in data.splits),
+        columns={c.name: summary_of(c, roles.num_missing.get(c.name, 0)) for c in data.columns},
         seconds=time.perf_counter() - started,
         notes=notes,
     )
 
 
-@dataclass(frozen=True)
-class _WindowedData:
-    """Everything to be written, still as columns and positions in them."""
-
-    sequences: Sequences
-    columns: list[EncodedColumn]
-    splits: list[Windows]
-
-
-def _window(
+def _write(
     config: PreprocessConfig,
-    table: RawTable,
-    maps: Mapping[str, IdMap],
+    roles: Roles,
+    data: WindowedData,
+    outputs: StagedOutputs,
     on_progress: Callable[[str], None],
-) -> _WindowedData:
-    ordered = sort_items(table)
-    on_progress(
-        f"encoding {counted(ordered.height, 'row')}, "
-        f"{counted(len(table.features), 'feature column')}"
-    )
-    sequences = find_sequences(ordered["sequenceId"].cast(pl.Int64).to_numpy())
-    bounds = split_bounds(sequences.lengths, config.exact_ratios())
-    splits = _lay_all_windows(config, sequences, bounds)
-    learned_from = rows_of_split(sequences, bounds, 0) if config.statistics_from != "all" else None
-    columns = [
-        encode_with_map(ordered[name], maps[name])
-        if name in maps
-        else encode_column(ordered[name], learned_from)
-        for name in table.features
-    ]
-    return _WindowedData(sequences, columns, splits)
+) -> None:
+    """Write splits and metadata, and keep the digests of the splits."""
+    split_paths, metadata_path = _split_paths(config), _metadata_path(config)
+    staged = _write_splits(config, data, split_paths, outputs, on_progress)
+    on_progress("computing digests of the data")
+    digests = [_digest(data, layout) for layout in data.splits]
+    with disk_faults(metadata_path):
+        names_path = _write_sequence_names(config, data, outputs)
+        text = _metadata(config, roles, data.columns, split_paths, names_path)
+        outputs.stage(metadata_path).write_text(text, encoding="utf-8")
+        stamps = [stamp_split(path) for path in staged]
+    outputs.publish()
+    for path, values, stamp in zip(split_paths, digests, stamps, strict=True):
+        _keep_digest(Path(path), config.write_format, values, stamp)
+
+
+def _scratch(
+    config: PreprocessConfig, files: Sequence[Path], outputs: StagedOutputs
+) -> Path | None:
+    """A folder for what is too large for memory; None if nothing is."""
+    num_bytes = sum(file.stat().st_size for file in files)
+    if not config.is_csv:
+        num_bytes *= _GROWTH_OF_PARQUET
+    if num_bytes <= _MOST_BYTES_IN_MEMORY:
+        return None
+    return outputs.scratch_folder(Path(_split_paths(config)[0]))
+
+
+def _read(config: PreprocessConfig, files: Sequence[Path], scratch: Path | None) -> EventTable:
+    if scratch is None:
+        return EventTable.of(read_raw_table(config, files))
+    return read_large_table(config, files, scratch)
 
 
 def _data_name(config: PreprocessConfig) -> str:
@@ -190,30 +192,9 @@ def _check_outputs(config: PreprocessConfig, files: Sequence[Path], split_paths:
             check_replaceable(Path(path))
 
 
-def _lay_all_windows(config: PreprocessConfig, sequences: Sequences, bounds: Ints) -> list[Windows]:
-    splits = [
-        lay_windows(
-            sequences,
-            bounds,
-            split,
-            seq_length=config.seq_length,
-            stride=stride,
-            mode=config.subsequence_start_mode,
-        )
-        for split, stride in enumerate(config.stride_by_split)
-    ]
-    if not len(splits[0]):
-        raise InputError(
-            f"the training split is empty: {config.split_ratios[0]:g} of the longest sequence "
-            f"({sequences.lengths.max()} items) is less than one item",
-            "raise the first of `split_ratios`, or use longer sequences",
-        )
-    return splits
-
-
 def _write_splits(
     config: PreprocessConfig,
-    data: _WindowedData,
+    data: WindowedData,
     split_paths: list[str],
     outputs: StagedOutputs,
     on_progress: Callable[[str], None],
@@ -223,8 +204,8 @@ def _write_splits(
     if config.write_format == "pt":
         name = _data_name(config)
         folders = [
-            ShardFolder(folder, f"{name}-split{i}", windows)
-            for i, (folder, windows) in enumerate(zip(staged, data.splits, strict=True))
+            ShardFolder(folder, f"{name}-split{i}", layout)
+            for i, (folder, layout) in enumerate(zip(staged, data.splits, strict=True))
         ]
         write_shards(
             folders,
@@ -235,36 +216,36 @@ def _write_splits(
             on_progress=on_progress,
         )
         return staged
-    for i, (path, windows) in enumerate(zip(staged, data.splits, strict=True)):
-        on_progress(f"writing split {i}: {counted(len(windows), 'window')} to {split_paths[i]}")
+    for i, (path, layout) in enumerate(zip(staged, data.splits, strict=True)):
+        on_progress(f"writing split {i}: {counted(len(layout), 'window')} to {split_paths[i]}")
         if config.merge_output:
-            write_long_table(path, config.write_format, windows, data.columns)
+            write_long_table(path, config.write_format, layout, data.columns)
         else:
-            _write_table_folder(config, path, f"{_data_name(config)}-split{i}", windows, data)
+            _write_table_folder(config, path, f"{_data_name(config)}-split{i}", layout, data)
     return staged
 
 
 def _write_table_folder(
-    config: PreprocessConfig, folder: Path, name: str, windows: Windows, data: _WindowedData
+    config: PreprocessConfig, folder: Path, name: str, layout: Layout, data: WindowedData
 ) -> None:
     """Write a split as several long tables, of so many sequences each, and their listing."""
     num_sequences = config.batches_per_file
     width = number_width(len(data.sequences), num_sequences)
-    files = plan_shards(name, windows, num_sequences, width, config.write_format)
+    files = plan_shards(name, layout, num_sequences, width, config.write_format)
     with disk_faults(folder):
         folder.mkdir()
         (folder / "metadata.json").write_text(shard_index(files), encoding="utf-8")
     begin = 0
     for file, num_windows in files:
-        part = windows.part(begin, begin + num_windows)
-        write_long_table(folder / file, config.write_format, part, data.columns)
-        begin += num_windows
+        end = begin + num_windows
+        write_long_table(folder / file, config.write_format, layout, data.columns, begin, end)
+        begin = end
 
 
-def _digest(data: _WindowedData, windows: Windows) -> SplitValues:
+def _digest(data: WindowedData, layout: Layout) -> SplitValues:
     kinds = {column.name: column.kind for column in data.columns}
-    pieces = pieces_in_memory(windows, data.columns)
-    return digest_pieces(pieces, list(kinds), windows.seq_length, kinds)
+    pieces = pieces_in_memory(layout, data.columns)
+    return digest_pieces(pieces, list(kinds), layout.seq_length, kinds)
 
 
 def _keep_digest(
@@ -278,8 +259,32 @@ def _keep_digest(
         keep_values(path, write_format, values, published)
 
 
-def _metadata(columns: list[EncodedColumn], split_paths: list[str]) -> str:
+def _write_sequence_names(
+    config: PreprocessConfig, data: WindowedData, outputs: StagedOutputs
+) -> str | None:
+    """Store which number stands for which text of the sequence column; None = it has none."""
+    if data.sequence_names is None:
+        return None
+    path = f"configs/metadata_configs/{_data_name(config)}-sequences.parquet"
+    table = pl.DataFrame({"sequence": data.sequence_names.cast(pl.String)})
+    numbered = table.with_row_index("sequenceId", offset=1).cast({"sequenceId": pl.Int64})
+    numbered.write_parquet(outputs.stage(Path(project_path(path, config.project_root))))
+    return path
+
+
+# What only files with our own fields have.
+_OWN_KEYS = ("sequence_column", "sequence_ids_path", "order_column", "missing")
+
+
+def _metadata(
+    config: PreprocessConfig,
+    roles: Roles,
+    columns: list[EncodedColumn],
+    split_paths: list[str],
+    names_path: str | None,
+) -> str:
     id_maps = {c.name: dict(c.id_map) for c in columns if c.id_map is not None}
+    read = (*config.id_columns, *(c.name for c in columns))
     metadata = DataMetadata(
         n_classes={name: max(id_map.values()) + 1 for name, id_map in id_maps.items()},
         id_maps=id_maps,
@@ -292,67 +297,11 @@ def _metadata(columns: list[EncodedColumn], split_paths: list[str]) -> str:
             c.name: c.statistics for c in columns if c.statistics is not None
         },
         padding="startItemPosition",
+        sequence_column=config.sequence_column,
+        sequence_ids_path=names_path,
+        order_column=config.order_column,
+        missing={name: policy for name in read if (policy := roles.policy_of(config, name))},
     )
-    return json.dumps(metadata.model_dump(), allow_nan=False)
-
-
-def _split_notes(config: PreprocessConfig, data: _WindowedData) -> list[str]:
-    notes = []
-    for i, windows in enumerate(data.splits):
-        stride = config.stride_by_split[i]
-        if not len(windows):
-            notes.append(f"split {i} is empty: no sequence is long enough to reach it")
-        elif windows.num_absent:
-            notes.append(
-                f"split {i}: {windows.num_absent:,} of {len(data.sequences):,} sequences are too "
-                "short to have an item in it"
-            )
-        if windows.num_padded:
-            notes.append(
-                f"split {i}: padded {counted(windows.num_padded, 'sequence')} shorter than the "
-                f"window of {config.seq_length + 1} items in front"
-            )
-        if stride > config.seq_length:
-            notes.append(
-                f"split {i}: the stride {stride} is larger than seq_length {config.seq_length}, "
-                "so some items may never be predicted"
-            )
-    return notes
-
-
-def _constant_note(column: EncodedColumn) -> str:
-    if np.abs(column.values).max() < 1:  # not exactly 0: means are rounded
-        return f"column `{column.name}` is constant and becomes all zeros"
-    return (
-        f"column `{column.name}` is constant in the training split and varies later, by up to "
-        f"{np.abs(column.values).max():.0e} standard deviations: leave it out with "
-        "`selected_columns`"
-    )
-
-
-def _column_notes(data: _WindowedData) -> list[str]:
-    notes = []
-    num_rows = int(data.sequences.lengths.sum())
-    suspicious = max(_SUSPICIOUS_NUM_CLASSES, int(_SUSPICIOUS_SHARE_OF_CLASSES * num_rows))
-    for column in data.columns:
-        if problem := column_name_problem(column.name):
-            notes.append(f"{problem}: it can be stored, but not trained on")
-        if column.statistics is not None and column.statistics.std == 0:
-            notes.append(_constant_note(column))
-        if column.unknown is not None:
-            notes.append(
-                f"{column.unknown} after the training split: they get id 0, "
-                "which no model learns to predict"
-            )
-        if column.id_map is not None and len(column.id_map) > suspicious:
-            is_text = not all(value.lstrip("-").isdecimal() for value in column.id_map)
-            notes.append(
-                f"column `{column.name}` has {len(column.id_map):,} categories in {num_rows:,} "
-                + (
-                    "rows; leave it out with `selected_columns`, or store it as a number, if "
-                    "it is not a category (a time, for example)"
-                    if is_text
-                    else "rows; store numbers that are not categories with a decimal point"
-                )
-            )
-    return notes
+    content = metadata.model_dump()
+    unused = {key for key in _OWN_KEYS if not content[key]}
+    return json.dumps({k: v for k, v in content.items() if k not in unused}, allow_nan=False)

@@ -15,9 +15,10 @@ import numpy as np
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.preprocessing.encode import EncodedColumn
 from sequifier_hpo.preprocessing.staging import disk_faults
-from sequifier_hpo.preprocessing.windows import Windows
+from sequifier_hpo.preprocessing.windows import Layout
 from sequifier_hpo.python_path import python_environment
 
+_WINDOWS_AT_ONCE = 2**18
 _WRITER = "sequifier_hpo.preprocessing.tensor_shards"
 
 
@@ -28,7 +29,7 @@ class ShardFolder:
     folder: Path
     name: str
     """File names are `{name}-0-{n}.pt`; 0 is the number of the only writing process."""
-    windows: Windows
+    layout: Layout
 
 
 def write_shards(
@@ -48,17 +49,18 @@ def write_shards(
     width = number_width(num_sequences, sequences_per_shard)
     jobs = []
     with disk_faults(scratch):
-        for i, column in enumerate(columns):
-            np.save(scratch / f"column{i}.npy", column.values, allow_pickle=False)
+        files = [
+            _column_file(column, scratch / f"column{i}.npy") for i, column in enumerate(columns)
+        ]
         for i, split in enumerate(splits):
             split.folder.mkdir()
-            shards = plan_shards(split.name, split.windows, sequences_per_shard, width)
+            shards = plan_shards(split.name, split.layout, sequences_per_shard, width)
             (split.folder / "metadata.json").write_text(shard_index(shards), encoding="utf-8")
-            np.save(scratch / f"split{i}.npy", _window_rows(split.windows), allow_pickle=False)
+            _save_windows(split.layout, scratch / f"split{i}.rows")
             jobs.append({"folder": str(split.folder.absolute()), "shards": shards})
         job = {
-            "seq_length": splits[0].windows.seq_length,
-            "columns": [column.name for column in columns],
+            "seq_length": splits[0].layout.seq_length,
+            "columns": {c.name: str(file) for c, file in zip(columns, files, strict=True)},
             "splits": jobs,
         }
         (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -72,18 +74,15 @@ def number_width(num_sequences: int, sequences_per_shard: int) -> int:
 
 
 def plan_shards(
-    name: str, windows: Windows, sequences_per_shard: int, width: int, ending: str = "pt"
+    name: str, layout: Layout, sequences_per_shard: int, width: int, ending: str = "pt"
 ) -> list[tuple[str, int]]:
     """(file name, number of windows) of every shard.
 
     Only sequences that have a window in this split are counted.
     """
-    _, ordinals = np.unique(windows.sequence_indices, return_inverse=True)
-    numbers, counts = np.unique(ordinals // sequences_per_shard, return_counts=True)
-    return [
-        (f"{name}-0-{number:0{width}d}.{ending}", count)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
-    ]
+    firsts = np.arange(0, len(layout.num_windows), sequences_per_shard)
+    counts = np.add.reduceat(layout.num_windows, firsts).tolist() if len(firsts) else []
+    return [(f"{name}-0-{number:0{width}d}.{ending}", count) for number, count in enumerate(counts)]
 
 
 def shard_index(shards: Sequence[tuple[str, int]]) -> str:
@@ -93,16 +92,30 @@ def shard_index(shards: Sequence[tuple[str, int]]) -> str:
     return json.dumps({"total_samples": total, "batch_files": files}, indent=4)
 
 
-def _window_rows(windows: Windows) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    return np.stack(
-        [
-            windows.sequence_ids,
-            windows.subsequence_ids,
-            windows.start_positions,
-            windows.first_rows,
-            windows.lower_rows,
-        ]
-    )
+def _column_file(column: EncodedColumn, path: Path) -> Path:
+    """The .npy file with the values of a column, which is written if there is none yet."""
+    if column.numbers.path is not None:
+        return column.numbers.path.absolute()
+    np.save(path, column.values, allow_pickle=False)
+    return path
+
+
+def _save_windows(layout: Layout, path: Path) -> None:
+    """Write five numbers for each window, as `make_shard` takes them."""
+    with path.open("wb") as file:
+        for begin in range(0, len(layout), _WINDOWS_AT_ONCE):
+            part = layout.part(begin, begin + _WINDOWS_AT_ONCE)
+            rows = np.stack(
+                [
+                    part.sequence_ids,
+                    part.subsequence_ids,
+                    part.start_positions,
+                    part.first_rows,
+                    part.lower_rows,
+                ],
+                axis=1,
+            )
+            file.write(np.ascontiguousarray(rows).data)
 
 
 def _run_writer(scratch: Path) -> None:

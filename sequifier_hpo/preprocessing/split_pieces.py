@@ -19,7 +19,7 @@ from sequifier_hpo.preprocessing.shard_file import (
     window_rows,
 )
 from sequifier_hpo.preprocessing.stored_split import StoredSplit
-from sequifier_hpo.preprocessing.windows import Windows, gather_items
+from sequifier_hpo.preprocessing.windows import Layout
 from sequifier_hpo.stored_tables import (
     INDEX,
     TABLE_FAULTS,
@@ -46,14 +46,14 @@ class Piece:
     """`startItemPosition` of every window."""
 
 
-def pieces_in_memory(windows: Windows, columns: Sequence[EncodedColumn]) -> Iterator[Piece]:
+def pieces_in_memory(layout: Layout, columns: Sequence[EncodedColumn]) -> Iterator[Piece]:
     """Windows that are not stored yet."""
-    offsets = np.arange(windows.seq_length + 1)
-    for begin, end in _steps(len(windows), windows.seq_length):
-        places = windows.first_rows[begin:end, None], windows.lower_rows[begin:end, None], offsets
+    for begin, end in _steps(len(layout), layout.seq_length):
+        windows = layout.part(begin, end)
+        places = windows.first_rows, windows.lower_rows, layout.seq_length + 1
         yield Piece(
-            {c.name: partial(gather_items, c.values, *places) for c in columns},
-            windows.start_positions[begin:end],
+            {c.name: partial(c.numbers.windows, *places) for c in columns},
+            windows.start_positions,
         )
 
 

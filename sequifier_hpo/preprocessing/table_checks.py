@@ -1,57 +1,123 @@
 """Requirements on a raw table before it can be windowed; every fault names a column and a row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from sequifier_hpo.config.preprocess import ID_COLUMNS
+from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.categories import INTEGER_TYPES as INTEGER_TYPES
+from sequifier_hpo.preprocessing.categories import Categories
+from sequifier_hpo.preprocessing.event_table import ROW, EventTable
+from sequifier_hpo.preprocessing.order_numbers import NO_TIME, order_numbers
 from sequifier_hpo.preprocessing.raw_files import RawTable
 from sequifier_hpo.words import counted
 
-INTEGER_TYPES = frozenset(
-    {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
-)
 REAL_TYPES = frozenset({pl.Float32, pl.Float64})
 
 # How programs write "no value" into a column of numbers. polars reads such a column as text, and
 # text would silently become categories.
-_MISSING = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "?"]
+_NO_VALUE = "has no value"
+_TOO_LONG = "is beyond 64 bits"
+GAPS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "?"]
 
 
-def check_table(table: RawTable) -> None:
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a column, in how many rows, and in which first."""
+
+    column: str
+    what: str
+    num_rows: int
+    place: str
+    value: str
+
+    def __str__(self) -> str:
+        rows = counted(self.num_rows, "row")
+        return f"`{self.column}` {self.what} in {rows}, first in {self.place}{self.value}"
+
+
+Question = tuple[str, str, pl.Expr, bool]
+"""Column, what is wrong with it, in which rows, and whether to show the value."""
+
+
+def find_faults(table: EventTable, questions: Sequence[Question]) -> list[Fault | str]:
+    """The faults that a table has of those that are asked for, found in one pass."""
+    if not questions:
+        return []
+    counts = table.ask(
+        *(is_wrong.sum().alias(f"n{i}") for i, (_, _, is_wrong, _) in enumerate(questions)),
+        *(
+            pl.col(ROW).filter(is_wrong).min().alias(f"r{i}")
+            for i, (_, _, is_wrong, _) in enumerate(questions)
+        ),
+    )
+    faults: list[Fault | str] = []
+    for i, (column, what, _, shows) in enumerate(questions):
+        if counts[f"n{i}"]:
+            row = counts[f"r{i}"]
+            value = f" ({_value(table, column, row)})" if shows else ""
+            faults.append(Fault(column, what, counts[f"n{i}"], table.place(row), value))
+    return faults
+
+
+def _value(table: EventTable, column: str, row: int) -> object:
+    found = table.rows.filter(pl.col(ROW) == row).select(column).collect(engine="streaming")
+    return found.to_series()[0]
+
+
+def check_events(
+    config: PreprocessConfig,
+    table: EventTable,
+    categories: Mapping[str, Categories],
+    found: Sequence[Fault | str] = (),
+) -> None:
     """Check types and values of all columns.
+
+    Args:
+        config: What the columns are, and which values may be missing.
+        table: The table.
+        categories: Of every feature that can have some.
+        found: Faults that are known already.
 
     Raises:
         InputError: With every fault of the table.
     """
-    faults = [fault for column in ID_COLUMNS for fault in id_faults(table, column)]
-    faults += [fault for column in table.features for fault in _feature_faults(table, column)]
+    faults = list(found)
+    is_of_sequence, order_is_free = config.sequence_column, config.order_column
+    if not is_of_sequence:
+        faults += _number_faults(table, table.sequence)
+    else:
+        faults += _sequence_faults(table)
+    faults += order_faults(table) if order_is_free else _number_faults(table, table.order)
+    questions: list[Question] = []
+    for column in table.features:
+        asked = _feature_questions(config, table, column, categories)
+        questions += [question for question in asked if isinstance(question, tuple)]
+        faults += [fault for fault in asked if isinstance(fault, str)]
+    faults += find_faults(table, questions)
     if faults:
         headline = f"the table in {table.files[0][0].parent} cannot be preprocessed:"
         if len(table.files) == 1:
             headline = f"{table.files[0][0]} cannot be preprocessed:"
         raise InputError(
-            "\n".join([headline, *(f"  - {fault}" for fault in faults)]),
-            "prepare the table first: fill empty cells or drop their rows, and number sequences "
-            "and items with whole numbers (docs/tutorial.md shows how)",
+            "\n".join([headline, *(f"  - {fault}" for fault in faults)]), _fix(config, faults)
         )
 
 
-def sort_items(table: RawTable) -> pl.DataFrame:
-    """The rows ordered by sequence and item, checked to have something to predict.
-
-    Raises:
-        InputError: If two items of a sequence have one position, or no sequence has two items.
-    """
-    ordered = order_items(table)
-    ids = ordered["sequenceId"]
-    if not (ids == ids.shift(1)).any():
-        raise InputError(
-            f"none of the {len(ids):,} sequences has two items: there is nothing to predict",
-            "check that `sequenceId` is the same for all items of a sequence",
+def _fix(config: PreprocessConfig, faults: Sequence[Fault | str]) -> str:
+    whats = {fault.what for fault in faults if isinstance(fault, Fault)}
+    fixes = []
+    if whats & {_NO_VALUE, "is not a number"}:
+        fixes.append("say in `missing` what becomes of empty cells, or fill them")
+    ids = {fault.column for fault in faults if isinstance(fault, Fault)} & set(ID_COLUMNS)
+    if ids and not (config.sequence_column and config.order_column):
+        fixes.append(
+            "number sequences and items with whole numbers, or name text and times as they are in "
+            "`sequence_column` and `order_column`"
         )
-    return ordered
+    return "; ".join(fixes) or "correct these values, or leave columns out with `selected_columns`"
 
 
 def order_items(table: RawTable) -> pl.DataFrame:
@@ -99,35 +165,90 @@ def id_faults(table: RawTable, column: str) -> Iterator[str]:
     yield from faults_of(table, column, is_wrong, wanted, show=True)
 
 
-def _feature_faults(table: RawTable, column: str) -> Iterator[str]:
-    values = table.frame[column]
-    dtype = values.dtype
-    yield from faults_of(table, column, values.is_null(), "has no value")
+def _number_faults(table: EventTable, column: str) -> list[Fault | str]:
+    """What keeps a column from being whole numbers."""
+    values, dtype = pl.col(column), table.schema[column]
+    questions: list[Question] = [(column, _NO_VALUE, values.is_null(), False)]
+    if dtype.is_integer():
+        questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
+        return find_faults(table, questions)
+    wanted, is_wrong = "is not a whole number", values.is_not_null()
+    if dtype == pl.String:
+        is_wrong &= values.cast(pl.Int64, strict=False).is_null()
+    elif dtype in REAL_TYPES:
+        if table.ask((values.round() == values).all().alias("all"))["all"]:
+            wanted = f"is stored as {dtype}, not as a whole number"
+        else:
+            is_wrong &= ~(values.round() == values)
+    return find_faults(table, [*questions, (column, wanted, is_wrong, True)])
+
+
+def _sequence_faults(table: EventTable) -> list[Fault | str]:
+    """What keeps a column from saying whose events the rows are."""
+    column, dtype = table.sequence, table.schema[table.sequence]
+    if not (dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Date)):
+        return _number_faults(table, column)
+    questions: list[Question] = [(column, _NO_VALUE, pl.col(column).is_null(), False)]
+    if dtype.is_integer():
+        questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
+    return find_faults(table, questions)
+
+
+def order_faults(table: EventTable) -> list[Fault | str]:
+    """What keeps a column from ordering events by time or number."""
+    column, dtype = table.order, table.schema[table.order]
+    values = pl.col(column)
+    questions: list[Question] = [(column, _NO_VALUE, values.is_null(), False)]
     if dtype in REAL_TYPES:
-        is_number = values.is_finite()
-        yield from faults_of(table, column, ~is_number, "is not a finite number", show=True)
+        questions.append((column, "is not a finite number", ~values.is_finite(), True))
+    elif dtype == pl.String:
+        is_wrong = values.is_not_null() & order_numbers(column, dtype).is_null()
+        questions.append((column, NO_TIME, is_wrong, True))
+    elif dtype.is_integer():
+        questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
+    elif not dtype.is_temporal() or dtype == pl.Duration:
+        return [f"`{column}`: {dtype} is neither a time nor a number, and cannot order events"]
+    return find_faults(table, questions)
+
+
+def _is_beyond_64_bits(column: str) -> pl.Expr:
+    values = pl.col(column)
+    return values.cast(pl.Int64, strict=False).is_null() & values.is_not_null()
+
+
+def _feature_questions(
+    config: PreprocessConfig, table: EventTable, column: str, categories: Mapping[str, Categories]
+) -> list[Question | str]:
+    dtype, values = table.schema[column], pl.col(column)
+    questions: list[Question | str] = []
+    if config.missing_of(column) is None:
+        questions.append((column, _NO_VALUE, values.is_null(), False))
+    if dtype in REAL_TYPES:
+        questions.append((column, "is not a finite number", ~values.is_finite(), True))
     elif dtype == pl.String and table.is_csv:
-        yield from faults_of(
-            table, column, _gaps_among_numbers(values), "is not a number", show=True
-        )
+        if config.missing_of(column) is None and _has_gaps_among_numbers(categories[column]):
+            questions.append((column, "is not a number", is_gap(column), True))
     elif dtype.is_integer() and dtype not in INTEGER_TYPES:
-        is_lost = values.cast(pl.Int64, strict=False).is_null() & values.is_not_null()
-        yield from faults_of(table, column, is_lost, "is beyond 64 bits", show=True)
+        questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
     elif dtype not in INTEGER_TYPES and dtype not in (pl.String, pl.Boolean, pl.Null):
         others = [other for other in table.features if other != column]
-        yield (
+        questions.append(
             f"`{column}`: {dtype} is neither a category nor a number; leave the column out with "
             f"`selected_columns: [{', '.join(others)}]`, or store it as text, integer or float"
         )
+    return questions
 
 
-def _gaps_among_numbers(values: pl.Series) -> pl.Series:
-    """Marks of missing values in a text column that otherwise holds only numbers."""
-    texts = values.str.strip_chars().str.to_lowercase()
-    is_gap = texts.is_in(_MISSING)
+def is_gap(column: str) -> pl.Expr:
+    """Rows in which a text column has a mark of a missing value."""
+    return pl.col(column).str.strip_chars().str.to_lowercase().is_in(GAPS)
+
+
+def _has_gaps_among_numbers(categories: Categories) -> bool:
+    """Whether all texts of a column are numbers, or marks of missing ones."""
+    texts = categories.values.drop_nulls().str.strip_chars().str.to_lowercase()
     is_number = texts.cast(pl.Float64, strict=False).is_not_null()
-    is_column_of_numbers = is_number.any() and (is_gap | is_number | values.is_null()).all()
-    return is_gap & is_column_of_numbers
+    return bool(is_number.any() and (texts.is_in(GAPS) | is_number).all())
 
 
 def faults_of(

@@ -1,10 +1,12 @@
 """What a table holds that was probably not meant: read as it stands, and said to the user."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
-from sequifier_hpo.preprocessing.raw_files import RawTable, csv_names
+from sequifier_hpo.preprocessing.categories import Categories, find_categories
+from sequifier_hpo.preprocessing.event_table import ROW, EventTable
+from sequifier_hpo.preprocessing.raw_files import csv_names
 from sequifier_hpo.words import counted
 
 _MAX_SHOWN = 4
@@ -12,56 +14,68 @@ _BEGINS_WITH_ZERO = r"^\s*[+-]?0\d"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 
 
-def table_notes(table: RawTable) -> list[str]:
+def table_notes(table: EventTable, categories: Mapping[str, Categories]) -> list[str]:
     """Remarks on columns that are read otherwise than their owner may think."""
-    return [*_index_notes(table), *_number_notes(table), *_spelling_notes(table)]
+    return [
+        *_index_notes(table),
+        *_number_notes(table, categories),
+        *_spelling_notes(table, categories),
+    ]
 
 
-def _index_notes(table: RawTable) -> Iterator[str]:
+def _index_notes(table: EventTable) -> Iterator[str]:
     for column, values in table.index.items():
         name, fix = f"the column `{column}`", "name it in `selected_columns` to keep it"
         if not column.strip() or column.startswith("_duplicated_"):
             name, fix = "the first column, which has no name", "give it a name to keep it"
-        more = ", ..." if table.frame.height > len(values) else ""
+        more = ", ..." if table.num_rows > len(values) else ""
         yield (
-            f"left out {name} ({counted(table.frame.height, 'row')}: {', '.join(values)}{more}): "
+            f"left out {name} ({counted(table.num_rows, 'row')}: {', '.join(values)}{more}): "
             f"it looks like the row index of pandas; {fix}"
         )
 
 
-def _number_notes(table: RawTable) -> Iterator[str]:
+def _number_notes(table: EventTable, categories: Mapping[str, Categories]) -> Iterator[str]:
     """Columns of decimal numbers that a few cells make a category."""
     for column in table.features:
-        values = table.frame[column]
-        if values.dtype != pl.String:
+        if column not in categories or table.schema[column] != pl.String:
             continue
-        texts = values.str.strip_chars()
+        found = categories[column]
+        cells = pl.DataFrame(
+            {"text": found.values, "count": found.counts, "row": found.first_rows}
+        ).with_columns(pl.col("text").str.strip_chars())
+        texts = cells["text"]
         is_plain = texts.cast(pl.Float64, strict=False).is_not_null()
         is_like_number = is_plain | texts.str.contains(_DECIMAL_COMMA)
         is_decimal = is_like_number & texts.str.contains(r"[.,]\d")
-        if is_plain.all() or not is_decimal.any() or 2 * is_like_number.sum() <= len(values):
+        num_rows = int(cells["count"].sum())
+        num_like_number = int(cells.filter(is_like_number)["count"].sum())
+        if is_plain.all() or not is_decimal.any() or 2 * num_like_number <= num_rows:
             continue
-        others = texts.filter(~is_plain)
+        others = cells.filter(~is_plain).sort("row")
         yield (
-            f"column `{column}` is a category ({values.n_unique():,} of them), because "
-            f"{len(others):,} of its {counted(len(values), 'value')} are not written as numbers: "
-            f"{_examples(others.unique(maintain_order=True))}; correct these cells (20.7, without "
+            f"column `{column}` is a category ({len(found):,} of them), because "
+            f"{others['count'].sum():,} of its {counted(num_rows, 'value')} are not written as "
+            f"numbers: {_examples(others['text'].unique(maintain_order=True))}; correct these cells (20.7, without "
             "marks, units or thousands separators) if the column is numeric, or leave it "
             "out with `selected_columns`"
         )
 
 
-def _spelling_notes(table: RawTable) -> Iterator[str]:
+def _spelling_notes(table: EventTable, categories: Mapping[str, Categories]) -> Iterator[str]:
     """Columns in which texts like `03` and `3` are one number."""
     if not table.is_csv:
         return
-    names = ["sequenceId", *table.features]
-    whole = [name for name in names if table.frame.schema[name].is_integer()]
+    names = [table.sequence, *table.features]
+    whole = [name for name in names if table.schema[name].is_integer()]
     for column, spellings in _with_leading_zeros(table, whole).items():
         numbers = spellings.select(
             pl.col(column).cast(pl.Int64, strict=False).alias("number"), "count", text=column
         ).drop_nulls()
-        in_all = table.frame[column].cast(pl.Int64, strict=False).value_counts(name="in_all")
+        values = categories.get(column) or find_categories(table, column)
+        in_all = pl.DataFrame(
+            {column: values.values.cast(pl.Int64, strict=False), "in_all": values.counts}
+        )
         by_number = (
             numbers.group_by("number", maintain_order=True)
             .agg(pl.col("text"), pl.col("count").sum())
@@ -72,7 +86,7 @@ def _spelling_notes(table: RawTable) -> Iterator[str]:
         if merged.is_empty():
             continue
         number, texts = merged.row(0)[:2]
-        kind = "sequence" if column == "sequenceId" else "category"
+        kind = "sequence" if column == table.sequence else "category"
         others = [text for text in (str(number), *texts[1:]) if text != texts[0]]
         yield (
             f"column `{column}` is read as whole numbers, so that `{texts[0]}` and `{others[0]}` are "
@@ -82,26 +96,27 @@ def _spelling_notes(table: RawTable) -> Iterator[str]:
         )
 
 
-def _with_leading_zeros(table: RawTable, columns: list[str]) -> dict[str, pl.DataFrame]:
+def _with_leading_zeros(table: EventTable, columns: list[str]) -> dict[str, pl.DataFrame]:
     """Column -> its texts that begin with a needless 0, and how often each occurs."""
     found: dict[str, list[pl.DataFrame]] = {}
-    for path, num_rows in table.files:
+    for path, num_rows in table.files if columns else ():
         in_header = csv_names(path)
-        texts = pl.scan_csv(path, infer_schema=False, glob=False).head(num_rows)
-        chosen = [
-            pl.col(in_header[column])
-            .filter(pl.col(in_header[column]).str.contains(_BEGINS_WITH_ZERO))
-            .str.strip_chars()
-            .alias(column)
-            .value_counts(name="count")
-            .implode()
-            for column in columns
-        ]
-        counts = texts.select(chosen).collect(engine="streaming") if chosen else pl.DataFrame()
-        for column in counts.columns:
-            spellings = counts[column].explode().drop_nulls()
-            if len(spellings):
-                found.setdefault(column, []).append(spellings.struct.unnest())
+        rows = pl.scan_csv(path, infer_schema=False, glob=False).head(num_rows)
+        texts = rows.select(pl.col(in_header[column]).alias(column) for column in columns)
+        begins = {column: pl.col(column).str.contains(_BEGINS_WITH_ZERO) for column in columns}
+        is_there = texts.select(is_so.any().alias(c) for c, is_so in begins.items())
+        for column, is_so in is_there.collect(engine="streaming").row(0, named=True).items():
+            if is_so:
+                counts = (
+                    texts.select(column)
+                    .with_row_index(ROW)
+                    .filter(begins[column])
+                    .group_by(pl.col(column).str.strip_chars())
+                    .agg(pl.len().cast(pl.UInt32).alias("count"), pl.col(ROW).min())
+                )
+                found.setdefault(column, []).append(
+                    counts.collect(engine="streaming").sort(ROW).drop(ROW)
+                )
     return {
         column: pl.concat(parts).group_by(column, maintain_order=True).agg(pl.col("count").sum())
         for column, parts in found.items()

@@ -25,15 +25,15 @@ Shard = tuple[
 def write_all(scratch: Path) -> None:
     """Write every shard of the job that `shard_job` left in the scratch folder."""
     job = json.loads((scratch / "job.json").read_text(encoding="utf-8"))
-    columns = {
-        name: np.load(scratch / f"column{i}.npy", mmap_mode="r")
-        for i, name in enumerate(job["columns"])
-    }
     for i, split in enumerate(job["splits"]):
-        window_rows = np.load(scratch / f"split{i}.npy", mmap_mode="r")
         begin = 0
         for path, samples in split["shards"]:
-            rows = np.array(window_rows[:, begin : begin + samples])
+            # Mapped anew for each shard, so that no more of the columns stays in memory.
+            columns = {name: np.load(file, mmap_mode="r") for name, file in job["columns"].items()}
+            numbers = np.fromfile(
+                scratch / f"split{i}.rows", np.int64, 5 * samples, offset=8 * 5 * begin
+            )
+            rows = numbers.reshape(samples, 5).T
             # Through memory, because torch's own writer does not say what is wrong with the disk.
             content = io.BytesIO()
             torch.save(make_shard(columns, rows, job["seq_length"]), content)

@@ -4,9 +4,10 @@ A window of `seq_length` L has L + 1 consecutive items of one sequence within on
 rows of the table sorted by sequence and item; nothing here knows what the columns hold.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,17 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def holding(self, begin: int, end: int) -> tuple[int, int]:
+        """Indices of the sequences that hold the rows from `begin` to before `end`: first, and end."""
+        first = np.searchsorted(self.first_rows, begin, side="right") - 1
+        return int(first), int(np.searchsorted(self.first_rows, end, side="left"))
+
 
 @dataclass(frozen=True)
 class Windows:
-    """All windows of one split, ordered by sequence and then by start; one entry per window."""
+    """Some windows of one split, ordered by sequence and then by start; one entry per window."""
 
     seq_length: int
-    sequence_indices: Ints
-    """Index into the ascending sequences, for grouping."""
     sequence_ids: Ints
     subsequence_ids: Ints
     """From 0 within each sequence's share of the split."""
@@ -48,23 +52,57 @@ class Windows:
     """Row of the first item; of padding, the row it would stand in."""
     lower_rows: Ints
     """First row of the sequence's share of the split: everything before it is padding."""
-    num_padded: int
-    """Sequences whose share was shorter than a window."""
-    num_absent: int
-    """Sequences without any item in this split."""
 
     def __len__(self) -> int:
         return len(self.first_rows)
 
-    def part(self, begin: int, end: int) -> "Windows":
-        """The windows from `begin` up to, not including, `end`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        arrays: dict[str, Any] = {
-            name: value[begin:end]
-            for name, value in values.items()
-            if isinstance(value, np.ndarray)
-        }
-        return replace(self, **arrays)
+
+@dataclass(frozen=True)
+class Layout:
+    """Where all windows of one split lie, before they are laid out one by one."""
+
+    seq_length: int
+    stride: int
+    sequences: Sequences
+    bounds: Ints
+    split: int
+    present: Ints
+    """Indices of the sequences that have items in the split."""
+    num_windows: Ints
+    """Of each of these, at least 1."""
+    num_padded: int
+    """Sequences whose share was shorter than a window."""
+
+    @property
+    def num_absent(self) -> int:
+        """Sequences without any item in this split."""
+        return len(self.sequences) - len(self.present)
+
+    @cached_property
+    def _ends(self) -> Ints:
+        return np.cumsum(self.num_windows)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def part(self, begin: int = 0, end: int | None = None) -> Windows:
+        """The windows from `begin` up to, not including, `end`; None = to the last."""
+        numbers = np.arange(begin, len(self) if end is None else min(end, len(self)))
+        places = np.searchsorted(self._ends, numbers, side="right")
+        ordinals = numbers - (self._ends - self.num_windows)[places]
+        owners = self.present[places]
+        lower, upper = (self.bounds[owners, self.split + i] for i in (0, 1))
+        padding, last_starts = _padding(upper - lower, self.seq_length)
+        starts = _starts(ordinals, last_starts, self.num_windows[places])
+        lower_rows = self.sequences.first_rows[owners] + lower
+        return Windows(
+            seq_length=self.seq_length,
+            sequence_ids=self.sequences.ids[owners],
+            subsequence_ids=ordinals,
+            start_positions=starts - padding,
+            first_rows=lower_rows - padding + starts,
+            lower_rows=lower_rows,
+        )
 
 
 def find_sequences(sorted_ids: Ints) -> Sequences:
@@ -75,6 +113,15 @@ def find_sequences(sorted_ids: Ints) -> Sequences:
     first_rows = np.flatnonzero(is_first).astype(np.int64)
     lengths = np.diff(first_rows, append=len(sorted_ids))
     return Sequences(sorted_ids[first_rows], first_rows, lengths)
+
+
+def joined(parts: Sequence[Sequences]) -> Sequences:
+    """The sequences of a table whose parts, at least one, were looked at in order."""
+    ids = np.concatenate([part.ids for part in parts])
+    lengths = np.concatenate([part.lengths for part in parts])
+    firsts = find_sequences(ids).first_rows
+    lengths = np.add.reduceat(lengths, firsts)
+    return Sequences(ids[firsts], np.cumsum(lengths) - lengths, lengths)
 
 
 def split_bounds(lengths: Ints, ratios: Sequence[Fraction]) -> Ints:
@@ -92,22 +139,42 @@ def split_bounds(lengths: Ints, ratios: Sequence[Fraction]) -> Ints:
     return bounds[where]
 
 
-def rows_of_split(sequences: Sequences, bounds: Ints, split: int) -> npt.NDArray[np.bool_]:
-    """Which rows belong to a split, (rows,).
+def bounds_in_time(orders: Iterable[Ints], sequences: Sequences, cuts: Sequence[int]) -> Ints:
+    """Item bounds of every split of every sequence, for splits that begin at one moment for all.
 
     Args:
+        orders: What orders the items, of all rows, in parts.
         sequences: All sequences of the table.
-        bounds: Result of `split_bounds` for them.
-        split: Index of the split.
+        cuts: First moment of each split but the first, ascending.
+
+    Returns:
+        As `split_bounds`.
     """
-    places = np.arange(sequences.lengths.sum()) - np.repeat(sequences.first_rows, sequences.lengths)
-    lower, upper = (np.repeat(bounds[:, split + i], sequences.lengths) for i in (0, 1))
-    return (places >= lower) & (places < upper)
+    bounds = np.zeros((len(sequences), len(cuts) + 2), dtype=np.int64)
+    bounds[:, -1] = sequences.lengths
+    row = 0
+    for part in orders:
+        first, last = sequences.holding(row, row + len(part))
+        begins = np.maximum(sequences.first_rows[first:last] - row, 0)
+        for i, cut in enumerate(cuts, start=1):
+            bounds[first:last, i] += np.add.reduceat((part < cut).astype(np.int64), begins)
+        row += len(part)
+    return bounds
+
+
+def rows_of_first_split(
+    sequences: Sequences, bounds: Ints, begin: int, end: int
+) -> npt.NDArray[np.bool_]:
+    """Which of the rows from `begin` up to, not including, `end` belong to the first split."""
+    first, last = sequences.holding(begin, end)
+    lower = sequences.first_rows[first:last]
+    edges = np.stack([lower, lower + bounds[first:last, 1]], axis=1).reshape(-1).clip(begin, end)
+    return np.repeat(np.tile([True, False], last - first), np.diff(edges, append=end))
 
 
 def lay_windows(
     sequences: Sequences, bounds: Ints, split: int, *, seq_length: int, stride: int, mode: str
-) -> Windows:
+) -> Layout:
     """Lay windows over every sequence's share of one split.
 
     Args:
@@ -121,44 +188,39 @@ def lay_windows(
     Raises:
         InputError: If mode is `exact` and the stride does not end at the last item of some share.
     """
-    lower, upper = bounds[:, split], bounds[:, split + 1]
-    present = np.flatnonzero(upper > lower)
-    num_items = (upper - lower)[present]
-    padding = np.maximum(seq_length + 1 - num_items, 0)
-    last_starts = num_items + padding - (seq_length + 1)
+    num_items = bounds[:, split + 1] - bounds[:, split]
+    present = np.flatnonzero(num_items > 0)
+    num_items = num_items[present]
+    padding, last_starts = _padding(num_items, seq_length)
     if mode == "exact":
         _check_exact(sequences.ids[present], num_items, last_starts, split, seq_length, stride)
-    counts, owners, starts = window_starts(last_starts, stride)
-    lower_rows = (sequences.first_rows + lower)[present][owners]
-    first_counts = np.cumsum(counts) - counts
-    return Windows(
+    return Layout(
         seq_length=seq_length,
-        sequence_indices=present[owners],
-        sequence_ids=sequences.ids[present][owners],
-        subsequence_ids=np.arange(len(owners)) - first_counts[owners],
-        start_positions=starts - padding[owners],
-        first_rows=lower_rows - padding[owners] + starts,
-        lower_rows=lower_rows,
+        stride=stride,
+        sequences=sequences,
+        bounds=bounds,
+        split=split,
+        present=present,
+        num_windows=-(-last_starts // stride) + 1,
         num_padded=int(np.count_nonzero(padding)),
-        num_absent=len(sequences) - len(present),
     )
 
 
-def window_starts(last_starts: Ints, stride: int) -> tuple[Ints, Ints, Ints]:
-    """Starts spread evenly from 0 to `last_starts[i]`, no two further apart than the stride.
+def _padding(num_items: Ints, seq_length: int) -> tuple[Ints, Ints]:
+    """Items of padding in front of a share, and the last start in it, both per share."""
+    padding = np.maximum(seq_length + 1 - num_items, 0)
+    return padding, num_items + padding - (seq_length + 1)
+
+
+def _starts(ordinals: Ints, last_starts: Ints, counts: Ints) -> Ints:
+    """The starts of windows, spread evenly from 0 to `last_starts`, none further apart than the stride.
 
     Where the stride divides the last start, the starts are its multiples.
-
-    Returns:
-        The number of starts of every i; and for every start its i, and the start itself.
     """
-    counts = -(-last_starts // stride) + 1
-    owners = np.repeat(np.arange(len(last_starts)), counts)
-    ordinals = np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners]
     # One rounded step, multiplied and cut, in this order: the same items as in Sequifier's windows.
     steps = last_starts / np.maximum(counts - 1, 1)
-    starts = (ordinals * steps[owners]).astype(np.int64)
-    return counts, owners, np.where(ordinals == counts[owners] - 1, last_starts[owners], starts)
+    starts = (ordinals * steps).astype(np.int64)
+    return np.where(ordinals == counts - 1, last_starts, starts)
 
 
 def gather_items(

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import subprocess
 import sys
 
 import pytest
 
 from sequifier_hpo.cli.main import exit_code_of
+from tests.cli.conftest import Run
 
 
 def raising(error: Exception) -> int:
@@ -53,3 +55,33 @@ def test_a_letter_that_file_names_cannot_have_here_is_no_bug(
     shown = capsys.readouterr().err
     assert "file names lacks a letter" in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("search", "hyperparameter-search"), ("prepocess", "preprocess"), ("Plan", "plan")],
+)
+def test_a_word_that_is_no_command_is_answered_by_the_one_that_is_meant(
+    run: Run, word: str, meant: str
+) -> None:
+    finished = run(word, "--config-path", "x.yaml")
+
+    assert finished.code == 2
+    assert f"there is no command `{word}`; did you mean `{meant}`?" in finished.stderr
+
+
+def test_the_version_and_the_list_of_commands_load_no_library_but_that_of_the_command_line() -> (
+    None
+):
+    program = (
+        "import sys; from sequifier_hpo.cli.main import app, exit_code_of\n"
+        "exit_code_of(lambda: app(['--help']))\n"
+        "heavy = {'polars', 'numpy', 'pydantic', 'optuna', 'sqlalchemy', 'rich', 'yaml'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert finished.stderr.strip() == "[]"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sequifier_hpo.cli.main import app
+from sequifier_hpo.cli.commands import COMMANDS, function_of
 from sequifier_hpo.cli.reference import (
     command_reference,
     preprocess_file_reference,
@@ -50,6 +50,15 @@ def test_what_the_page_of_the_train_file_leaves_to_the_metadata_may_be_left_out(
     assert load_train_config(file) == complete
 
 
+def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with() -> None:
+    first_sentences = {
+        name: (function_of(name).__doc__ or "").split("\n")[0].split(". ")[0].rstrip(".") + "."
+        for name in COMMANDS
+    }
+
+    assert first_sentences == {name: sentence for name, (_, sentence) in COMMANDS.items()}
+
+
 # How a help text is laid out is typer's business, and changes.
 @pytest.mark.skipif(
     f"typer=={version('typer')}\n" not in CONSTRAINTS.read_text(),
@@ -68,14 +77,15 @@ def test_the_list_of_commands_cuts_no_sentence_off(run: Run) -> None:
     assert "..." not in commands
 
 
-@pytest.mark.parametrize("command", [c.callback for c in app.registered_commands])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example_that_can_be_copied(
-    run: Run, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "50")  # a narrow terminal, which breaks other lines
 
-    shown = run(command.__name__.replace("_", "-"), "--help").stdout.splitlines()
+    shown = run(name, "--help").stdout.splitlines()
 
-    examples = [line.strip() for line in (command.__doc__ or "").splitlines() if "Example:" in line]
+    description = function_of(name).__doc__ or ""
+    examples = [line.strip() for line in description.splitlines() if "Example:" in line]
     assert examples
     assert set(examples) <= {line.strip() for line in shown}

@@ -80,30 +80,23 @@ def test_the_status_of_the_tutorial_compares_with_trivial_predictors(project: Pr
     assert "trivial predictor, class frequencies after the last value" in shown
 
 
-def test_the_tutorial_prepares_a_table_that_is_not_in_order(tmp_path: Path) -> None:
-    (code,) = (
-        text
-        for kind, title, text in BLOCK.findall((DOCS / "tutorial.md").read_text())
-        if kind == "python" and not title
-    )
-    table = (
-        "customer,time,what\nB,2026-01-02 10:00:05,pay\nB,2026-01-02 10:00:00,look\n"
-        "A,2026-01-01 09:00:00,look\nA,2026-01-01 09:01:00,\nA,2026-01-01 09:02:00,pay\n"
+def test_the_file_of_the_guide_to_tables_takes_names_times_and_gaps(tmp_path: Path) -> None:
+    page = (DOCS / "guides" / "tables.md").read_text()
+    (file,) = (text for kind, _, text in BLOCK.findall(page) if kind == "yaml")
+    rows = "".join(
+        f"N{i % 3},2013-01-{1 + i // 3:02} {i % 24:02}:30,{100 * i},{i},{i / 2 if i % 7 else ''},g\n"
+        for i in reversed(range(90))
     )
 
     with contextlib.chdir(tmp_path):
-        Path("data").mkdir()
-        Path("mine.csv").write_text(table)
-        Path("prepare.py").write_text(code)
-        typed("python prepare.py")
+        for folder in ("data", "configs"):
+            Path(folder).mkdir()
+        Path("data/flights.csv").write_text(f"tail,departure,distance,flight,delay,gate\n{rows}")
+        Path("configs/preprocess.yaml").write_text(file)
+        shown = typed("sequifier-hpo preprocess --config-path configs/preprocess.yaml")
 
-    assert (tmp_path / "data/visits.csv").read_text().splitlines() == [
-        "what,sequenceId,itemPosition,pause",
-        "look,1,0,0.0",
-        "pay,1,1,120.0",
-        "look,2,0,0.0",
-        "pay,2,1,5.0",
-    ]
+    assert "90 rows, 3 sequences" in shown
+    assert "column `delay`: 13 missing values became the mean" in shown
 
 
 def test_the_guide_to_the_model_predicts_the_next_event(project: Project) -> None:

@@ -148,14 +148,14 @@ WORDS = {
 MORE = {
     # What a window holds: said by the data, asked by the rules, the network, its graph, the losses.
     "categorical_columns": 15,
-    "column_types": 13,
+    "column_types": 16,
     "id_maps": 8,
     "input_columns": 16,
     "metadata_config_path": 7,
     "n_classes": 16,
     "read_format": 7,
     "real_columns": 15,
-    "seq_length": 22,
+    "seq_length": 24,
     "target_column_types": 14,
     "target_columns": 12,
     "training_data_path": 7,

@@ -58,6 +58,12 @@ def test_keys_that_are_left_out_take_the_defaults_of_sequifier(write: Write) -> 
         "continue_preprocessing": False,
         "subsequence_start_mode": "distribute",
         "use_precomputed_maps": None,
+        # Ours.
+        "sequence_column": None,
+        "order_column": None,
+        "column_types": {},
+        "missing": None,
+        "split_by": "position",
     }
 
 

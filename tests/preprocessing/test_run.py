@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.encode import encode_column
+from sequifier_hpo.preprocessing.categories import find_categories
+from sequifier_hpo.preprocessing.encode import EncodedColumn, encode_categories, encode_numbers
+from sequifier_hpo.preprocessing.event_table import ROW, EventTable
+from sequifier_hpo.preprocessing.number_columns import NumberColumn
 from sequifier_hpo.preprocessing.run import PreprocessSummary
 from sequifier_hpo.preprocessing.stored_split import describe_split
 from sequifier_hpo.stored_tables import scan_windows
@@ -73,6 +76,19 @@ def test_texts_are_ordered_by_code_point(project: Project) -> None:
     summary = project.preprocess(project.write_parquet("t.parquet", table))
 
     assert metadata_of(summary).id_maps == {"x": {"Z": 1, "a": 2, "é": 3, "🙂": 4}}
+
+
+def encode_column(values: pl.Series) -> EncodedColumn:
+    is_real = values.dtype.is_float()
+    numbers = NumberColumn(np.float64 if is_real else np.int64, len(values))
+    if is_real:
+        numbers.append(values.to_numpy())
+        return encode_numbers(values.name, numbers)
+    rows = values.to_frame().lazy().with_row_index(ROW)
+    table = EventTable(rows, len(values), [values.name], "", "", (), is_csv=True)
+    categories = find_categories(table, values.name)
+    numbers.append(categories.codes(values))
+    return encode_categories(values.name, numbers, categories)
 
 
 @settings(deadline=None, max_examples=50)
@@ -421,7 +437,8 @@ def test_the_summary_counts_what_was_read_and_written(project: Project) -> None:
 
     assert (summary.num_rows, summary.num_sequences) == (5, 2)
     assert summary.num_windows == (2, 2)
-    assert summary.columns == {"product": "categorical", "price": "real", "weekday": "categorical"}
+    kinds = {name: column.kind for name, column in summary.columns.items()}
+    assert kinds == {"product": "categorical", "price": "real", "weekday": "categorical"}
     assert project.progress[0] == f"reading {project.root}/shop.csv"
 
 
@@ -465,7 +482,7 @@ def test_a_category_that_nearly_every_row_has_to_itself_is_noted(
     (note,) = project.preprocess(data).notes
 
     assert note.startswith("column `x` has 1,500 categories in 1,500 rows")
-    assert "decimal point" in note
+    assert "column_types: {x: real}" in note
 
 
 def test_a_text_that_nearly_every_row_has_to_itself_is_advised_to_be_left_out(

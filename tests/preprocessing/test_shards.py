@@ -8,10 +8,10 @@ import torch
 
 from sequifier_hpo.preprocessing.shard_job import plan_shards, shard_index
 from sequifier_hpo.preprocessing.tensor_shards import make_shard
-from sequifier_hpo.preprocessing.windows import Windows, find_sequences, lay_windows, split_bounds
+from sequifier_hpo.preprocessing.windows import Layout, find_sequences, lay_windows, split_bounds
 
 
-def windows_of(*lengths: int, ratios: list[Fraction], split: int) -> Windows:
+def windows_of(*lengths: int, ratios: list[Fraction], split: int) -> Layout:
     sequences = find_sequences(np.repeat(np.arange(len(lengths)), lengths))
     bounds = split_bounds(sequences.lengths, ratios)
     return lay_windows(sequences, bounds, split, seq_length=2, stride=2, mode="distribute")

@@ -35,8 +35,8 @@ def lay_over(
     """One split holding everything, over sequences 0, 1, ... of the given lengths."""
     sequences = find_sequences(np.repeat(np.arange(len(lengths)), lengths))
     bounds = split_bounds(sequences.lengths, [Fraction(1)])
-    windows = lay_windows(sequences, bounds, 0, seq_length=seq_length, stride=stride, mode=mode)
-    return sequences, windows
+    layout = lay_windows(sequences, bounds, 0, seq_length=seq_length, stride=stride, mode=mode)
+    return sequences, layout.part()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_short_sequence_is_padded_in_front() -> None:
     items = [gather_items(column, windows.first_rows, windows.lower_rows, i)[0] for i in range(5)]
 
     assert items == [0, 0, 7, 8, 9]
-    assert (windows.start_positions.tolist(), windows.num_padded) == ([-2], 1)
+    assert windows.start_positions.tolist() == [-2]
 
 
 def test_exact_starts_are_the_multiples_of_the_stride() -> None:
@@ -178,17 +178,18 @@ def test_a_split_without_items_of_a_sequence_gets_no_window_from_it() -> None:
     sequences = find_sequences(np.repeat(ints(5, 8), [1, 10]))
     bounds = split_bounds(sequences.lengths, ratios("0.6", "0.4"))
 
-    windows = lay_windows(sequences, bounds, 0, seq_length=2, stride=2, mode="distribute")
+    layout = lay_windows(sequences, bounds, 0, seq_length=2, stride=2, mode="distribute")
 
-    assert set(windows.sequence_ids.tolist()) == {8}
-    assert windows.num_absent == 1
+    assert set(layout.part().sequence_ids.tolist()) == {8}
+    assert layout.num_absent == 1
 
 
 def test_start_positions_count_from_the_share_of_the_split() -> None:
     sequences = find_sequences(np.repeat(ints(5), [10]))
     bounds = split_bounds(sequences.lengths, ratios("0.5", "0.5"))
 
-    windows = lay_windows(sequences, bounds, 1, seq_length=2, stride=2, mode="distribute")
+    layout = lay_windows(sequences, bounds, 1, seq_length=2, stride=2, mode="distribute")
+    windows = layout.part()
 
     assert windows.start_positions.tolist() == [0, 2]
     assert windows.first_rows.tolist() == [5, 7]
