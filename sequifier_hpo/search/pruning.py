@@ -7,7 +7,7 @@ from typing import Literal
 from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
-from sequifier_hpo.search.facade import Facade, frozen
+from sequifier_hpo.search.facade import Compared, Facade, frozen
 
 Method = Literal["successive_halving", "median"]
 
@@ -42,10 +42,7 @@ class Pruning:
         """
         if self._is_halving:
             return self._halving_stops(rung, loss, others)
-        trials = [
-            frozen(i, TrialState.COMPLETE, value=other, intermediate_values={rung: other})
-            for i, other in enumerate(others)
-        ]
+        trials = [Compared(intermediate_values={rung: other}) for other in others]
         own = frozen(len(others), TrialState.RUNNING, intermediate_values={rung: loss})
         return MedianPruner().prune(Facade(trials).as_study(), own)
 
@@ -55,10 +52,8 @@ class Pruning:
             min_resource=self.first_rung, reduction_factor=self.reduction_factor
         )
         passed = {f"completed_rung_{i}": loss for i in range(index)}
-        trials = [
-            frozen(i, TrialState.COMPLETE, system_attrs={f"completed_rung_{index}": other})
-            for i, other in enumerate(others)
-        ]
+        key = f"completed_rung_{index}"
+        trials = [Compared(system_attrs={key: other}) for other in others]
         own = frozen(
             len(others),
             TrialState.RUNNING,
