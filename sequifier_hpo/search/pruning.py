@@ -19,7 +19,7 @@ class Pruning:
     method: Method = "successive_halving"
     first_rung: int = 2
     """Epochs that every run is given."""
-    reduction_factor: int = 2
+    reduction_factor: int = 3
     """Of the runs at a rung of successive halving, one in so many goes on."""
 
     def rungs(self, num_epochs: int) -> Iterator[int]:
@@ -37,7 +37,7 @@ class Pruning:
 
         Args:
             rung: Epochs trained.
-            loss: Best validation loss of the run so far.
+            loss: What the run has to show: its best validation loss so far, or its outlook.
             others: Those of the runs before it that came to this rung, best so far there.
         """
         if self._is_halving:

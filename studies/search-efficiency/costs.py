@@ -9,6 +9,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -16,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from sequifier_hpo.search.bayesian import Taught, suggest
 from sequifier_hpo.search.pruning import Pruning
 
+LENGTHS = (10, 100, 1000, 5000)
 SPACE: dict[str, BaseDistribution] = {
     **{f"ordered_{i}": IntDistribution(0, 2 + i) for i in range(8)},
     **{f"named_{i}": CategoricalDistribution(range(2 + i)) for i in range(4)},
@@ -40,37 +42,47 @@ def _num_choices(distribution: BaseDistribution) -> int:
     return len(distribution.choices)
 
 
-def milliseconds(function: Callable[[int], object], repeats: int) -> str:
-    """Median and largest time of a call."""
+def milliseconds(function: Callable[[], object], repeats: int) -> str:
+    """Median and largest processor time of a call."""
     times = []
-    for i in range(repeats):
+    for _ in range(repeats):
         start = time.process_time()
-        function(i)
+        function()
         times.append(1000 * (time.process_time() - start))
-    return f"{median(times):8.2f} ({max(times):.2f})"
+    return f"{median(times):.2f} ({max(times):.2f})"
+
+
+def costs(num_runs: int, repeats: int) -> str:
+    """A line about one length of the history."""
+    runs = history(num_runs)
+    losses = [run.loss for run in runs if run.loss is not None]
+    seen = {tuple(run.params.values()) for run in runs}
+
+    def propose() -> object:
+        return suggest(
+            SPACE,
+            runs,
+            ordinal=num_runs,
+            seed=1,
+            is_used=lambda params: tuple(params.values()) in seen,
+        )
+
+    proposal = milliseconds(propose, repeats)
+    halving, middle = (
+        milliseconds(partial(pruning.stops, 2, 0.3, losses), repeats)
+        for pruning in (Pruning(), Pruning("median"))
+    )
+    return f"{num_runs:5} runs: proposal {proposal}, halving {halving}, median {middle}"
 
 
 def main() -> None:
     """Print a line per length of the history."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--smallest", action="store_true", help="only to see that it runs")
-    is_smallest = parser.parse_args().smallest
-    print("medians (largest), ms")
-    for num_runs in (10, 20) if is_smallest else (10, 100, 1000, 5000):
-        runs = history(num_runs)
-        losses = [run.loss for run in runs if run.loss is not None]
-        seen: set[tuple[float, ...]] = {tuple(run.params.values()) for run in runs}
-        repeats = 3 if is_smallest else 30
-
-        def propose(i: int, runs: list[Taught] = runs) -> object:
-            is_used = lambda params: tuple(params.values()) in seen  # noqa: E731 - shorter
-            return suggest(SPACE, runs, ordinal=len(runs), seed=i, is_used=is_used)
-
-        print(f"{num_runs:5} runs: proposal {milliseconds(propose, repeats)}", end="")
-        for pruning in (Pruning(), Pruning("median")):
-            decide = lambda i, p=pruning: p.stops(2, losses[i % 10], losses)  # noqa: E731 - shorter
-            print(f", {pruning.method} {milliseconds(decide, repeats)}", end="")
-        print()
+    lengths, repeats = ((10, 20), 3) if parser.parse_args().smallest else (LENGTHS, 30)
+    print("processor time in ms: median (largest)")
+    for num_runs in lengths:
+        print(costs(num_runs, repeats))
 
 
 if __name__ == "__main__":

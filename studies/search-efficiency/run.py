@@ -47,7 +47,9 @@ def ours(table: RunTable, workers: int) -> dict[str, Way]:
         "sample + pruning": replace(default, search_strategy="sample"),
         "bayesian": replace(default, pruning=None),
         "**bayesian + pruning**": default,
-        "bayesian + pruning, greedy": replace(default, proposal_gap=workers, pruning_gap=1),
+        "bayesian + pruning, greedy": replace(
+            default, pruning=Pruning(first_rung=1), proposal_gap=workers, pruning_gap=1
+        ),
     }
     return {
         name: Way(lambda seed, way=way: replay(table, way, seed=seed), workers)
@@ -60,9 +62,7 @@ def others(table: RunTable, workers: int) -> dict[str, Way]:
     most = BUDGETS[-1] * sum(run.num_epochs for run in table.runs) / len(table.runs)
     found = partial(search, table, max_epochs=most)
     ways = {
-        f"{name}, {_counted(number)}": Way(
-            lambda seed, way=way: found(way, seed=seed), number
-        )
+        f"{name}, {_counted(number)}": Way(lambda seed, way=way: found(way, seed=seed), number)
         for number in sorted({workers, 1}, reverse=True)
         for name, way in optuna_ways(number).items()
     }
@@ -100,8 +100,9 @@ def row(name: str, table: RunTable, way: Way, seeds: Iterable[int], sample: floa
     """Its line of the printed table."""
     replays = [way.search(seed) for seed in seeds]
     found = summary(table, replays, workers=way.workers)
-    low, high = map(_number, interval(trainings_to(0.01, table, replays)))
-    best_1, best_5 = found.to_best_1_percent.median, found.to_best_5_percent.median
+    needed = trainings_to(0.01, table, replays)
+    low, high = map(_number, interval(needed))
+    best_1, best_5 = median(needed), found.to_best_5_percent.median
     regrets = ("-" if loss is None else f"{1000 * loss:.1f}" for loss in found.regret.values())
     return [
         name,
@@ -146,13 +147,16 @@ def main() -> None:
 
 def print_table(name: str, table: RunTable, ways: dict[str, Way], seeds: Sequence[int]) -> None:
     """In Markdown, a line as soon as it is known."""
-    print(f"\n{name}: {len(table.runs)} runs, best loss {table.best(0):.5g}, rank correlation", end=" ")
+    print(
+        f"\n{name}: {len(table.runs)} runs, best loss {table.best(0):.5g}, rank correlation",
+        end=" ",
+    )
     print(f"of the first epoch with the best {spearman(table):.2f}\n")
     at = " / ".join(map(str, BUDGETS))
     columns = ["search", "best 1 %", "x less than sample", "best 5 %", f"regret at {at}, 1e-3"]
     columns += ["best stopped", "busy"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", flush=True)
-    sampled = [ways["sample"].search(seed) for seed in seeds]
+    sampled = (ways["sample"].search(seed) for seed in seeds)
     sample = median(trainings_to(0.01, table, sampled))
     for label, way in ways.items():
         print(f"| {' | '.join(row(label, table, way, seeds, sample))} |", flush=True)

@@ -20,6 +20,7 @@ from optuna.pruners import (
 )
 from optuna.samplers import TPESampler
 from optuna.trial import Trial, TrialState
+
 from sequifier_hpo.search.past import Past, PastRun
 from sequifier_hpo.search.replay import Improvement, Replay
 from sequifier_hpo.search.table import RunTable
