@@ -5,7 +5,7 @@ are exactly those that a run may know of, so that the answers are pure functions
 """
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import optuna
@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 class Compared:
     """What a pruner reads of another trial; to make a trial of Optuna's takes ten times as long."""
 
-    intermediate_values: Mapping[int, float] = field(default_factory=dict)
-    system_attrs: Mapping[str, float] = field(default_factory=dict)
+    intermediate_values: Mapping[int, float]
+    system_attrs: Mapping[str, float]
     state: TrialState = TrialState.COMPLETE
 
 

@@ -1,8 +1,8 @@
 """Early stopping across runs: whether a run goes on after a rung."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from sequifier_hpo.search.facade import Compared, Facade, frozen
 
 Method = Literal["successive_halving", "median"]
+_NOTHING: Mapping[Any, float] = {}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Pruning:
         """
         if self._is_halving:
             return self._halving_stops(rung, loss, others)
-        trials = [Compared(intermediate_values={rung: other}) for other in others]
+        trials = [Compared({rung: other}, _NOTHING) for other in others]
         own = frozen(len(others), TrialState.RUNNING, intermediate_values={rung: loss})
         return MedianPruner().prune(Facade(trials).as_study(), own)
 
@@ -53,7 +54,7 @@ class Pruning:
         )
         passed = {f"completed_rung_{i}": loss for i in range(index)}
         key = f"completed_rung_{index}"
-        trials = [Compared(system_attrs={key: other}) for other in others]
+        trials = [Compared(_NOTHING, {key: other}) for other in others]
         own = frozen(
             len(others),
             TrialState.RUNNING,

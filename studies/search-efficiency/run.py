@@ -9,7 +9,7 @@ import argparse
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from sequifier_hpo.search.table import RunTable, read_table
 FOLDER = Path(__file__).parent
 WINDOWS = 1000
 """Of the training split, about: so many batches an epoch has, as Sequifier's pruner counts."""
-RUNS = 120
+RUNS = 100
 """Of a search of ours, its last round aside."""
 RESAMPLES = 2000
 
@@ -39,11 +39,13 @@ class Way:
     workers: int
 
 
-def ours(table: RunTable, workers: int) -> dict[str, Way]:
+def ours(table: RunTable, workers: int, num_runs: int = RUNS) -> dict[str, Way]:
     """Those of the product at its defaults, and a greedier one."""
-    default = ReplaySettings("bayesian", Pruning(), finish_best=3, n_samples=RUNS, workers=workers)
+    default = ReplaySettings(
+        "bayesian", Pruning(), finish_best=3, n_samples=num_runs, workers=workers
+    )
     settings = {
-        "sample": replace(default, search_strategy="sample", pruning=None, n_samples=None),
+        "sample": replace(default, search_strategy="sample", pruning=None, n_samples=2 * num_runs),
         "sample + pruning": replace(default, search_strategy="sample"),
         "bayesian": replace(default, pruning=None),
         "**bayesian + pruning**": default,
@@ -57,9 +59,9 @@ def ours(table: RunTable, workers: int) -> dict[str, Way]:
     }
 
 
-def others(table: RunTable, workers: int) -> dict[str, Way]:
+def others(table: RunTable, workers: int, budget: int = BUDGETS[-1]) -> dict[str, Way]:
     """Those of stock Optuna, with as many workers and alone, and that of Sequifier."""
-    most = BUDGETS[-1] * sum(run.num_epochs for run in table.runs) / len(table.runs)
+    most = budget * sum(run.num_epochs for run in table.runs) / len(table.runs)
     found = partial(search, table, max_epochs=most)
     ways = {
         f"{name}, {_counted(number)}": Way(lambda seed, way=way: found(way, seed=seed), number)
@@ -96,16 +98,14 @@ def _ranks(values: Sequence[float]) -> list[int]:
     return [order.index(i) for i in range(len(values))]
 
 
-def row(name: str, table: RunTable, way: Way, seeds: Iterable[int], sample: float) -> list[str]:
-    """Its line of the printed table."""
-    replays = [way.search(seed) for seed in seeds]
+def row(table: RunTable, way: Way, replays: Sequence[Replay], sample: float) -> list[str]:
+    """The line of the printed table about searches made in one way."""
     found = summary(table, replays, workers=way.workers)
     needed = trainings_to(0.01, table, replays)
     low, high = map(_number, interval(needed))
     best_1, best_5 = median(needed), found.to_best_5_percent.median
     regrets = ("-" if loss is None else f"{1000 * loss:.1f}" for loss in found.regret.values())
     return [
-        name,
         f"{_number(best_1)} ({low} to {high})",
         f"{sample / best_1:.1f}",
         _number(best_5),
@@ -139,8 +139,9 @@ def main() -> None:
     start, seeds = time.perf_counter(), range(2 if options.smallest else options.seeds)
     for file in files[:1] if options.smallest else files:
         table = read_table(file)
-        ways = ours(table, options.workers)
-        ways |= {} if options.ours else others(table, options.workers)
+        ways = ours(table, options.workers, *([15] if options.smallest else []))
+        if not options.ours:
+            ways |= others(table, options.workers, *([5] if options.smallest else []))
         print_table(file.stem, table, ways, seeds)
     print(f"{len(seeds)} searches each, {time.perf_counter() - start:.0f} s")
 
@@ -156,10 +157,11 @@ def print_table(name: str, table: RunTable, ways: dict[str, Way], seeds: Sequenc
     columns = ["search", "best 1 %", "x less than sample", "best 5 %", f"regret at {at}, 1e-3"]
     columns += ["best stopped", "busy"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", flush=True)
-    sampled = (ways["sample"].search(seed) for seed in seeds)
-    sample = median(trainings_to(0.01, table, sampled))
+    sample = None
     for label, way in ways.items():
-        print(f"| {' | '.join(row(label, table, way, seeds, sample))} |", flush=True)
+        replays = [way.search(seed) for seed in seeds]
+        sample = sample or median(trainings_to(0.01, table, replays))
+        print(f"| {' | '.join([label, *row(table, way, replays, sample)])} |", flush=True)
 
 
 if __name__ == "__main__":
