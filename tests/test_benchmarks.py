@@ -16,6 +16,9 @@ SCRIPTS = {
     "preprocess-benchmark/digests.py": (["--smallest"], "one digest in all formats"),
     "preprocess-benchmark/memory.py": (["--smallest"], "1,500 rows: "),
     "preprocess-benchmark/run.py": (["--smallest"], "CSV -> tensor shards, stride 32: "),
+    "search-efficiency/costs.py": (["--smallest"], "   20 runs: proposal "),
+    "search-efficiency/run.py": (["--smallest"], "2 searches each"),
+    "search-efficiency/slow_starters.py": (["slow_starters.csv"], "wrote slow_starters.csv"),
     "space-benchmark/run.py": (["--smallest"], "microseconds per proposed run"),
     "throughput/compiled_steps.py": (["--sizes", "smallest", "--repeats", "1"], "compiled "),
     "throughput/derivatives.py": (["--sizes", "smallest", "--rounds", "1"], "without: attention"),
@@ -31,6 +34,8 @@ SCRIPTS = {
 SETTINGS = {"TORCHINDUCTOR_VEC_ISA_OK": "0"}
 STORAGE = "storage-benchmark/run.py"
 NOT_RUN = {
+    "search-efficiency/make_table.py",  # needs a study that is finished
+    "search-efficiency/stock.py",  # has no main program
     "throughput/searches.py",  # has no main program
     "throughput/reference_step.py",  # runs in an environment with Sequifier: tests/conformance
 }

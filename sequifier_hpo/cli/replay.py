@@ -68,8 +68,8 @@ def replay(
     proposal_gap: ProposalGap = 8,
     pruning: PruningOption = PruningMethod.SUCCESSIVE_HALVING,
     first_rung: FirstRung = 2,
-    reduction_factor: ReductionFactor = 2,
-    pruning_gap: PruningGap = 4,
+    reduction_factor: ReductionFactor = 3,
+    pruning_gap: PruningGap = 2,
     finish_best: FinishBest = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002 - a flag
 ) -> None:

@@ -50,7 +50,7 @@ class PruningFields(FrozenModel):
     """successive_halving (1 of reduction_factor goes on at each rung) or median (the better half)."""
     first_rung: PositiveInt = 2
     """Epochs after which runs are compared for the first time."""
-    reduction_factor: Annotated[PositiveInt, Field(ge=2)] = 2
+    reduction_factor: Annotated[PositiveInt, Field(ge=2)] = 3
     """With successive_halving: 1 of so many runs goes on, and rungs are so many times further on."""
 
     def rungs(self, num_epochs: int) -> Iterator[int]:
@@ -92,7 +92,7 @@ class _Own(FrozenModel):
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
     pruning: Annotated[PruningFields | None, BeforeValidator(_long_form)] = None
     """Early stopping across runs: successive_halving, median, or a mapping; omitted = none."""
-    pruning_gap: PositiveInt = 4
+    pruning_gap: PositiveInt = 2
     """With `pruning`: each run is compared with the runs at least this many before it."""
     finish_best: NonNegativeInt | None = None
     """With `pruning`: stopped runs that a last round gives their full length; omitted = 3."""

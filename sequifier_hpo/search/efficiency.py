@@ -55,37 +55,50 @@ def ways_to_search(settings: ReplaySettings) -> dict[str, ReplaySettings]:
 def efficiency(table: RunTable, settings: ReplaySettings, *, seeds: Iterable[int]) -> Efficiency:
     """Replay searches with these settings, one per seed."""
     replays = [replay(table, settings, seed=seed) for seed in seeds]
-    training = sum(run.num_epochs for run in table.runs) / len(table.runs)
+    return summary(table, replays, workers=settings.workers)
+
+
+def summary(table: RunTable, replays: Sequence[Replay], *, workers: int) -> Efficiency:
+    """What searches of a table came to, whoever made them."""
     winner = min(range(len(table.runs)), key=lambda place: table.runs[place].best_loss)
     runs_of_winner = [(done, done.tried.index(winner)) for done in replays if winner in done.tried]
     stopped = [(done, k) for done, k in runs_of_winner if _is_stopped(done.past.runs[k])]
     return Efficiency(
-        to_best_1_percent=_trainings_to(table.best(0.01), replays, training),
-        to_best_5_percent=_trainings_to(table.best(0.05), replays, training),
-        regret={budget: _regret(table, replays, budget * training) for budget in BUDGETS},
+        to_best_1_percent=_quartiles(trainings_to(0.01, table, replays)),
+        to_best_5_percent=_quartiles(trainings_to(0.05, table, replays)),
+        regret={budget: _regret(table, replays, budget) for budget in BUDGETS},
         winner_started=len(runs_of_winner),
         winner_stopped=len(stopped),
         winner_returned=sum(k in done.finished for done, k in stopped),
-        busy_share=median(
-            done.busy_seconds / (done.seconds * settings.workers) for done in replays
-        ),
+        busy_share=median(done.busy_seconds / (done.seconds * workers) for done in replays),
     )
+
+
+def trainings_to(share: float, table: RunTable, replays: Iterable[Replay]) -> list[float]:
+    """Full trainings' worth of epochs until each saw a loss of the table's best share of runs."""
+    epochs = (done.epochs_to(table.best(share)) for done in replays)
+    return [inf if n is None else n / _epochs_per_training(table) for n in epochs]
+
+
+def _epochs_per_training(table: RunTable) -> float:
+    return sum(run.num_epochs for run in table.runs) / len(table.runs)
 
 
 def _is_stopped(run: PastRun) -> bool:
     return run.stopped_at is not None
 
 
-def _trainings_to(loss: float, replays: Sequence[Replay], training: float) -> Quartiles:
-    epochs = (done.epochs_to(loss) for done in replays)
-    needed = sorted(inf if n is None else n / training for n in epochs)
-    last = len(needed) - 1
-    low, middle, high = (needed[round(share * last)] for share in (0.25, 0.5, 0.75))
+def _quartiles(values: Iterable[float]) -> Quartiles:
+    ranked = sorted(values)
+    low, middle, high = (ranked[round(share * (len(ranked) - 1))] for share in (0.25, 0.5, 0.75))
     return Quartiles(low, middle, high)
 
 
-def _regret(table: RunTable, replays: Sequence[Replay], epochs: float) -> float | None:
-    losses = [done.best_after(epochs) for done in replays if done.epochs >= epochs]
+def _regret(table: RunTable, replays: Sequence[Replay], budget: int) -> float | None:
+    epochs, best = budget * _epochs_per_training(table), table.best(0)
+    found = ((done.best_after(epochs), done.epochs) for done in replays)
+    # One that ends once it has seen the best needs no more epochs to stay there.
+    losses = [loss for loss, trained in found if trained >= epochs or loss == best]
     if 2 * len(losses) <= len(replays):
         return None
-    return median(inf if loss is None else loss - table.best(0) for loss in losses)
+    return median(inf if loss is None else loss - best for loss in losses)

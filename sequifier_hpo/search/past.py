@@ -62,6 +62,17 @@ class PastRun:
         loss = self.best_losses[epoch - 1]
         return loss if isfinite(loss) else None
 
+    def outlook_at(self, epoch: int) -> float | None:
+        """Best loss of so many epochs, less what a quarter as many more would bring at the pace of the last.
+
+        It is what is compared with the losses of others: a run that learns slowly is not stopped
+        while it still learns. One that stands still has no more than its loss.
+        """
+        loss, before = self.loss_at(epoch), self.loss_at(epoch - 1)
+        if loss is None or before is None:
+            return loss
+        return loss - epoch / 4 * (before - loss)
+
 
 class Past:
     """The runs of a study by ordinal, and what is settled of them."""

@@ -1,12 +1,15 @@
 """Early stopping across runs: whether a run goes on after a rung."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
 from sequifier_hpo.config.search_fields import PruningFields
-from sequifier_hpo.search.facade import Facade, frozen
+from sequifier_hpo.search.facade import Compared, Facade, frozen
+
+_NOTHING: Mapping[Any, float] = {}
 
 
 class Pruning(PruningFields):
@@ -20,15 +23,12 @@ class Pruning(PruningFields):
 
         Args:
             rung: Epochs trained.
-            loss: Best validation loss of the run so far.
+            loss: What the run has to show: its best validation loss so far, or its outlook.
             others: Those of the runs before it that came to this rung, best so far there.
         """
         if self._is_halving:
             return self._halving_stops(rung, loss, others)
-        trials = [
-            frozen(i, TrialState.COMPLETE, value=other, intermediate_values={rung: other})
-            for i, other in enumerate(others)
-        ]
+        trials = [Compared({rung: other}, _NOTHING) for other in others]
         own = frozen(len(others), TrialState.RUNNING, intermediate_values={rung: loss})
         return MedianPruner().prune(Facade(trials).as_study(), own)
 
@@ -38,10 +38,8 @@ class Pruning(PruningFields):
             min_resource=self.first_rung, reduction_factor=self.reduction_factor
         )
         passed = {f"completed_rung_{i}": loss for i in range(index)}
-        trials = [
-            frozen(i, TrialState.COMPLETE, system_attrs={f"completed_rung_{index}": other})
-            for i, other in enumerate(others)
-        ]
+        key = f"completed_rung_{index}"
+        trials = [Compared(_NOTHING, {key: other}) for other in others]
         own = frozen(
             len(others),
             TrialState.RUNNING,

@@ -23,7 +23,7 @@ class ReplaySettings:
     search_strategy: SearchStrategy = "sample"
     pruning: Pruning | None = None
     proposal_gap: int = 8
-    pruning_gap: int = 4
+    pruning_gap: int = 2
     finish_best: int = 0
     """Stopped runs that the last round gives their full length."""
     n_samples: int | None = None
@@ -168,8 +168,8 @@ class _Simulation:
         others = self._past.losses_at(rung, ordinal - self._settings.pruning_gap + 1)
         if others is None:
             return False
-        loss = run.loss_at(rung)
-        if loss is None or self._settings.pruning.stops(rung, loss, others):
+        outlook = run.outlook_at(rung)
+        if outlook is None or self._settings.pruning.stops(rung, outlook, others):
             run.stopped_at, run.has_ended = rung, True
         else:
             run.num_rungs_passed += 1

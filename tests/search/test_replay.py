@@ -100,7 +100,8 @@ def test_it_learns_and_stops_to_advantage() -> None:
 
     random_search, learning = (efficiency(table, each, seeds=range(5)) for each in settings)
 
-    assert learning.to_best_1_percent.high < random_search.to_best_1_percent.median
+    assert learning.to_best_1_percent.median < random_search.to_best_1_percent.median
+    assert learning.to_best_5_percent.high < random_search.to_best_5_percent.high
 
 
 def test_the_last_round_trains_the_best_stopped_runs_to_their_end() -> None:
@@ -156,24 +157,26 @@ def test_nothing_is_proposed_from_too_few_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "rung", "others", "stops"),
+    ("loss", "rung", "others", "stops"),
     [
-        ([0.5], 2, [], False),
-        ([0.5], 2, [0.4], True),
-        ([0.5], 2, [0.6], False),
-        ([0.5], 2, [0.6, 0.4, 0.7], False),
-        ([0.5], 4, [0.4, 0.45, 0.7], True),
+        (0.5, 2, [], False),
+        (0.5, 2, [0.4], True),
+        (0.5, 2, [0.6], False),
+        (0.5, 2, [0.6, 0.4, 0.7], True),
+        (0.5, 2, [0.6, 0.4, 0.7, 0.8, 0.9], False),
+        (0.5, 6, [0.4, 0.45, 0.7], True),
     ],
 )
-def test_the_better_half_goes_on_at_each_rung(
-    losses: list[float], rung: int, others: list[float], *, stops: bool
+def test_the_better_third_goes_on_at_each_rung(
+    loss: float, rung: int, others: list[float], *, stops: bool
 ) -> None:
-    assert Pruning().stops(rung, losses[0], others) is stops
+    assert Pruning().stops(rung, loss, others) is stops
 
 
 def test_rungs_grow_and_end_before_the_last_epoch() -> None:
-    assert list(Pruning().rungs(9)) == [2, 4, 8]
-    assert list(Pruning().rungs(8)) == [2, 4]
+    assert list(Pruning().rungs(9)) == [2, 6]
+    assert list(Pruning().rungs(6)) == [2]
+    assert list(Pruning(reduction_factor=2).rungs(9)) == [2, 4, 8]
     assert list(Pruning(first_rung=1, reduction_factor=3).rungs(10)) == [1, 3, 9]
     assert list(Pruning(method="median", first_rung=3).rungs(6)) == [3, 4, 5]
 
@@ -184,6 +187,32 @@ def test_the_median_needs_five_runs_to_compare_with() -> None:
     assert not median.stops(2, 9.0, [0.1, 0.2, 0.3, 0.4])
     assert median.stops(2, 9.0, [0.1, 0.2, 0.3, 0.4, 0.5])
     assert not median.stops(2, 0.25, [0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_a_run_that_still_learns_fast_has_a_better_outlook_than_its_loss() -> None:
+    def run(*losses: float) -> PastRun:
+        run = PastRun({}, 9)
+        for loss in losses:
+            run.report(loss)
+        return run
+
+    assert run(0.9, 0.7, 0.6, 0.5).outlook_at(4) == pytest.approx(0.4)
+    assert run(0.5, 0.6).outlook_at(2) == 0.5  # best so far: it does not get worse
+    assert run(0.9).outlook_at(1) == 0.9
+    assert run(float("nan"), 0.6).outlook_at(1) is None
+    assert run(float("inf"), 0.6).outlook_at(2) == 0.6
+
+
+def test_a_run_that_falls_behind_goes_on_while_it_learns() -> None:
+    slow, idle = PastRun({}, 9), PastRun({}, 9)
+    for run, losses in ((slow, (1.2, 0.8)), (idle, (0.8, 0.8))):
+        for loss in losses:
+            run.report(loss)
+    others = [0.7, 0.75, 0.9, 0.65, 1.0, 0.72]
+
+    stops = [Pruning().stops(2, run.outlook_at(2) or 0, others) for run in (slow, idle)]
+
+    assert stops == [False, True]
 
 
 def test_a_loss_is_known_at_a_rung_once_no_earlier_rung_is_open() -> None:
