@@ -19,6 +19,7 @@ from sequifier_hpo.cli.init import init
 from sequifier_hpo.cli.lasting import lasting_output, why_incomplete
 from sequifier_hpo.cli.options import ListsLikeSequifier
 from sequifier_hpo.cli.plan import plan
+from sequifier_hpo.cli.predict import predict
 from sequifier_hpo.cli.preprocess import preprocess
 from sequifier_hpo.cli.replay import replay
 from sequifier_hpo.cli.report import report
@@ -73,6 +74,7 @@ for command in (
     replay,
     dashboard,
     train,
+    predict,
     doctor,
 ):
     app.command(cls=ListsLikeSequifier, help=_help_of(command))(command)

@@ -5,7 +5,7 @@ windows every file on its own.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -31,6 +31,8 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # Rows whose values decide on the types of a CSV file's columns, as long as the rest agrees.
 _FIRST_ROWS = 10_000
 
+_ROW = "number of the row in its file"
+
 POLARS_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -46,9 +48,12 @@ class RawTable:
     is_csv: bool
     index: Mapping[str, list[str]] = field(default_factory=dict)
     """Columns that hold the row index of pandas and were left out -> their first values."""
+    rows: pl.Series | None = None
+    """Of every row of the frame, its number in the files; None = all are here, in their order."""
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages: rows count from 1, without the header."""
+        row = row if self.rows is None else self.rows[row]
         for path, num_rows in self.files:
             if row < num_rows:
                 return f"data row {row + 1} of {path}"
@@ -134,6 +139,50 @@ def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
     Raises:
         InputError: If the file cannot be read or lacks a column.
     """
+    is_csv, wanted = _checked_for_text(path, columns)
+    frame = _read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
+    frame = _texts_as_strings(frame)
+    return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
+
+
+def parts_as_text(
+    path: Path, columns: Sequence[str], num_rows: int, *, sequence_ids: pl.Series | None = None
+) -> Iterator[RawTable]:
+    """The same in parts, of which one is in memory at a time; blank lines are passed over.
+
+    Args:
+        path: The file.
+        columns: Its features that are read.
+        num_rows: Of a part, about.
+        sequence_ids: The only sequences that are read, as numbers; None = all.
+
+    Raises:
+        InputError: As `read_as_text`.
+    """
+    is_csv, wanted = _checked_for_text(path, columns)
+    try:
+        if is_csv:
+            names = csv_names(path)
+            table = pl.scan_csv(path, infer_schema=False, glob=False).rename(
+                {there: name for name, there in names.items() if there != name}
+            )
+        else:
+            table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        table = table.select(wanted).with_row_index(_ROW)
+        table = table.filter(pl.any_horizontal(pl.col(wanted).is_not_null()))
+        if sequence_ids is not None:
+            ids = pl.col(ID_COLUMNS[0]).cast(pl.Int64, strict=False)
+            table = table.filter(ids.is_in(sequence_ids.to_list()))
+        for part in table.collect_batches(chunk_size=num_rows, maintain_order=True):
+            rows = part.drop_in_place(_ROW)
+            files = ((path, rows[-1] + 1 if len(rows) else 0),)
+            yield RawTable(_texts_as_strings(part), list(columns), files, is_csv, rows=rows)
+    except (*POLARS_FAULTS, OSError) as error:
+        raise _unreadable(path, error, is_csv=is_csv) from error
+
+
+def _checked_for_text(path: Path, columns: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether a file is CSV, and the columns to read, which it has."""
     is_csv = path.suffix != ".parquet"
     wanted = [*ID_COLUMNS, *columns]
     names = _column_names(path, is_csv=is_csv)
@@ -144,10 +193,12 @@ def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
             did_you_mean(missing[0], names)
             or "give it the columns of the table preprocessed before",
         )
-    frame = _read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
+    return is_csv, wanted
+
+
+def _texts_as_strings(frame: pl.DataFrame) -> pl.DataFrame:
     texts = [name for name, dtype in frame.schema.items() if _is_text(dtype)]
-    frame = frame.with_columns(pl.col(texts).cast(pl.String))
-    return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
+    return frame.with_columns(pl.col(texts).cast(pl.String))
 
 
 def _column_names(path: Path, *, is_csv: bool) -> list[str]:
