@@ -14,6 +14,7 @@ from sequifier_hpo.atomic import MAKE_ROOM
 from sequifier_hpo.cli.best import best
 from sequifier_hpo.cli.dashboard import dashboard
 from sequifier_hpo.cli.doctor import doctor
+from sequifier_hpo.cli.evaluate import evaluate
 from sequifier_hpo.cli.export import export
 from sequifier_hpo.cli.init import init
 from sequifier_hpo.cli.lasting import lasting_output, why_incomplete
@@ -74,6 +75,7 @@ for command in (
     replay,
     dashboard,
     train,
+    evaluate,
     predict,
     doctor,
 ):

@@ -1,10 +1,8 @@
 """`sequifier-hpo predict`: what comes next, for the sequences of a table."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,13 +15,9 @@ from sequifier_hpo.cli.options import (
     StudyName,
 )
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.words import counted
-
-if TYPE_CHECKING:
-    from sequifier_hpo.inference.chosen_model import ChosenModel
 
 _Data = Annotated[
     Path,
@@ -87,15 +81,16 @@ def predict(
     """
     if output is not None and output.resolve() == data.resolve():
         raise InputError(f"{output} is the table that is read", "name another file")
-    with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
-        # What runs models and reads tables takes half a second to load.
-        from sequifier_hpo.inference.predicting import (  # noqa: PLC0415
-            Request,
-            UnknownValues,
-            predict_table,
-        )
-        from sequifier_hpo.inference.result_file import write_table  # noqa: PLC0415
+    # What reads studies, models and tables takes half a second to load.
+    from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
+    from sequifier_hpo.inference.predicting import (  # noqa: PLC0415
+        Request,
+        UnknownValues,
+        predict_table,
+    )
+    from sequifier_hpo.inference.result_file import write_table  # noqa: PLC0415
 
+    with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
         request = Request(data, sequence or None, steps, top_k, allow_empty_history)
         unknown = UnknownValues()
         say(f"predicting with {chosen.name}")
@@ -106,41 +101,3 @@ def predict(
             say(f"note: {found}; the model was not trained with them")
         if output is not None:
             say(f"wrote {output}: {counted(num_rows, 'prediction')}")
-
-
-@contextmanager
-def chosen_model(
-    config_path: Path | None,
-    storage: str | None,
-    study_name: str | None,
-    run: int | None,
-    model: Path | None,
-    metadata: Path | None,
-) -> "Iterator[ChosenModel]":
-    """The model that the options of a command name.
-
-    Raises:
-        InputError: If they name two, or none that is there.
-    """
-    from sequifier_hpo.inference.chosen_model import (  # noqa: PLC0415 - loads onnxruntime
-        model_of_file,
-        model_of_run,
-    )
-
-    if model is None:
-        source = find_study(config_path, storage, study_name)
-        with model_of_run(source, run, metadata, say) as chosen:
-            yield chosen
-        return
-    of_study = {
-        "--run": run,
-        "--config-path": config_path,
-        "--storage": storage,
-        "--study-name": study_name,
-    }
-    stray = [name for name, value in of_study.items() if value is not None]
-    if stray:
-        raise InputError(
-            f"--model names a file, and {stray[0]} a run of a study", "leave one of them out"
-        )
-    yield model_of_file(model, metadata)

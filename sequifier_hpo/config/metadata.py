@@ -38,6 +38,10 @@ class DataMetadata(FrozenModel):
     None = only the items' values do, as in windows that Sequifier wrote.
     """
 
+    def meaning_of(self, column: str) -> tuple[dict[str, int] | None, ColumnStatistics | None]:
+        """What turns the values of a column into numbers; (None, None) = not known."""
+        return self.id_maps.get(column), self.selected_columns_statistics.get(column)
+
 
 class NamesMetadata(Protocol):
     """A search file or a run file."""

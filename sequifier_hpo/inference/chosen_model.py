@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.metadata import DataMetadata, metadata_file_of, metadata_of, read_metadata
-from sequifier_hpo.config.train import TrainConfig, load_train_config
+from sequifier_hpo.config.train import TrainConfig, load_train_config, split_for_test
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.asking import ask
 from sequifier_hpo.inference.model_file import Model
@@ -40,6 +40,16 @@ class ChosenModel:
     run: Run | None = None
     snapshot: StudySnapshot | None = None
     """Of the study that the run belongs to."""
+
+    @property
+    def has_test_split(self) -> bool:
+        """Whether there is a stored split that no run has read."""
+        stored = None if self.config is None else metadata_of(self.config)
+        return (
+            self.config is not None
+            and stored is not None
+            and split_for_test(self.config, stored) is not None
+        )
 
 
 def model_of_file(path: Path, metadata_path: Path | None) -> ChosenModel:

@@ -32,11 +32,8 @@ class Decoding:
         self._units = units_of(about, metadata)
         self._top_k = top_k
         self._labels = {
-            target: pl.Series(
-                [f"id {i}" if label is None else label for i, label in enumerate(labels)],
-                dtype=pl.String,
-            )
-            for target, labels in about.class_labels.items()
+            target: pl.Series(labels_of(about, target), dtype=pl.String)
+            for target in about.class_labels
         }
 
     def chosen(self, target: str, output: NDArray[np.float32]) -> NDArray[Any]:
@@ -93,3 +90,9 @@ def units_of(about: ModelAbout, metadata: DataMetadata) -> dict[str, tuple[float
     return {
         target: (known[target].std + SMALLEST_DIVISOR, known[target].mean) for target in targets
     }
+
+
+def labels_of(about: ModelAbout, target: str) -> list[str]:
+    """The text of every class id of a categorical target."""
+    labels = about.class_labels[target]
+    return [f"id {i}" if label is None else label for i, label in enumerate(labels)]

@@ -17,7 +17,14 @@ import polars as pl
 from sequifier_hpo.config.metadata import DataMetadata, unknown_id
 from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.encode import Unknown, standardise, unknown_values
+from sequifier_hpo.preprocessing.encode import (
+    ColumnKind,
+    EncodedColumn,
+    Unknown,
+    standardise,
+    unknown_values,
+)
+from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.raw_files import RawTable, read_as_text
 from sequifier_hpo.preprocessing.table_checks import (
     INTEGER_TYPES,
@@ -26,7 +33,7 @@ from sequifier_hpo.preprocessing.table_checks import (
     id_faults,
     order_items,
 )
-from sequifier_hpo.preprocessing.windows import Ints, find_sequences, gather_items
+from sequifier_hpo.preprocessing.windows import Ints, find_sequences, gather_items, lay_windows
 from sequifier_hpo.words import counted
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
@@ -142,6 +149,50 @@ def encode_events(
     _refuse(path, [fault for each in encoded for fault in each.faults])
     begun = np.unique(np.array([int(text) for text in empty], dtype=np.int64))
     return _laid_out(events, begun, encoded, length)
+
+
+def write_windows(
+    path: Path, table: RawTable, length: int, stride: int, metadata: DataMetadata
+) -> tuple[Unknown, ...]:
+    """Write all events of a table as the windows of a split, a Parquet file.
+
+    Args:
+        path: The file.
+        table: As of `encode_events`; all its features are written.
+        length: Number of events that the model sees.
+        stride: Largest distance between two windows of a sequence.
+        metadata: What preprocessing has learned about the columns.
+
+    Returns:
+        Per column, values without an id.
+
+    Raises:
+        InputError: If a value cannot be encoded, or the table has no events.
+        EnvironmentFaultError: If the file cannot be written.
+    """
+    source, _ = table.files[0]
+    _refuse(source, [fault for column in ID_COLUMNS for fault in id_faults(table, column)])
+    ids = table.frame.select(pl.col(ID_COLUMNS).cast(pl.Int64)).with_row_index(_ROW)
+    ordered = order_items(replace(table, frame=ids))
+    if not ordered.height:
+        raise InputError(f"{source} holds no events", "name a table that does")
+    everything = pl.repeat(value=True, n=table.frame.height, eager=True)
+    encoded = [_encode(table, column, everything, metadata) for column in table.features]
+    _refuse(source, [fault for each in encoded for fault in each.faults])
+    sequences = find_sequences(ordered[ID_COLUMNS[0]].to_numpy())
+    bounds = np.stack([np.zeros_like(sequences.lengths), sequences.lengths], axis=1)
+    windows = lay_windows(sequences, bounds, 0, seq_length=length, stride=stride, mode="distribute")
+    rows = ordered[_ROW].to_numpy()
+    columns = [
+        EncodedColumn(
+            each.column,
+            ColumnKind.CATEGORICAL if each.column in metadata.id_maps else ColumnKind.REAL,
+            np.append(each.values[rows], each.values.dtype.type(0)),
+        )
+        for each in encoded
+    ]
+    write_long_table(path, "parquet", windows, columns)
+    return tuple(each.unknown for each in encoded if each.unknown is not None)
 
 
 def _laid_out(

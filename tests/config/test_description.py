@@ -154,7 +154,7 @@ MORE = {
     "input_columns": 17,
     "metadata_config_path": 7,
     "n_classes": 16,
-    "read_format": 7,
+    "read_format": 8,
     "real_columns": 15,
     "seq_length": 23,
     "target_column_types": 14,
