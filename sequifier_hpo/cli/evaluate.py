@@ -62,10 +62,11 @@ def evaluate(
     events: _Events = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Say what a model is worth: loss, accuracy, errors in the columns' own units, calibration.
+    """Say what a model is worth.
 
-    Of a study's best run, of another run, or of a file; on the split that the search chose by, on
-    the test split, or on a table. Trivial predictors stand beside it.
+    Its loss, accuracy, calibration, and errors in the columns' own units, beside those of trivial
+    predictors: of a study's best run, of another run, or of a file; on the split that the search
+    chose by, on the test split, or on a table.
 
     Example: sequifier-hpo evaluate --split test
     """

@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sequifier_hpo.assembly.single import train_alone
+from sequifier_hpo.cli.continuing import continued_file
 from sequifier_hpo.cli.options import (
     NO_SUCCESS,
     ConfigPath,
@@ -16,6 +17,7 @@ from sequifier_hpo.cli.options import (
     given,
 )
 from sequifier_hpo.cli.say import say
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.coordinator.devices import device_issue, require_device
@@ -59,6 +61,27 @@ _TrustCheckpoint = Annotated[
         help="Continue a checkpoint of version 0.1.0, which does not record its data.",
     ),
 ]
+_ContinueFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--continue-from",
+        metavar="RUN",
+        help="Go on from a finished run, a number or its file, as a run of its own.",
+    ),
+]
+_Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="With --continue-from: the epoch to end with."),
+]
+_Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Begin with the weights of a checkpoint or `.pt` model.",
+        parser=expanded_path,
+    ),
+]
 
 
 def train(
@@ -71,15 +94,30 @@ def train(
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     restart: _Restart = False,  # noqa: FBT002 - a flag
     trust_checkpoint: _TrustCheckpoint = False,  # noqa: FBT002 - a flag
+    continue_from: _ContinueFrom = None,
+    epochs: _Epochs = None,
+    weights: _Weights = None,
 ) -> None:
     """Train one model from a `train.yaml`.
 
     The same code, and the same result, as a trial of a search. With `continue_training: true` in
     the file it continues from the newest checkpoint, if that has the same data and configuration.
 
+    With --continue-from, a finished run gets more epochs, under a name of its own. With --weights,
+    a run begins with what another has learned: give it another learning rate, or other data.
+
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
     checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
+    if continue_from is None and epochs is not None:
+        raise InputError("--epochs belongs to --continue-from", "write `epochs` into the file")
+    if continue_from is not None:
+        if weights is not None or model_name is not None or restart:
+            raise InputError(
+                "--continue-from goes on with a run as it is",
+                "leave out --weights, --model-name and --restart",
+            )
+        config_path = continued_file(continue_from, epochs)
     overrides = given(
         model_name=model_name,
         seed=chosen_seed(seed, is_drawn=randomize),
@@ -90,6 +128,8 @@ def train(
     _require_device(config, config_path)
     if restart:
         _announce_restart(config)
+    if weights is not None:
+        say(f"beginning with the weights of {weights}, unless a checkpoint is continued")
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -102,6 +142,7 @@ def train(
         on_epoch=on_epoch,
         on_progress=say,
         checkpoints=checkpoints,
+        weights=None if weights is None else str(weights.absolute()),
     )
     if result.kind != OutcomeKind.COMPLETED:
         _end_early(result)

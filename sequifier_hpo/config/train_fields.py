@@ -341,6 +341,16 @@ class TrainConfig(FrozenModel):
     ]
     """Training."""
 
+    def with_more_epochs(self, epochs: int) -> "TrainConfig":
+        """The run under a name of its own, going on from its checkpoint until that epoch."""
+        update = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
+        return self.model_copy(
+            update={
+                "model_name": f"{self.model_name}-to-epoch-{epochs}",
+                "training_spec": self.training_spec.model_copy(update=update),
+            }
+        )
+
     @property
     def columns_read(self) -> set[str]:
         """Columns of the data that the run reads."""

@@ -1,6 +1,7 @@
 """One whole run: from a configuration and its data to checkpoints, models and a result."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -40,6 +41,7 @@ from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
 from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
+from sequifier_hpo.training.warm_start import load_weights
 from sequifier_hpo.words import first_line
 
 ALL_COUNT = Counted()
@@ -56,6 +58,7 @@ def train(
     identity: RunIdentity | None = None,
     checkpoints: Checkpoints = Checkpoints.OWN,
     team: Team | None = None,
+    weights: Path | None = None,
 ) -> TrainingResult:
     """Train one model, export it, and say how it went.
 
@@ -73,6 +76,7 @@ def train(
         checkpoints: What to do with those that are not known to be its own.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
+        weights: The file whose weights a run that starts afresh begins with; None = drawn ones.
 
     Returns:
         The result; `diverged` if a loss became NaN or infinite (then nothing is exported).
@@ -92,6 +96,9 @@ def train(
             training, ending = _ready(
                 config, data, counted, hooks, team, origin, resume=resume, checkpoints=checkpoints
             )
+            if weights is not None and training.is_fresh:
+                load_weights(training.model, weights)
+                hooks.on_message(f"beginning with the weights of {weights}")
             ending = ending or training.run()
         return _result(config, training, ending, team)
 
