@@ -22,6 +22,7 @@ from sequifier_hpo.cli.options import ListsLikeSequifier
 from sequifier_hpo.cli.plan import plan
 from sequifier_hpo.cli.predict import predict
 from sequifier_hpo.cli.preprocess import preprocess
+from sequifier_hpo.cli.refit import refit
 from sequifier_hpo.cli.replay import replay
 from sequifier_hpo.cli.report import report
 from sequifier_hpo.cli.search import hyperparameter_search
@@ -76,6 +77,7 @@ for command in (
     dashboard,
     train,
     evaluate,
+    refit,
     predict,
     doctor,
 ):

@@ -125,7 +125,7 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
-    _require_device(config, config_path)
+    require_device_of(config, config_path)
     if restart:
         _announce_restart(config)
     if weights is not None:
@@ -145,13 +145,14 @@ def train(
         weights=None if weights is None else str(weights.absolute()),
     )
     if result.kind != OutcomeKind.COMPLETED:
-        _end_early(result)
+        end_early(result)
     if not trained:
         say(_NOTHING_TRAINED)
     _show_result(result, Path(config.project_root))
 
 
-def _require_device(config: TrainConfig, path: Path) -> None:
+def require_device_of(config: TrainConfig, path: Path) -> None:
+    """Make sure that the machine has the device that a run file names."""
     spec, where = config.training_spec, ("training_spec", "device")
     require_device(device_issue(spec.device, spec.num_processes, read_yaml(path), where))
 
@@ -168,7 +169,7 @@ def _show_result(result: TrainingResult, root: Path) -> None:
         print(f"  {root / path}")
 
 
-def _end_early(result: TrainingResult) -> NoReturn:
+def end_early(result: TrainingResult) -> NoReturn:
     """Say why a run did not complete, and end with the exit code for it."""
     if result.kind == OutcomeKind.INVALID:
         raise InputError(result.reason)

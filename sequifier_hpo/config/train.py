@@ -142,6 +142,11 @@ def judged_on(config: TrainConfig, split: SplitFiles, *, keeps_training: bool) -
     return config.model_copy(update=update)
 
 
+def training_split(config: TrainConfig) -> SplitFiles:
+    """The split that a run learns from."""
+    return SplitFiles(Path(config.training_data_path), config.read_format)
+
+
 def has_training_data(config: TrainConfig) -> bool:
     """Whether the split that the run learns from is here."""
     return Path(config.training_data_path).exists()
@@ -180,5 +185,6 @@ __all__ = [
     "load_train_config",
     "split_for_test",
     "train_yaml",
+    "training_split",
     "validation_split",
 ]

@@ -351,6 +351,19 @@ class TrainConfig(FrozenModel):
             }
         )
 
+    def refitted(self, name: str, training: str, epochs: int) -> "TrainConfig":
+        """The run on other training data, for that many epochs whatever its losses say."""
+        update = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
+        return self.model_copy(
+            update={
+                "model_name": name,
+                "training_data_path": training,
+                "export_generative_model": True,
+                "export_onnx": True,
+                "training_spec": self.training_spec.model_copy(update=update),
+            }
+        )
+
     @property
     def columns_read(self) -> set[str]:
         """Columns of the data that the run reads."""

@@ -95,7 +95,7 @@ def model_of_run(
         InputError: If there is no such run, or neither a model nor a checkpoint of it.
     """
     snapshot = read_source(source)
-    run = _chosen(source, snapshot, number)
+    run = chosen_run(source, snapshot, number)
     run_file = train_file_of(source, run, snapshot.study_id)
     config = load_train_config(run_file)
     with tempfile.TemporaryDirectory(prefix="sequifier-hpo-") as folder:
@@ -122,7 +122,13 @@ def model_of_run(
         yield ChosenModel(model, name, metadata, model.about.config or config, run, snapshot)
 
 
-def _chosen(source: StudySource, snapshot: StudySnapshot, number: int | None) -> Run:
+def chosen_run(source: StudySource, snapshot: StudySnapshot, number: int | None) -> Run:
+    """The run of that number; None = the best.
+
+    Raises:
+        NoRunError: If the best is wanted and none is complete.
+        InputError: If there is no run of that number.
+    """
     ranked = leaderboard(snapshot.runs)
     if number is None:
         if not ranked:

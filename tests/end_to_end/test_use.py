@@ -122,3 +122,26 @@ def test_data_that_were_preprocessed_again_are_not_taken_for_the_old_ones(
     assert "the data were preprocessed again since: `weather` has other ids" in done.stderr
     assert "there is no test split" in without_test.stderr
     assert done.code == without_test.code == 2
+
+
+def test_the_best_run_is_refitted_on_both_splits_and_the_study_stays_as_it_is(
+    project: Project,
+) -> None:
+    best = best_of(project)
+    before = {path: path.read_bytes() for path in (project.root / "studies/tiny").glob("study.db")}
+    models = {path.name for path in (project.root / "models").iterdir()}
+
+    done = project.run("refit", *STUDY, "--json")
+
+    assert done.code == 0, done.stderr
+    found = json.loads(done.stdout)
+    name = f"tiny-run-{best['run']}-refit"
+    assert "1,185 windows of both splits" in done.stderr
+    assert "validation loss" not in done.stderr
+    assert found["test"]["split"] == "test"
+    assert found["test"]["loss"] < max(found["test"]["baselines"].values()) * 2
+    new = {path.name for path in (project.root / "models").iterdir()} - models
+    assert new == {f"sequifier-{name}-last-{best['best_epoch']}.onnx"}
+    assert (project.root / f"configs/hp_search/{name}.yaml").exists()
+    assert {path: path.read_bytes() for path in before} == before
+    assert best_of(project) == best
