@@ -12,6 +12,7 @@ import typer
 from sequifier_hpo import __version__
 from sequifier_hpo.atomic import MAKE_ROOM
 from sequifier_hpo.cli.best import best
+from sequifier_hpo.cli.compare import compare
 from sequifier_hpo.cli.dashboard import dashboard
 from sequifier_hpo.cli.doctor import doctor
 from sequifier_hpo.cli.evaluate import evaluate
@@ -77,6 +78,7 @@ for command in (
     dashboard,
     train,
     evaluate,
+    compare,
     refit,
     predict,
     doctor,

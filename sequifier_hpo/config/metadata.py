@@ -1,6 +1,6 @@
 """The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -37,6 +37,10 @@ class DataMetadata(FrozenModel):
 
     None = only the items' values do, as in windows that Sequifier wrote.
     """
+
+    def types_of(self, columns: Iterable[str]) -> dict[str, str]:
+        """What kinds of columns they are, as the metadata call them."""
+        return {column: self.column_types[column] for column in columns}
 
     def meaning_of(self, column: str) -> tuple[dict[str, int] | None, ColumnStatistics | None]:
         """What turns the values of a column into numbers; (None, None) = not known."""

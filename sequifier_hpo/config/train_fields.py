@@ -365,6 +365,16 @@ class TrainConfig(FrozenModel):
         )
 
     @property
+    def loss_definition(self) -> dict[str, Any]:
+        """What the run's loss is made of; only where it is the same, losses can be compared."""
+        spec = self.training_spec
+        return {
+            "criterion": spec.criterion,
+            "class_weights": spec.class_weights,
+            "loss_weights": spec.loss_weights,
+        }
+
+    @property
     def columns_read(self) -> set[str]:
         """Columns of the data that the run reads."""
         return {*self.input_columns, *self.target_columns}
