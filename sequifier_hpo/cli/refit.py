@@ -42,7 +42,7 @@ def refit(
     name: _Name = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Train the best run again, on its validation data too.
+    """Train the best run on validation data too.
 
     For as many steps as its best epoch took, in whole epochs; the model after the last one is
     judged once, on the test split. It has a name of its own, and the study stays as it is.

@@ -109,15 +109,8 @@ def train(
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
     checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
-    if continue_from is None and epochs is not None:
-        raise InputError("--epochs belongs to --continue-from", "write `epochs` into the file")
-    if continue_from is not None:
-        if weights is not None or model_name is not None or restart:
-            raise InputError(
-                "--continue-from goes on with a run as it is",
-                "leave out --weights, --model-name and --restart",
-            )
-        config_path = continued_file(continue_from, epochs)
+    changes = bool(weights or model_name or restart)
+    config_path = _file_to_train(config_path, continue_from, epochs, changes=changes)
     overrides = given(
         model_name=model_name,
         seed=chosen_seed(seed, is_drawn=randomize),
@@ -128,8 +121,12 @@ def train(
     require_device_of(config, config_path)
     if restart:
         _announce_restart(config)
-    if weights is not None:
-        say(f"beginning with the weights of {weights}, unless a checkpoint is continued")
+    _train(config, config_path, checkpoints, weights)
+
+
+def _train(
+    config: TrainConfig, config_path: Path, checkpoints: Checkpoints, weights: Path | None
+) -> None:
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -142,13 +139,36 @@ def train(
         on_epoch=on_epoch,
         on_progress=say,
         checkpoints=checkpoints,
-        weights=None if weights is None else str(weights.absolute()),
+        weights=_announced(weights),
     )
     if result.kind != OutcomeKind.COMPLETED:
         end_early(result)
     if not trained:
         say(_NOTHING_TRAINED)
     _show_result(result, Path(config.project_root))
+
+
+def _file_to_train(
+    file: Path, continue_from: str | None, epochs: int | None, *, changes: bool
+) -> Path:
+    """The run file that the options mean; that of a continued run is written first."""
+    if continue_from is None:
+        if epochs is not None:
+            raise InputError("--epochs belongs to --continue-from", "write `epochs` into the file")
+        return file
+    if changes:
+        raise InputError(
+            "--continue-from goes on with a run as it is",
+            "leave out --weights, --model-name and --restart",
+        )
+    return continued_file(continue_from, epochs)
+
+
+def _announced(weights: Path | None) -> str | None:
+    if weights is None:
+        return None
+    say(f"beginning with the weights of {weights}, unless a checkpoint is continued")
+    return str(weights.absolute())
 
 
 def require_device_of(config: TrainConfig, path: Path) -> None:

@@ -71,15 +71,14 @@ def train(
         hooks: Whom it talks to, and who may stop it.
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
         counted: Which positions the validation loss is over, for which `data` were opened.
-        identity: What the run is, so that it touches no checkpoint of another; None = its
-            configuration is all there is to know it by.
+        identity: What the run is; None = its configuration is all there is to know it by.
         checkpoints: What to do with those that are not known to be its own.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
         weights: The file whose weights a run that starts afresh begins with; None = drawn ones.
 
     Returns:
-        The result; `diverged` if a loss became NaN or infinite (then nothing is exported).
+        The result; `diverged` if a loss became NaN or infinite (nothing is exported).
 
     Raises:
         InputError: If the data or a recipe do not fit the configuration, or a checkpoint under the
@@ -96,11 +95,15 @@ def train(
             training, ending = _ready(
                 config, data, counted, hooks, team, origin, resume=resume, checkpoints=checkpoints
             )
-            if weights is not None and training.is_fresh:
-                load_weights(training.model, weights)
-                hooks.on_message(f"beginning with the weights of {weights}")
+            _begin_with(training, weights, hooks)
             ending = ending or training.run()
         return _result(config, training, ending, team)
+
+
+def _begin_with(training: Training, weights: Path | None, hooks: Hooks) -> None:
+    if weights is not None and training.is_fresh:
+        load_weights(training.model, weights)
+        hooks.on_message(f"beginning with the weights of {weights}")
 
 
 def prepare_for(config: TrainConfig, data: TrainingData) -> None:
