@@ -35,6 +35,8 @@ class RunTrial(FrozenModel):
     """What to do with those under the run's name that are not known to be its own."""
     counted: Counted = Counted()
     """Which positions the validation loss counts."""
+    weights: str | None = None
+    """The file whose weights a run that starts afresh begins with; None = drawn ones."""
     wants_baselines: bool = False
     """Whether to compute the losses of the trivial predictors before training."""
     notes: list[str] = Field(default=[])

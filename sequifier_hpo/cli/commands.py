@@ -24,6 +24,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "replay": ("replay", "Compare ways to search on a table of trained runs."),
     "dashboard": ("dashboard", "Open optuna-dashboard on a study, read-only."),
     "train": ("train", "Train one model from a `train.yaml`."),
+    "evaluate": ("evaluate", "Say what a model is worth."),
+    "compare": ("compare", "Compare runs or studies on the same events."),
+    "refit": ("refit", "Train the best run on validation data too."),
+    "predict": ("predict", "Predict the next event of each sequence of a table."),
     "doctor": ("doctor", "Check that everything a search needs is there."),
 }
 """Name of a command, with dashes for the underscores of its function -> its module in this room, and

@@ -170,3 +170,26 @@ StudyName = Annotated[
     str | None,
     typer.Option("--study-name", metavar="NAME", help="The study; default: the search file's."),
 ]
+# A model that is used: a file, or that of a run.
+RunNumber = Annotated[
+    int | None,
+    typer.Option("--run", min=0, metavar="N", help="A run of the study; default: the best."),
+]
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="An ONNX model, instead of a run of a study.",
+        parser=expanded_path,
+    ),
+]
+MetadataFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metadata",
+        metavar="FILE",
+        help="The metadata of its data, for models of version 0.1.0.",
+        parser=expanded_path,
+    ),
+]

@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sequifier_hpo.assembly.single import train_alone
+from sequifier_hpo.cli.continuing import continued_file
 from sequifier_hpo.cli.options import (
     NO_SUCCESS,
     ConfigPath,
@@ -16,6 +17,7 @@ from sequifier_hpo.cli.options import (
     given,
 )
 from sequifier_hpo.cli.say import say
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.coordinator.devices import device_issue, require_device
@@ -59,6 +61,27 @@ _TrustCheckpoint = Annotated[
         help="Continue a checkpoint of version 0.1.0, which does not record its data.",
     ),
 ]
+_ContinueFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--continue-from",
+        metavar="RUN",
+        help="Go on from a finished run, a number or its file, as a run of its own.",
+    ),
+]
+_Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="With --continue-from: the epoch to end with."),
+]
+_Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Begin with the weights of a checkpoint or `.pt` model.",
+        parser=expanded_path,
+    ),
+]
 
 
 def train(
@@ -71,15 +94,23 @@ def train(
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
     restart: _Restart = False,  # noqa: FBT002 - a flag
     trust_checkpoint: _TrustCheckpoint = False,  # noqa: FBT002 - a flag
+    continue_from: _ContinueFrom = None,
+    epochs: _Epochs = None,
+    weights: _Weights = None,
 ) -> None:
     """Train one model from a `train.yaml`.
 
     The same code, and the same result, as a trial of a search. With `continue_training: true` in
     the file it continues from the newest checkpoint, if that has the same data and configuration.
 
+    With --continue-from, a finished run gets more epochs, under a name of its own. With --weights,
+    a run begins with what another has learned: give it another learning rate, or other data.
+
     Example: sequifier-hpo train --config-path configs/hp_search/my-search-run-5.yaml
     """
     checkpoints = _chosen(restart=restart, trust=trust_checkpoint)
+    changes = bool(weights or model_name or restart)
+    config_path = _file_to_train(config_path, continue_from, epochs, changes=changes)
     overrides = given(
         model_name=model_name,
         seed=chosen_seed(seed, is_drawn=randomize),
@@ -87,9 +118,15 @@ def train(
         metadata_config_path=metadata_config_path,
     )
     config = load_train_config(config_path, overrides=overrides, skip_metadata=skip_metadata)
-    _require_device(config, config_path)
+    require_device_of(config, config_path)
     if restart:
         _announce_restart(config)
+    _train(config, config_path, checkpoints, weights)
+
+
+def _train(
+    config: TrainConfig, config_path: Path, checkpoints: Checkpoints, weights: Path | None
+) -> None:
     trained: list[int] = []
 
     def on_epoch(report: EpochReport) -> None:
@@ -102,15 +139,40 @@ def train(
         on_epoch=on_epoch,
         on_progress=say,
         checkpoints=checkpoints,
+        weights=_announced(weights),
     )
     if result.kind != OutcomeKind.COMPLETED:
-        _end_early(result)
+        end_early(result)
     if not trained:
         say(_NOTHING_TRAINED)
     _show_result(result, Path(config.project_root))
 
 
-def _require_device(config: TrainConfig, path: Path) -> None:
+def _file_to_train(
+    file: Path, continue_from: str | None, epochs: int | None, *, changes: bool
+) -> Path:
+    """The run file that the options mean; that of a continued run is written first."""
+    if continue_from is None:
+        if epochs is not None:
+            raise InputError("--epochs belongs to --continue-from", "write `epochs` into the file")
+        return file
+    if changes:
+        raise InputError(
+            "--continue-from goes on with a run as it is",
+            "leave out --weights, --model-name and --restart",
+        )
+    return continued_file(continue_from, epochs)
+
+
+def _announced(weights: Path | None) -> str | None:
+    if weights is None:
+        return None
+    say(f"beginning with the weights of {weights}, unless a checkpoint is continued")
+    return str(weights.absolute())
+
+
+def require_device_of(config: TrainConfig, path: Path) -> None:
+    """Make sure that the machine has the device that a run file names."""
     spec, where = config.training_spec, ("training_spec", "device")
     require_device(device_issue(spec.device, spec.num_processes, read_yaml(path), where))
 
@@ -127,7 +189,7 @@ def _show_result(result: TrainingResult, root: Path) -> None:
         print(f"  {root / path}")
 
 
-def _end_early(result: TrainingResult) -> NoReturn:
+def end_early(result: TrainingResult) -> NoReturn:
     """Say why a run did not complete, and end with the exit code for it."""
     if result.kind == OutcomeKind.INVALID:
         raise InputError(result.reason)

@@ -1,6 +1,6 @@
 """The metadata JSON that `preprocess` writes: what the columns are and where the splits lie."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -49,6 +49,14 @@ class DataMetadata(FrozenModel):
     missing: dict[str, Literal["drop", "category", "mean"]] = Field(default_factory=dict)
     """Column -> what became of cells without a value: the row was dropped; they got the id of the
     empty text; they became the mean, 0 when standardised. Of other columns they are errors."""
+
+    def types_of(self, columns: Iterable[str]) -> dict[str, str]:
+        """What kinds of columns they are, as the metadata call them."""
+        return {column: self.column_types[column] for column in columns}
+
+    def meaning_of(self, column: str) -> tuple[dict[str, int] | None, ColumnStatistics | None]:
+        """What turns the values of a column into numbers; (None, None) = not known."""
+        return self.id_maps.get(column), self.selected_columns_statistics.get(column)
 
 
 class NamesMetadata(Protocol):

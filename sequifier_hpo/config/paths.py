@@ -117,6 +117,11 @@ class ProjectPaths:
         return self.models / f"sequifier-{model_name}-{middle}-{epoch}.{suffix}"
 
 
+def evaluation_name(run_number: int, split: str) -> str:
+    """Path of what a run was found to be worth on a split, below its study's folder."""
+    return f"evaluations/run-{run_number}-{split}.json"
+
+
 def is_model_of(model_name: str, file_name: str) -> bool:
     """Whether a file name is one that `ProjectPaths.model` gives to a model of that name."""
     kinds = r"-(best|last)(-embedding)?-\d+\.(onnx|pt)"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sequifier_hpo.config.description import description_of
 from sequifier_hpo.config.later_versions import LATER_TRAINING_FIELDS
@@ -15,6 +15,11 @@ from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
 from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, read_yaml
 from sequifier_hpo.errors import ConfigError, ConfigIssue
+
+VALIDATION, TEST = "validation", "test"
+"""The splits on which a model can be judged."""
+
+_TEST = 2  # its place among those of the metadata
 
 SUPPLIED = (
     "input_columns",  # all of them; what decides which are read, if the file says it
@@ -108,6 +113,45 @@ def filled(data: dict[str, Any], metadata: DataMetadata, project_root: str) -> d
     return data
 
 
+class SplitFiles(NamedTuple):
+    """Where a split is, and how it is stored."""
+
+    path: Path
+    form: str
+    """csv, parquet or pt."""
+
+
+def validation_split(config: TrainConfig) -> SplitFiles:
+    """The split that chooses a run's best epoch."""
+    return SplitFiles(Path(config.validation_data_path), config.read_format)
+
+
+def split_for_test(config: TrainConfig, metadata: DataMetadata) -> SplitFiles | None:
+    """The split that no run reads; None if the data were divided in two."""
+    if len(metadata.split_paths) <= _TEST:
+        return None
+    path = split_path(metadata.split_paths[_TEST], config.project_root)
+    return SplitFiles(Path(path), config.read_format)
+
+
+def judged_on(config: TrainConfig, split: SplitFiles, *, keeps_training: bool) -> TrainConfig:
+    """The run with another split to judge it on, which also stands in for training data."""
+    update = {"read_format": split.form, "validation_data_path": str(split.path)}
+    if not keeps_training:
+        update["training_data_path"] = str(split.path)
+    return config.model_copy(update=update)
+
+
+def training_split(config: TrainConfig) -> SplitFiles:
+    """The split that a run learns from."""
+    return SplitFiles(Path(config.training_data_path), config.read_format)
+
+
+def has_training_data(config: TrainConfig) -> bool:
+    """Whether the split that the run learns from is here."""
+    return Path(config.training_data_path).exists()
+
+
 def assert_valid(config: TrainConfig) -> TrainConfig:
     """Return a config built by us, after the same checks as a file's.
 
@@ -127,12 +171,20 @@ def assert_valid(config: TrainConfig) -> TrainConfig:
 
 __all__ = [
     "SUPPLIED",
+    "TEST",
+    "VALIDATION",
     "ModelSpec",
+    "SplitFiles",
     "TrainConfig",
     "TrainingSpec",
     "assert_valid",
     "effective_columns",
     "filled",
+    "has_training_data",
+    "judged_on",
     "load_train_config",
+    "split_for_test",
     "train_yaml",
+    "training_split",
+    "validation_split",
 ]

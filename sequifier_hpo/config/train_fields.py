@@ -341,6 +341,39 @@ class TrainConfig(FrozenModel):
     ]
     """Training."""
 
+    def with_more_epochs(self, epochs: int) -> "TrainConfig":
+        """The run under a name of its own, going on from its checkpoint until that epoch."""
+        update = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
+        return self.model_copy(
+            update={
+                "model_name": f"{self.model_name}-to-epoch-{epochs}",
+                "training_spec": self.training_spec.model_copy(update=update),
+            }
+        )
+
+    def refitted(self, name: str, training: str, epochs: int) -> "TrainConfig":
+        """The run on other training data, for that many epochs whatever its losses say."""
+        update = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
+        return self.model_copy(
+            update={
+                "model_name": name,
+                "training_data_path": training,
+                "export_generative_model": True,
+                "export_onnx": True,
+                "training_spec": self.training_spec.model_copy(update=update),
+            }
+        )
+
+    @property
+    def loss_definition(self) -> dict[str, Any]:
+        """What the run's loss is made of; only where it is the same, losses can be compared."""
+        spec = self.training_spec
+        return {
+            "criterion": spec.criterion,
+            "class_weights": spec.class_weights,
+            "loss_weights": spec.loss_weights,
+        }
+
     @property
     def columns_read(self) -> set[str]:
         """Columns of the data that the run reads."""

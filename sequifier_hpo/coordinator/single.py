@@ -27,6 +27,7 @@ def run_single(
     counted: Counted = ALL_POSITIONS,
     identity: RunIdentity | None = None,
     checkpoints: Checkpoints = Checkpoints.OWN,
+    weights: str | None = None,
 ) -> TrainingResult:
     """Train one configuration in a pool's first slot; a signal ends it with a checkpoint.
 
@@ -43,6 +44,7 @@ def run_single(
         identity=identity,
         counted=counted,
         checkpoints=checkpoints,
+        weights=weights,
     )
     pool.run(0, order)
     stops = StopSignals()

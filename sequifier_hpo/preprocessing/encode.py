@@ -20,7 +20,7 @@ from sequifier_hpo.preprocessing.number_columns import NumberColumn, Numbers, su
 from sequifier_hpo.words import counted
 
 # Added to the standard deviation, so that a constant column becomes zeros.
-_SMALLEST_DIVISOR = 1e-9
+SMALLEST_DIVISOR = 1e-9
 _MAX_SHOWN = 5
 
 Mask = npt.NDArray[np.bool_]
@@ -152,7 +152,7 @@ def standardise(
     raw: npt.NDArray[np.float64], statistics: ColumnStatistics
 ) -> npt.NDArray[np.float64]:
     """Numbers in units of the standard deviation, from the mean."""
-    return (raw - statistics.mean) / (statistics.std + _SMALLEST_DIVISOR)
+    return (raw - statistics.mean) / (statistics.std + SMALLEST_DIVISOR)
 
 
 def encode_numbers(

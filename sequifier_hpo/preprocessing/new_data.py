@@ -17,8 +17,17 @@ import polars as pl
 from sequifier_hpo.config.metadata import DataMetadata, unknown_id
 from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.encode import Unknown, standardise, unknown_values
-from sequifier_hpo.preprocessing.raw_files import RawTable, read_as_text
+from sequifier_hpo.preprocessing.encode import (
+    ColumnKind,
+    EncodedColumn,
+    Unknown,
+    standardise,
+    unknown_values,
+)
+from sequifier_hpo.preprocessing.long_table import write_long_table
+from sequifier_hpo.preprocessing.number_columns import NumberColumn
+from sequifier_hpo.preprocessing.raw_files import RawTable
+from sequifier_hpo.preprocessing.raw_text import read_as_text
 from sequifier_hpo.preprocessing.table_checks import (
     INTEGER_TYPES,
     REAL_TYPES,
@@ -26,12 +35,13 @@ from sequifier_hpo.preprocessing.table_checks import (
     id_faults,
     order_items,
 )
-from sequifier_hpo.preprocessing.windows import Ints, find_sequences, gather_items
+from sequifier_hpo.preprocessing.windows import Ints, find_sequences, gather_items, lay_windows
 from sequifier_hpo.words import counted
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 _READABLE_TYPES = {*INTEGER_TYPES, *REAL_TYPES, pl.String, pl.Boolean}
 _ROW = "row of the table"
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,37 @@ class Histories:
     shorter histories begin with padding, 0."""
     unknown: tuple[Unknown, ...]
     """Per column, values without an id: all of them are the same to the model."""
+
+
+@dataclass(frozen=True)
+class NewEvents:
+    """The newest events of some sequences, encoded, and not yet laid out as a model reads them."""
+
+    sequence_ids: Ints
+    """(sequences,), ascending."""
+    last_positions: Ints
+    """(sequences,): `itemPosition` of the newest event; -1 where there is none."""
+    unknown: tuple[Unknown, ...]
+    """As of `Histories`."""
+    length: int
+    """Number of events that the model sees."""
+    _values: Mapping[str, npt.NDArray[Any]]
+    """Column -> its values in the order of sequences and events, and at last the padding."""
+    _first_rows: Ints
+    _end_rows: Ints
+
+    def __len__(self) -> int:
+        return len(self.sequence_ids)
+
+    def inputs(self, begin: int, end: int) -> dict[str, npt.NDArray[Any]]:
+        """The inputs of a model for some of the sequences, as in `Histories`."""
+        lower_rows = self._first_rows[begin:end, None]
+        first_rows = self._end_rows[begin:end, None] - self.length
+        places = np.arange(self.length)
+        return {
+            column: gather_items(values, first_rows, lower_rows, places)
+            for column, values in self._values.items()
+        }
 
 
 def read_histories(
@@ -69,48 +110,155 @@ def read_histories(
         InputError: If the table cannot be read, lacks a column or the sequence, or has a value among
             these events that cannot be encoded.
     """
-    table = read_as_text(path, columns)
+    wanted = None if sequence_id is None else [str(sequence_id)]
+    events = encode_events(read_as_text(path, columns), length, metadata, sequence_ids=wanted)
+    return Histories(events.sequence_ids, events.inputs(0, len(events)), events.unknown)
+
+
+def encode_events(
+    table: RawTable,
+    length: int,
+    metadata: DataMetadata,
+    *,
+    sequence_ids: Sequence[str] | None = None,
+    allows_empty: bool = False,
+) -> NewEvents:
+    """Encode the newest events of each sequence of a table, whose features are a model's inputs.
+
+    A row with a sequence and nothing else names a sequence without events.
+
+    Args:
+        table: As text, or with the types of a Parquet file.
+        length: Number of events that the model sees.
+        metadata: What preprocessing has learned about the columns.
+        sequence_ids: The only sequences that are wanted; None = all.
+        allows_empty: Whether a sequence without events is one that begins.
+
+    Raises:
+        InputError: If a sequence that is wanted has no events, or a value of the newest cannot be
+            encoded.
+    """
+    path, _ = table.files[0]
+    columns = table.features
+    table, named = _without_empty_sequences(table)
     _refuse(path, [fault for column in ID_COLUMNS for fault in id_faults(table, column)])
-    events = _newest(table, sequence_id, length)
-    rows = events[_ROW]
-    is_read = pl.Series(np.isin(np.arange(table.frame.height), rows.to_numpy()))
+    events, empty = _newest(table, length, sequence_ids, named)
+    refused = [text for text in empty if not (allows_empty and _WHOLE_NUMBER.fullmatch(text))]
+    if refused:
+        raise _no_events(table, refused)
+    is_read = pl.Series(np.isin(np.arange(table.frame.height), events[_ROW].to_numpy()))
     encoded = [_encode(table, column, is_read, metadata) for column in columns]
     _refuse(path, [fault for each in encoded for fault in each.faults])
-    sequences = find_sequences(events["sequenceId"].to_numpy())
-    lower_rows = sequences.first_rows[:, None]
-    first_rows = lower_rows + sequences.lengths[:, None] - length
-    places = np.arange(length)
-    return Histories(
-        sequence_ids=sequences.ids,
-        inputs={
-            each.column: gather_items(
-                np.append(each.values[rows.to_numpy()], each.values.dtype.type(0)),
-                first_rows,
-                lower_rows,
-                places,
-            )
-            for each in encoded
-        },
+    begun = np.unique(np.array([int(text) for text in empty], dtype=np.int64))
+    return _laid_out(events, begun, encoded, length)
+
+
+def write_windows(
+    path: Path, table: RawTable, length: int, stride: int, metadata: DataMetadata
+) -> tuple[Unknown, ...]:
+    """Write all events of a table as the windows of a split, a Parquet file.
+
+    Args:
+        path: The file.
+        table: As of `encode_events`; all its features are written.
+        length: Number of events that the model sees.
+        stride: Largest distance between two windows of a sequence.
+        metadata: What preprocessing has learned about the columns.
+
+    Returns:
+        Per column, values without an id.
+
+    Raises:
+        InputError: If a value cannot be encoded, or the table has no events.
+        EnvironmentFaultError: If the file cannot be written.
+    """
+    source, _ = table.files[0]
+    _refuse(source, [fault for column in ID_COLUMNS for fault in id_faults(table, column)])
+    ids = table.frame.select(pl.col(ID_COLUMNS).cast(pl.Int64)).with_row_index(_ROW)
+    ordered = order_items(replace(table, frame=ids))
+    if not ordered.height:
+        raise InputError(f"{source} holds no events", "name a table that does")
+    everything = pl.repeat(value=True, n=table.frame.height, eager=True)
+    encoded = [_encode(table, column, everything, metadata) for column in table.features]
+    _refuse(source, [fault for each in encoded for fault in each.faults])
+    sequences = find_sequences(ordered[ID_COLUMNS[0]].to_numpy())
+    bounds = np.stack([np.zeros_like(sequences.lengths), sequences.lengths], axis=1)
+    windows = lay_windows(sequences, bounds, 0, seq_length=length, stride=stride, mode="distribute")
+    rows = ordered[_ROW].to_numpy()
+    columns = [
+        EncodedColumn(
+            each.column,
+            ColumnKind.CATEGORICAL if each.column in metadata.id_maps else ColumnKind.REAL,
+            NumberColumn.of(np.append(each.values[rows], each.values.dtype.type(0))),
+        )
+        for each in encoded
+    ]
+    write_long_table(path, "parquet", windows, columns)
+    return tuple(each.unknown for each in encoded if each.unknown is not None)
+
+
+def _laid_out(
+    events: pl.DataFrame, begun: Ints, encoded: Sequence["_Encoded"], length: int
+) -> NewEvents:
+    """The events to read, in their order, and the sequences without any."""
+    rows = events[_ROW].to_numpy()
+    sequences = find_sequences(events[ID_COLUMNS[0]].to_numpy())
+    ends = sequences.first_rows + sequences.lengths
+    ids = np.concatenate([sequences.ids, begun])
+    order = np.argsort(ids, kind="stable")
+
+    def with_begun(numbers: Ints, of_begun: int) -> Ints:
+        return np.concatenate([numbers, np.full(len(begun), of_begun, dtype=np.int64)])[order]
+
+    return NewEvents(
+        sequence_ids=ids[order],
+        last_positions=with_begun(events[ID_COLUMNS[1]].to_numpy()[ends - 1], -1),
         unknown=tuple(each.unknown for each in encoded if each.unknown is not None),
+        length=length,
+        _values={
+            each.column: np.append(each.values[rows], each.values.dtype.type(0)) for each in encoded
+        },
+        _first_rows=with_begun(sequences.first_rows, len(rows)),
+        _end_rows=with_begun(ends, len(rows)),
     )
 
 
-def _newest(table: RawTable, sequence_id: int | str | None, length: int) -> pl.DataFrame:
-    """The ids of the events to read, in order, with their row of the table."""
-    path, _ = table.files[0]
+def _without_empty_sequences(table: RawTable) -> tuple[RawTable, list[str]]:
+    """The table without rows that only name a sequence, and the sequences that these name."""
+    others = [column for column in table.frame.columns if column != ID_COLUMNS[0]]
+    names_only = pl.col(ID_COLUMNS[0]).is_not_null() & pl.all_horizontal(pl.col(others).is_null())
+    named = table.frame.select(names_only.alias("")).to_series()
+    if not named.any():
+        return table, []
+    rows = pl.Series(range(table.frame.height)) if table.rows is None else table.rows
+    rest = replace(table, frame=table.frame.filter(~named), rows=rows.filter(~named))
+    return rest, table.frame.filter(named)[ID_COLUMNS[0]].cast(pl.String).to_list()
+
+
+def _newest(
+    table: RawTable, length: int, sequence_ids: Sequence[str] | None, named: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """The ids of the events to read, in order, with their row of the table; and who has none."""
     ids = table.frame.select(pl.col(ID_COLUMNS).cast(pl.Int64)).with_row_index(_ROW)
     ordered = order_items(replace(table, frame=ids))
-    if sequence_id is not None:
-        present = ordered["sequenceId"]
-        wanted = pl.Series([str(sequence_id)]).str.strip_chars().cast(pl.Int64, strict=False)
-        ordered = ordered.filter(pl.col("sequenceId").is_in(wanted.drop_nulls().to_list()))
-        if not ordered.height:
-            known = f", from {present[0]} to {present[-1]}" if len(present) else ""
-            raise InputError(
-                f"{path} has no event of the sequence {sequence_id}",
-                f"choose one of its {counted(present.n_unique(), 'sequence')}{known}",
-            )
-    return ordered.group_by("sequenceId", maintain_order=True).tail(length)
+    asked = [text.strip() for text in [*(sequence_ids or []), *named]]
+    numbers = pl.Series(asked, dtype=pl.String).cast(pl.Int64, strict=False)
+    if sequence_ids is not None:
+        ordered = ordered.filter(pl.col(ID_COLUMNS[0]).is_in(numbers.drop_nulls().to_list()))
+    is_empty = numbers.is_null() | ~numbers.is_in(ordered[ID_COLUMNS[0]].unique().to_list())
+    events = ordered.group_by(ID_COLUMNS[0], maintain_order=True).tail(length)
+    return events, list(dict.fromkeys(pl.Series(asked, dtype=pl.String).filter(is_empty)))
+
+
+def _no_events(table: RawTable, empty: Sequence[str]) -> InputError:
+    path, _ = table.files[0]
+    shown = ", ".join(empty[:_MOST_SHOWN]) + (", ..." if len(empty) > _MOST_SHOWN else "")
+    problem = f"{path} has no event of the sequence{'s' if empty[1:] else ''} {shown}"
+    if table.rows is not None:  # a part of it, which does not know of the others
+        return InputError(problem, "choose sequences of the table, or add --allow-empty-history")
+    present = table.frame[ID_COLUMNS[0]].cast(pl.Int64).unique().sort()
+    known = f", from {present[0]} to {present[-1]}" if len(present) else ""
+    return InputError(problem, f"choose one of its {counted(len(present), 'sequence')}{known}")
 
 
 @dataclass(frozen=True)

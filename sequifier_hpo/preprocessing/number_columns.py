@@ -48,6 +48,13 @@ class NumberColumn:
                 np.lib.format.write_array_header_1_0(file, header)
                 self._header = file.tell()
 
+    @classmethod
+    def of(cls, numbers: Numbers) -> "NumberColumn":
+        """A column in memory that holds these numbers."""
+        column = cls(np.int64 if numbers.dtype == np.int64 else np.float64, len(numbers))
+        column.append(numbers)
+        return column
+
     def append(self, numbers: Numbers) -> None:
         """Add the next numbers.
 

@@ -46,10 +46,12 @@ class RawTable:
     is_csv: bool
     index: Mapping[str, list[str]] = field(default_factory=dict)
     """Columns that hold the row index of pandas and were left out -> their first values."""
+    rows: pl.Series | None = None
+    """Of every row of the frame, its number in the files; None = all are here, in their order."""
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages: rows count from 1, without the header."""
-        return place_of(self.files, row)
+        return place_of(self.files, row if self.rows is None else self.rows[row])
 
 
 def place_of(files: Sequence[tuple[Path, int]], row: int) -> str:
@@ -119,7 +121,7 @@ def choose_columns(config: PreprocessConfig, files: Sequence[Path]) -> ChosenCol
         InputError: If one is missing, or the files do not have the same columns.
     """
     is_csv = config.is_csv
-    names = [_column_names(path, is_csv=is_csv) for path in files]
+    names = [column_names(path, is_csv=is_csv) for path in files]
     index = [] if config.selected_columns is not None else _index_columns(names[0])
     index = [name for name in index if name not in config.id_columns]
     features = _choose_features(files[0], names[0], config, index)
@@ -142,7 +144,7 @@ def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
     for path in files:
         if rows_left == 0:
             break
-        frames.append(_read_file(path, columns, rows_left, is_csv=is_csv))
+        frames.append(read_file(path, columns, rows_left, is_csv=is_csv))
         rows_left = None if rows_left is None else rows_left - frames[-1].height
     read = tuple(zip(files, (frame.height for frame in frames), strict=False))
     frame = pl.concat(_with_common_types(files, frames, is_csv=is_csv))
@@ -172,33 +174,12 @@ def _index_columns(names: list[str]) -> list[str]:
 
 
 def _first_values(path: Path, column: str, *, is_csv: bool) -> list[str]:
-    frame = _read_file(path, [column], 3, is_csv=is_csv)
+    frame = read_file(path, [column], 3, is_csv=is_csv)
     return [str(value) for value in frame[column].to_list()]
 
 
-def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
-    """Read the ids and some features of one file: Parquet if its name ends so, else CSV as text.
-
-    Raises:
-        InputError: If the file cannot be read or lacks a column.
-    """
-    is_csv = path.suffix != ".parquet"
-    wanted = [*ID_COLUMNS, *columns]
-    names = _column_names(path, is_csv=is_csv)
-    missing = [column for column in wanted if column not in names]
-    if missing:
-        raise InputError(
-            f"{path} has no column `{missing[0]}`; it has " + ", ".join(f"`{n}`" for n in names),
-            did_you_mean(missing[0], names)
-            or "give it the columns of the table preprocessed before",
-        )
-    frame = _read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
-    texts = [name for name, dtype in frame.schema.items() if is_text(dtype)]
-    frame = frame.with_columns(pl.col(texts).cast(pl.String))
-    return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
-
-
-def _column_names(path: Path, *, is_csv: bool) -> list[str]:
+def column_names(path: Path, *, is_csv: bool) -> list[str]:
+    """Names of the columns of one file."""
     try:
         if is_csv:
             require_not_compressed(path)
@@ -226,7 +207,7 @@ def _check_encoding(path: Path) -> None:
         )
 
 
-def _read_file(
+def read_file(
     path: Path,
     columns: list[str],
     max_rows: int | None,
@@ -234,6 +215,7 @@ def _read_file(
     is_csv: bool,
     as_text: Sequence[str] = (),
 ) -> pl.DataFrame:
+    """Some columns of the first rows of one file (None = all); those in `as_text` stay text."""
     try:
         if is_csv:
             return _without_blank_end(_read_csv(path, columns, max_rows, as_text).select(columns))
@@ -373,7 +355,7 @@ def _with_common_types(
         text = [c for c in columns if common[c] == pl.String and frame.schema[c] != pl.String]
         if is_csv and text:
             # `01` is the number 1 in one file, but a text where another file has `a1`.
-            frame = _read_file(path, columns, frame.height, is_csv=True, as_text=text)
+            frame = read_file(path, columns, frame.height, is_csv=True, as_text=text)
         result.append(_cast(path, frame, common))
     return result
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cached_property
 
 from sequifier_hpo.records import Baseline, Run, RunState
+from sequifier_hpo.report.evaluations import KeptEvaluation
 from sequifier_hpo.report.leaderboard import Progress, progress
 
 
@@ -35,6 +36,8 @@ class ReportData:
     """Parameter -> its share of the importance of all; empty with too few runs."""
     is_rewritten: bool = False
     """Whether the search that writes the report is still running, and will write it again."""
+    evaluations: Sequence[KeptEvaluation] = ()
+    """What its runs were found to be worth."""
     best_file: str | None = None
     """Path of the best run's `train.yaml`, and host and folder where it is elsewhere."""
     best_yaml: str | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData, unbeaten
+from sequifier_hpo.report.evaluations import evaluations_section
 from sequifier_hpo.report.figure_parts import Figure, rounded_value
 from sequifier_hpo.report.leaderboard import leaderboard, value_of
 from sequifier_hpo.report.parallel_chart import parallel_chart
@@ -54,6 +55,7 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
 {_head(data)}
 <noscript><p class="note">Charts and the table of runs need JavaScript.</p></noscript>
 {sections}
+{evaluations_section(data.evaluations)}
 {_table_section(data)}
 {_best_section(data)}
 <footer>{_footer(data)}</footer>

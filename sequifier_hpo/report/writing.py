@@ -14,6 +14,7 @@ from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.evaluations import read_evaluations
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
 from sequifier_hpo.report.run_files import run_file_of
 from sequifier_hpo.report.study_reader import read_source
@@ -54,8 +55,9 @@ def write_report(source: StudySource, target: Path) -> ReportData:
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:
-    """Add what takes a computation or a file: importances, and the best run's file."""
-    done = data.progress
+    """Add what takes a computation or a file: importances, evaluations, the best run's file."""
+    kept = read_evaluations(source.study_folder, data.study_id)
+    data, done = replace(data, evaluations=kept), data.progress
     if done.num_complete >= MIN_RUNS_FOR_IMPORTANCE:
         data = replace(
             data,

@@ -32,6 +32,7 @@ from sequifier_hpo.words import counted, first_line
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
+_NO_KEYS = "it lacks the keys of a checkpoint"
 _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"})
 
 
@@ -250,6 +251,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         DamagedCheckpointError: If the file is truncated or changed, or is not a checkpoint.
     """
+    content = read_torch_file(path)
+    if not content.keys() >= _SEQUIFIER_KEYS:
+        raise DamagedCheckpointError(_NO_KEYS)
+    return content
+
+
+def read_torch_file(path: Path) -> dict[str, Any]:
+    """Read what torch wrote, a checkpoint or a model, without running code from it.
+
+    Raises:
+        DamagedCheckpointError: If the file is truncated or changed, or holds something else.
+    """
     try:
         require_file(path)
         _check_sums(path)
@@ -262,8 +275,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if is_out_of_memory(error):
             raise
         raise DamagedCheckpointError(_reason(error)) from error
-    if not isinstance(content, dict) or not content.keys() >= _SEQUIFIER_KEYS:
-        raise DamagedCheckpointError("it lacks the keys of a checkpoint")
+    if not isinstance(content, dict):
+        raise DamagedCheckpointError(_NO_KEYS)
     return content
 
 

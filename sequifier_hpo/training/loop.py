@@ -108,6 +108,11 @@ class Training:
         return sum(parameter.numel() for parameter in self._parameters)
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether it has not made a step yet."""
+        return self.progress.epoch == self.progress.batch == 0
+
+    @property
     def is_over(self) -> bool:
         """Whether there is nothing left to train."""
         patience = self._spec.early_stopping_epochs

@@ -83,6 +83,19 @@ class TargetLosses:
         return sum(weight * mean for weight, mean in zip(self.weights, means, strict=True))
 
 
+def of_one_target(config: TrainConfig, target: str) -> TrainConfig:
+    """A run of one of the targets, whose loss is weighed against no other."""
+    spec = config.training_spec
+    update = {"criterion": {target: spec.criterion[target]}, "loss_weights": None}
+    return config.model_copy(
+        update={
+            "target_columns": [target],
+            "target_column_types": {target: config.target_column_types[target]},
+            "training_spec": spec.model_copy(update=update),
+        }
+    )
+
+
 def summed(losses: Sequence[Tensor], mask_BT: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Per target the sum over the positions that count, from the result of `per_position`."""
     mask = mask_BT.reshape(-1)

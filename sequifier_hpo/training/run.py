@@ -1,6 +1,7 @@
 """One whole run: from a configuration and its data to checkpoints, models and a result."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -40,6 +41,7 @@ from sequifier_hpo.training.model.transformer import SequenceTransformer
 from sequifier_hpo.training.optim import build_optimizer, build_scheduler
 from sequifier_hpo.training.origin import Origin
 from sequifier_hpo.training.schedule import Schedule
+from sequifier_hpo.training.warm_start import load_weights
 from sequifier_hpo.words import first_line
 
 ALL_COUNT = Counted()
@@ -56,6 +58,7 @@ def train(
     identity: RunIdentity | None = None,
     checkpoints: Checkpoints = Checkpoints.OWN,
     team: Team | None = None,
+    weights: Path | None = None,
 ) -> TrainingResult:
     """Train one model, export it, and say how it went.
 
@@ -68,14 +71,14 @@ def train(
         hooks: Whom it talks to, and who may stop it.
         resume: Whether to continue from a checkpoint of this run; as `continue_training`.
         counted: Which positions the validation loss is over, for which `data` were opened.
-        identity: What the run is, so that it touches no checkpoint of another; None = its
-            configuration is all there is to know it by.
+        identity: What the run is; None = its configuration is all there is to know it by.
         checkpoints: What to do with those that are not known to be its own.
         team: The processes that train the run together, all of which call this function; None =
             this one alone. Only the first is told anything, and only it writes files.
+        weights: The file whose weights a run that starts afresh begins with; None = drawn ones.
 
     Returns:
-        The result; `diverged` if a loss became NaN or infinite (then nothing is exported).
+        The result; `diverged` if a loss became NaN or infinite (nothing is exported).
 
     Raises:
         InputError: If the data or a recipe do not fit the configuration, or a checkpoint under the
@@ -92,8 +95,15 @@ def train(
             training, ending = _ready(
                 config, data, counted, hooks, team, origin, resume=resume, checkpoints=checkpoints
             )
+            _begin_with(training, weights, hooks)
             ending = ending or training.run()
         return _result(config, training, ending, team)
+
+
+def _begin_with(training: Training, weights: Path | None, hooks: Hooks) -> None:
+    if weights is not None and training.is_fresh:
+        load_weights(training.model, weights)
+        hooks.on_message(f"beginning with the weights of {weights}")
 
 
 def prepare_for(config: TrainConfig, data: TrainingData) -> None:

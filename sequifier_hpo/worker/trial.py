@@ -99,6 +99,7 @@ def _train(
             identity=order.identity,
             checkpoints=order.checkpoints,
             team=team,
+            weights=None if order.weights is None else Path(order.weights),
         )
 
     num_processes = config.training_spec.num_processes

@@ -146,18 +146,19 @@ WORDS = {
 }  # fmt: skip
 # What is used in more places, and in how many at most.
 MORE = {
-    # What a window holds: said by the data, asked by the rules, the network, its graph, the losses.
+    # What a window holds: said by the data and by model files, asked by the rules, the network, its
+    # graph, the losses.
     "categorical_columns": 15,
     "column_types": 16,
     "id_maps": 8,
-    "input_columns": 16,
+    "input_columns": 17,
     "metadata_config_path": 7,
     "n_classes": 16,
-    "read_format": 7,
+    "read_format": 8,
     "real_columns": 15,
-    "seq_length": 24,
+    "seq_length": 25,
     "target_column_types": 14,
-    "target_columns": 12,
+    "target_columns": 13,
     "training_data_path": 7,
     "validation_data_path": 7,
     # The network is built with torch and as an ONNX graph, and its size is counted beforehand; some

@@ -206,3 +206,63 @@ def test_a_restart_and_trust_exclude_each_other(project: Project) -> None:
 
     assert refused.code == 2
     assert "--restart removes the checkpoint that --trust-checkpoint continues" in refused.stderr
+
+
+def test_a_finished_run_goes_on_under_another_name_as_if_it_had_had_more_epochs(
+    project: Project,
+) -> None:
+    before = checkpoints(project)
+    models = {path.name for path in (project.root / "models").iterdir()}
+
+    longer = project.run("train", "--continue-from", FILE, "--epochs", "4")
+    again = project.run("train", "--continue-from", FILE, "--epochs", "4")
+    write_train_file(project, epochs=4)
+    at_once = train(project)
+
+    assert longer.code == 0, longer.stderr
+    assert "alone-to-epoch-4: goes on after epoch 2 of alone, which stays as it is" in longer.stderr
+    assert "epoch 3" in longer.stderr
+    assert "epoch 2:" not in longer.stderr
+    assert "nothing was trained" in again.stderr
+    assert longer.stdout.splitlines()[0] == at_once.stdout.splitlines()[0]
+    assert checkpoints(project).keys() == {"alone-epoch-4.pt", "alone-to-epoch-4-epoch-4.pt"}
+    assert models < {path.name for path in (project.root / "models").iterdir()}
+    assert before.keys() == {"alone-epoch-2.pt"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--continue-from", FILE), "alone was trained for 2 epochs, and no --epochs are given"),
+        (("--continue-from", FILE, "--epochs", "2"), "--epochs 2 is no more"),
+        (("--continue-from", FILE, "--epochs", "3", "--restart"), "goes on with a run as it is"),
+        (("--continue-from", "3", "--epochs", "3"), "was never started"),
+        (("--config-path", FILE, "--epochs", "3"), "--epochs belongs to --continue-from"),
+        (("--config-path", FILE, "-mn", "new", "--weights", "x.pt"), "there are no weights"),
+    ],
+)
+def test_a_continuation_that_is_none_changes_nothing(
+    project: Project, arguments: tuple[str, ...], words: str
+) -> None:
+    before = checkpoints(project)
+
+    refused = project.run("train", *arguments)
+
+    assert refused.code == 2
+    assert words in refused.stderr
+    assert checkpoints(project) == before
+
+
+def test_fine_tuning_begins_with_what_another_run_has_learned(
+    project: Project, trained: Trained
+) -> None:
+    write_train_file(project, learning_rate=1e-12, epochs=1)
+    weights = "checkpoints/alone-epoch-2.pt"
+
+    tuned = train(project, "--model-name", "tuned", "--weights", weights)
+
+    assert tuned.code == 0, tuned.stderr
+    assert f"beginning with the weights of {weights}" in tuned.stderr
+    best = [float(done.stdout.split()[3]) for done in (trained[1], tuned)]
+    assert best[1] == pytest.approx(best[0], abs=1e-5)
+    assert {"alone-epoch-2.pt", "tuned-epoch-1.pt"} == checkpoints(project).keys()

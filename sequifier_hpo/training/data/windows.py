@@ -98,6 +98,17 @@ def used_columns(config: TrainConfig) -> dict[str, bool]:
     return used
 
 
+def reading_all(config: TrainConfig) -> TrainConfig:
+    """The run with its targets among the inputs, for those who want a target's last values."""
+    used = used_columns(config)
+    return config.model_copy(
+        update={
+            "categorical_columns": [column for column, holds_ids in used.items() if holds_ids],
+            "real_columns": [column for column, holds_ids in used.items() if not holds_ids],
+        }
+    )
+
+
 def _check_split(split: SplitWindows, config: TrainConfig) -> None:
     if split.num_windows == 0:
         raise InputError(

@@ -12,10 +12,15 @@ from onnx import helper
 from torch import Tensor
 
 from sequifier_hpo.atomic import StagedFiles, remove_unfinished
-from sequifier_hpo.config.paths import is_model_of
+from sequifier_hpo.config.paths import ProjectPaths, is_model_of
 from sequifier_hpo.config.train import TrainConfig, train_yaml
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.training.export.properties import Kind, RunFacts, model_properties
+from sequifier_hpo.training.export.properties import (
+    Kind,
+    RunFacts,
+    metadata_to_export,
+    model_properties,
+)
 from sequifier_hpo.training.export.transformer_graph import build_transformer
 from sequifier_hpo.training.export.verification import ExportCheck, check_format
 
@@ -35,6 +40,7 @@ def export_models(
     best_validation_loss: float,
     best_validation_loss_all_positions: float | None = None,
     num_counted: int | None = None,
+    paths: ProjectPaths | None = None,
 ) -> list[str]:
     """Write the model files that the run's `export_*` fields ask for.
 
@@ -50,6 +56,7 @@ def export_models(
         best_validation_loss: Validation loss after that epoch.
         best_validation_loss_all_positions: The same over all positions; None = it is the same.
         num_counted: How many positions at the end of each window it is over; None = all.
+        paths: The project in which they are written; None = the run's.
 
     Returns:
         Paths relative to the project root, sorted.
@@ -61,20 +68,30 @@ def export_models(
     if not _wanted_models(config):
         return []
     digest = hashlib.sha256(train_yaml(config).encode()).hexdigest()
-    facts = RunFacts(
-        *(digest, last_epoch, best_epoch),
-        *(best_validation_loss, best_validation_loss_all_positions, num_counted),
-    )
+    losses = (best_validation_loss, best_validation_loss_all_positions, num_counted)
+    facts, paths = RunFacts(digest, last_epoch, best_epoch, *losses), paths or config.paths
     with StagedFiles() as files:
-        exporter = _Exporter(config, facts, files)
+        exporter = _Exporter(config, facts, files, paths)
         for state, kinds in _distinct_states(_on_cpu(best_state), _on_cpu(last_state)):
             if config.export_onnx:
                 exporter.stage_onnx(state, kinds)
             if config.export_pt:
                 exporter.stage_pt(state, kinds)
     # What earlier attempts at the run left, which were killed here.
-    remove_unfinished(config.paths.models, partial(is_model_of, config.model_name))
-    return [path.relative_to(config.paths.root).as_posix() for path in files.paths]
+    remove_unfinished(paths.models, partial(is_model_of, config.model_name))
+    return [path.relative_to(paths.root).as_posix() for path in files.paths]
+
+
+def onnx_only(config: TrainConfig) -> TrainConfig:
+    """The same run, of which the predicting ONNX model alone is exported, without dropout."""
+    fields = {
+        "export_generative_model": True,
+        "export_embedding_model": False,
+        "export_onnx": True,
+        "export_pt": False,
+        "export_with_dropout": False,
+    }
+    return config.model_copy(update=fields)
 
 
 def require_onnx_size(num_weight_bytes: int) -> None:
@@ -116,11 +133,15 @@ def _wanted_models(config: TrainConfig) -> list[bool]:
 class _Exporter:
     """Stages the files of one state after the other."""
 
-    def __init__(self, config: TrainConfig, facts: RunFacts, files: StagedFiles) -> None:
+    def __init__(
+        self, config: TrainConfig, facts: RunFacts, files: StagedFiles, paths: ProjectPaths
+    ) -> None:
         self._config = config
+        self._paths = paths
         self._facts = facts
         self._files = files
         self._check = ExportCheck(config) if config.export_onnx else None
+        self._metadata = metadata_to_export(config)
 
     def stage_onnx(self, state: State, kinds: list[Kind]) -> None:
         """Build, check and stage the ONNX files of one state."""
@@ -130,7 +151,8 @@ class _Exporter:
             model = self._checked_model(state, is_embedding_model=is_embedding_model)
             for kind in kinds:
                 properties = model_properties(
-                    self._config, self._facts, kind, is_embedding_model=is_embedding_model
+                    *(self._config, self._facts, kind, self._metadata),
+                    is_embedding_model=is_embedding_model,
                 )
                 helper.set_model_props(model, properties)
                 path = self._path(kind, "onnx", is_embedding_model=is_embedding_model)
@@ -161,7 +183,7 @@ class _Exporter:
 
     def _path(self, kind: Kind, suffix: str, *, is_embedding_model: bool) -> Path:
         name, epoch = self._config.model_name, self._facts.last_epoch
-        return self._config.paths.model(name, kind, epoch, suffix, embedding=is_embedding_model)
+        return self._paths.model(name, kind, epoch, suffix, embedding=is_embedding_model)
 
 
 def _pt_content(config: TrainConfig, state: State, *, is_embedding_model: bool) -> memoryview:

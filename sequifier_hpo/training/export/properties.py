@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sequifier_hpo import __version__
-from sequifier_hpo.config.metadata import unknown_id
+from sequifier_hpo.config.metadata import DataMetadata, metadata_of, unknown_id
+from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.errors import ConfigError
 
 Kind = Literal["best", "last"]
+
+PROPERTIES_VERSION = 2
+"""Raised when a reader has to know more; files of 0.1.0 do not have it."""
 
 _REAL_OUTPUTS = (
     "Real outputs are standardised, as the inputs are: value = output * std + mean, with std and "
@@ -33,29 +38,50 @@ class RunFacts:
     """How many positions at the end of each window count; None = all."""
 
 
+def metadata_to_export(config: TrainConfig) -> DataMetadata | None:
+    """The metadata of a run's data, for its model files; None if they are not those it began with.
+
+    A run that has trained for hours is not to fail for a file that was changed since.
+    """
+    try:
+        metadata = metadata_of(config)
+    except ConfigError:
+        return None
+    is_same = metadata is not None and metadata.id_maps == config.id_maps
+    return metadata if is_same else None
+
+
 def model_properties(
-    config: TrainConfig, facts: RunFacts, kind: Kind, *, is_embedding_model: bool
+    config: TrainConfig,
+    facts: RunFacts,
+    kind: Kind,
+    metadata: DataMetadata | None = None,
+    *,
+    is_embedding_model: bool,
 ) -> dict[str, str]:
     """The metadata of one file, all values text; lists and maps are JSON.
 
     `class_labels` holds one list per categorical target, indexed by the class id. Labels are texts;
     an id without a label has null. `validation_positions` is how many positions at the end of each
-    window `best_validation_loss` is over.
+    window `best_validation_loss` is over. `train_config` is the whole run with the ids of all
+    columns, and `statistics` what its real columns were standardised with: together they are all
+    that is needed to predict and to judge.
+
+    Args:
+        config: The run.
+        facts: How it ended.
+        kind: Which of its models.
+        metadata: Of its data; None = not known, then there are no statistics.
+        is_embedding_model: Whether it returns embeddings.
     """
-    everywhere = facts.best_validation_loss_all_positions
     return {
         "run_name": config.model_name,
-        "train_yaml_sha256": facts.train_yaml_sha256,
         "sequifier_hpo_version": __version__,
+        "properties_version": str(PROPERTIES_VERSION),
         "kind": kind,
         "model_type": "embedding" if is_embedding_model else "generative",
         "epoch": str(facts.best_epoch if kind == "best" else facts.last_epoch),
-        "last_epoch": str(facts.last_epoch),
-        "best_epoch": str(facts.best_epoch),
-        "best_validation_loss": repr(facts.best_validation_loss),
-        "best_validation_loss_all_positions": repr(
-            facts.best_validation_loss if everywhere is None else everywhere
-        ),
+        **_of_run(facts),
         "validation_positions": str(facts.num_counted or config.seq_length),
         "seq_length": str(config.seq_length),
         "prediction_length": str(config.model_spec.prediction_length),
@@ -70,6 +96,33 @@ def model_properties(
             }
         ),
         "real_outputs": _REAL_OUTPUTS,
+        "sequence_column": ID_COLUMNS[0],
+        "order_column": ID_COLUMNS[1],
+        "train_config": _json(config.model_dump(mode="json")),
+        **({} if metadata is None else _of_data(config, metadata)),
+    }
+
+
+def _of_run(facts: RunFacts) -> dict[str, str]:
+    everywhere = facts.best_validation_loss_all_positions
+    return {
+        "train_yaml_sha256": facts.train_yaml_sha256,
+        "last_epoch": str(facts.last_epoch),
+        "best_epoch": str(facts.best_epoch),
+        "best_validation_loss": repr(facts.best_validation_loss),
+        "best_validation_loss_all_positions": repr(
+            facts.best_validation_loss if everywhere is None else everywhere
+        ),
+    }
+
+
+def _of_data(config: TrainConfig, metadata: DataMetadata) -> dict[str, str]:
+    statistics = metadata.selected_columns_statistics
+    return {
+        "statistics": _json(
+            {c: statistics[c].model_dump() for c in sorted(config.columns_read) if c in statistics}
+        ),
+        "padding": metadata.padding or "",
     }
 
 

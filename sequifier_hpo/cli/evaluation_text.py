@@ -1,0 +1,90 @@
+"""The figures of an evaluation as a person reads them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+_MOST_LETTERS = 14
+
+
+def evaluation_text(found: Figures) -> str:
+    """The text of what `inference.evaluating.evaluate` returns."""
+    where = f"the {found['split']} split" if found["split"] else "a table of events"
+    lines = [
+        f"{found['model']} on {where}, {found['data']}: {found['num_events']:,} events",
+        *_losses(found),
+    ]
+    for target, figures in found["targets"].items():
+        lines += ["", target]
+        if len(found["targets"]) > 1:
+            lines.append(_row("loss", f"{figures['loss']:.6g}"))
+            lines += [_row(f"trivial: {n}", f"{v:.6g}") for n, v in figures["baselines"].items()]
+        lines += _of_classes(figures) if figures["kind"] == "categorical" else _of_numbers(figures)
+    return "\n".join(lines)
+
+
+def _losses(found: Figures) -> Iterator[str]:
+    loss = found["loss"]
+    in_search = found["loss_in_search"]
+    beside = "" if in_search is None else f"   in the search: {in_search:.6g}"
+    yield _row("loss", f"{loss:.6g}{beside}")
+    everywhere = found["loss_all_positions"]
+    if abs(everywhere - loss) > 1e-9 * max(1.0, abs(loss)):
+        yield _row("over all positions", f"{everywhere:.6g}")
+    for name, value in found["baselines"].items():
+        verdict = "" if loss < value else "   which the model does not beat"
+        yield _row(f"trivial: {name}", f"{value:.6g}{verdict}")
+
+
+def _of_classes(figures: Figures) -> Iterator[str]:
+    frequent = figures["accuracy_of_most_frequent"]
+    last = figures["accuracy_of_last_value"]
+    yield _row(
+        "accuracy",
+        f"{figures['accuracy']:.1%}   always the most frequent: {frequent:.1%}, "
+        f"the last value: {last:.1%}",
+    )
+    for k, share in figures["top_k_accuracy"].items():
+        yield _row(f"among the first {k}", f"{share:.1%}")
+    if figures["macro_f1"] is not None:
+        yield _row("macro F1", f"{figures['macro_f1']:.3f}")
+    yield _row("log-loss", f"{figures['log_loss']:.6g}")
+    calibration = figures["calibration"]
+    yield _row("calibration error", f"{calibration['error']:.3f}")
+    yield "  of what it says with a probability of"
+    for part in calibration["bins"]:
+        yield (
+            f"    {part['mean_probability']:>6.1%}, {part['accuracy']:>6.1%} came true "
+            f"({part['num_events']:,} events)"
+        )
+    yield from _confusion(figures["confusion"])
+
+
+def _confusion(confusion: Figures) -> Iterator[str]:
+    labels = [_shortened(label) for label in confusion["labels"]]
+    width = max(max(map(len, labels)), *(len(f"{n:,}") for row in confusion["counts"] for n in row))
+    yield "  what came (rows) and what was predicted (columns)"
+    yield "    " + _cells(["", *labels], width)
+    for label, row in zip(labels, confusion["counts"], strict=True):
+        yield "    " + _cells([label, *(f"{number:,}" for number in row)], width)
+
+
+def _cells(cells: Sequence[str], width: int) -> str:
+    return "  ".join(cell.rjust(width) for cell in cells)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _MOST_LETTERS else label[: _MOST_LETTERS - 1] + "…"
+
+
+def _of_numbers(figures: Figures) -> Iterator[str]:
+    yield _row("in its own units", f"{'MAE':>10}  {'RMSE':>10}  {'R²':>8}")
+    rows = {"model": figures, **{f"trivial: {n}": f for n, f in figures["trivial"].items()}}
+    for name, row in rows.items():
+        r2 = "-" if row["r2"] is None else f"{row['r2']:.3f}"
+        yield _row(name, f"{row['mae']:>10.4g}  {row['rmse']:>10.4g}  {r2:>8}")
+
+
+def _row(name: str, value: str) -> str:
+    return f"  {name:<48}{value}"

@@ -1,0 +1,141 @@
+"""`sequifier-hpo refit`: the best configuration on all data but the test split."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sequifier_hpo.assembly.single import train_alone
+from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.cli.evaluation_text import evaluation_text
+from sequifier_hpo.cli.options import AsJson, RunNumber, StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.train import end_early, require_device_of
+from sequifier_hpo.config.locate import find_study
+from sequifier_hpo.config.run_file import read_run_file_head, run_file_text
+from sequifier_hpo.config.train import (
+    TEST,
+    TrainConfig,
+    load_train_config,
+    training_split,
+    validation_split,
+)
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.inputs import counted_by_run
+from sequifier_hpo.preprocessing.joined_splits import join_splits, joined_path
+from sequifier_hpo.preprocessing.stored_split import describe_split
+from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.words import counted
+
+_Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Name of the new model; default: RUN-refit."),
+]
+
+
+def refit(
+    config_path: StudyFile = None,
+    storage: StorageUrl = None,
+    study_name: StudyName = None,
+    run: RunNumber = None,
+    name: _Name = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Train the best run on validation data too.
+
+    For as many steps as its best epoch took, in whole epochs; the model after the last one is
+    judged once, on the test split. It has a name of its own, and the study stays as it is.
+
+    Example: sequifier-hpo refit
+    """
+    source = find_study(config_path, storage, study_name)
+    # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.inference.chosen_model import chosen_run, model_of_file  # noqa: PLC0415
+    from sequifier_hpo.report.run_files import train_file_of  # noqa: PLC0415
+    from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
+
+    snapshot = read_source(source)
+    chosen = chosen_run(source, snapshot, run)
+    best_epoch = chosen.figures.best_epoch
+    if best_epoch is None or chosen.validation_loss is None:
+        raise InputError(
+            f"run {chosen.number} is not complete: it is not known how long to train",
+            "let it go on, or choose another with --run",
+        )
+    file = train_file_of(source, chosen, snapshot.study_id)
+    say(f"refitting run {chosen.number} of {source.name}")
+    config, new_file = _prepared(file, best_epoch, name)
+    result = _train(config, new_file)
+    model = _last_model(config, result)
+    ready = model_of_file(model, None)
+    if not ready.has_test_split:
+        say("there is no test split: the new model is not judged")
+        _show(model, {}, as_json=as_json)
+        return
+    from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
+
+    _show(model, evaluate(ready, Judged(TEST)), as_json=as_json)
+
+
+def _prepared(file: Path, best_epoch: int, name: str | None) -> tuple[TrainConfig, Path]:
+    """The new run and its file; its data are in place."""
+    old = load_train_config(file)
+    splits = [training_split(old), validation_split(old)]
+    sizes = [describe_split(*split).num_windows for split in splits]
+    batch_size = old.training_spec.batch_size
+    steps = best_epoch * -(-sizes[0] // batch_size)
+    epochs = max(1, round(steps / -(-sum(sizes) // batch_size)))
+    target = joined_path(splits[0].path, splits[1].path)
+    new_name = name or f"{old.model_name}-refit"
+    config = old.refitted(new_name, str(target), epochs)
+    new_file = file.with_name(f"{new_name}.yaml")
+    head = read_run_file_head(file.read_text(encoding="utf-8"))
+    text = run_file_text(config, head.counted_last)
+    if new_file.exists() and new_file.read_text(encoding="utf-8") != text:
+        raise InputError(f"{new_file} exists, and its content differs", "give another --name")
+    join_splits([split.path for split in splits], splits[0].form, target)
+    write_atomically(new_file, text)
+    say(
+        f"{new_name}: {counted(sum(sizes), 'window')} of both splits in {target}, "
+        f"{counted(epochs, 'epoch')}, as near as whole epochs come to the {counted(steps, 'step')} "
+        f"of the best epoch, {best_epoch}; {new_file}"
+    )
+    return config, new_file
+
+
+def _train(config: TrainConfig, file: Path) -> TrainingResult:
+    require_device_of(config, file)
+
+    def on_epoch(report: EpochReport) -> None:  # its validation data are among those it learns from
+        say(f"epoch {report.epoch}: training loss {report.train_loss:.6g}")
+
+    result = train_alone(
+        config, counted=counted_by_run(config, file), on_epoch=on_epoch, on_progress=say
+    )
+    if result.kind != OutcomeKind.COMPLETED:
+        end_early(result)
+    return result
+
+
+def _last_model(config: TrainConfig, result: TrainingResult) -> Path:
+    """The model after the last epoch; that of the "best" was chosen by data it has learned from."""
+    paths = config.paths
+    for kind in ("pt", "onnx"):
+        for embedding in (False, True):
+            path = paths.model(
+                config.model_name, "best", result.last_epoch, kind, embedding=embedding
+            )
+            path.unlink(missing_ok=True)
+    return paths.model(config.model_name, "last", result.last_epoch, "onnx", embedding=False)
+
+
+def _show(model: Path, found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"model": str(model), "test": found or None}, indent=2))
+        return
+    if found:
+        print(evaluation_text(found))
+        print()
+    print(model)
+    say(f"\nnext:\n  sequifier-hpo predict --model {model} --data NEW.csv --output predictions.csv")

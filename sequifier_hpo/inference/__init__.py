@@ -1,0 +1,1 @@
+"""Use of trained models: what a model file says about itself, predictions for new events."""
