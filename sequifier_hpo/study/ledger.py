@@ -153,6 +153,7 @@ class Ledger:
 
         Raises:
             StudyMovedOnError: If another coordinator has changed the data, or how runs are chosen.
+            SecondHostError: If another machine works on the file.
         """
         self._bury_orphans()
         self.waits_for = ()
@@ -163,6 +164,8 @@ class Ledger:
                 transactions.lock_study(connection, self._study_id)
                 self._require_present(connection)
                 self._take_in_new(connection)
+                if self._storage.is_of_one_host:
+                    self._liveness.require_one_host(connection, self._reader, self._index)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 trial = next(self._unknown_own(), None)
                 key = self._next_continued() if trial is None else None

@@ -1,7 +1,8 @@
 """What a study keeps to when the storage, a coordinator or a whole host fails."""
 
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 
+from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import RunState
 from sequifier_hpo.study import (
     Claim,
@@ -155,6 +157,32 @@ def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_gr
     assert later.run_number == lost.run_number
     with pytest.raises(LeaseLostError):
         frozen.report(lost, 1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("other", "is_refused"),
+    [
+        ({"boot_id": "another"}, True),
+        ({}, False),  # a container on this machine
+        ({"host": socket.gethostname(), "boot_id": "another"}, False),  # this one has restarted
+    ],
+    ids=["another machine", "another name", "another start"],
+)
+def test_two_machines_cannot_share_an_sqlite_file(
+    write_search: WriteSearch, opener: Opener, other: dict[str, str], is_refused: bool
+) -> None:
+    plan = plan_of(write_search)
+    elsewhere = opener.study_elsewhere(plan, **other)
+    claimed(elsewhere)
+    study = opener.study(plan)
+    is_refused = is_refused and opener.storage.is_of_one_host
+    refused = pytest.raises(InputError, match="elsewhere is working on it\n    fix: .*Postgres")
+
+    with refused if is_refused else nullcontext():
+        claimed(study)
+
+    make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
+    claimed(study)  # who is gone is in nobody's way
 
 
 def test_a_beat_keeps_a_run_from_being_taken_over(
