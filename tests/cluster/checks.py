@@ -21,9 +21,11 @@ class Checks:
 
     def that(self, sentence: str, is_true: object, seen: object = "") -> None:
         """Record one; `seen` is shown if it is not true."""
-        problem = "" if is_true else f"no: {seen}"
+        self._put(sentence, "" if is_true else f"seen: {seen}")
+
+    def _put(self, sentence: str, problem: str) -> None:
         self.found.append((self.engine, sentence, problem))
-        print(f"{'ok    ' if is_true else 'FAILED'} {self.engine}: {sentence}", flush=True)
+        print(f"{'FAILED' if problem else 'ok    '} {self.engine}: {sentence}", flush=True)
         if problem:
             print(f"       {problem}", flush=True)
 
@@ -34,9 +36,17 @@ class Checks:
         try:
             yield
         except CommandError as error:
-            self.that(sentence, False, error)
+            self._put(sentence, str(error))
         else:
-            self.that(f"{sentence} ({monotonic() - began:.0f} s)", True)
+            self._put(f"{sentence} ({monotonic() - began:.0f} s)", "")
+
+    @contextmanager
+    def completion_of(self, part: str) -> Iterator[None]:
+        """Record that a part could not be brought to its end, if so."""
+        try:
+            yield
+        except (CommandError, AssertionError, KeyError, IndexError) as error:
+            self._put(f"the part `{part}` was brought to its end", repr(error))
 
     def cannot(self, what: str, why: str) -> None:
         """Record what cannot be done on this machine."""

@@ -16,7 +16,7 @@ _NEXT_RELEASE = "trixie"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _POSTGRES_BIN = "/usr/lib/postgresql/17/bin"
 # As the official image does: first a server that only listens on a socket, to make the database.
-_POSTGRES_ENTRYPOINT = f"""#!/bin/sh
+_POSTGRES_ENTRYPOINT = """#!/bin/sh
 set -e
 if [ "$(id -u)" = 0 ]; then
     mkdir -p "$PGDATA" /var/run/postgresql
@@ -25,7 +25,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 if ! [ -s "$PGDATA/PG_VERSION" ]; then
     echo "$POSTGRES_PASSWORD" > /tmp/password
-    initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --auth-host=scram-sha-256
+    initdb --encoding=utf8 --username="$POSTGRES_USER" --pwfile=/tmp/password --auth-host=scram-sha-256
     echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
     pg_ctl -o "-c listen_addresses=''" -w start
     createdb --username="$POSTGRES_USER" "$POSTGRES_DB"
@@ -108,7 +108,9 @@ class Roots:
 
 def _this_release() -> str:
     fields = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
+        line.split("=", 1)
+        for line in Path("/etc/os-release").read_text().splitlines()
+        if "=" in line
     )
     return fields["VERSION_CODENAME"]
 
@@ -154,7 +156,12 @@ class Engine:
             *("--host", f"unix://{self._socket}", "--pidfile", self.folder / "docker.pid"),
         ]
         if self.root:
-            command = [*("unshare", "--mount", "sh", "-c", _PIVOT), self.root, self.folder, *command]
+            command = [
+                *("unshare", "--mount", "sh", "-c", _PIVOT),
+                self.root,
+                self.folder,
+                *command,
+            ]
         self._daemons.start("dockerd", *command)
         wait("the engine answers", lambda: self.attempt("info").returncode == 0, 60)
 

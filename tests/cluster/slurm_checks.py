@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,11 +39,12 @@ def check_slurm(checks: Checks, folder: Path, docker: Path) -> None:
             slurm.start()
             checks.engine = f"{slurm.version()}, 3 nodes"
             story = _Story(checks, slurm, server, _project(folder), docker / "slurm-array.sh")
-            story.small_things()
-            story.without_postgres()
-            story.many_tasks()
+            for part in (story.small_things, story.without_postgres, story.many_tasks):
+                with checks.completion_of(part.__name__):
+                    part()
         finally:
             slurm.stop()
+    with checks.completion_of("with_affinity"):
         _with_affinity(checks, folder, docker / "slurm-array.sh")
 
 
@@ -117,13 +119,12 @@ class _Story:
         self,
         *options: str,
         search: str,
-        arguments: tuple[str, ...] = (),
-        path: str = "",
-        **env: str,
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> _Job:
-        """sbatch as the page says, on nodes without GPU."""
+        """Sbatch as the page says, on nodes without GPU."""
         words = ["sbatch", "--parsable", "--gres=none", *options, str(self.script), search]
-        environment = {**self.slurm.env, "PATH": path or _programs(), **env}
+        environment = {**self.slurm.env, "PATH": _programs(), **(env or {})}
         number = run(*words, *arguments, cwd=self.project.root, env=environment).strip()
         return _Job(self.slurm, number.partition(";")[0], self.project.root)
 
@@ -133,11 +134,18 @@ class _Story:
         programs.mkdir()
         (programs / "sequifier-hpo").write_text('#!/bin/sh\necho "got $*"\n')
         (programs / "sequifier-hpo").chmod(0o755)
-        options = {"path": f"{programs}:{os.environ['PATH']}", "search": "configs/tiny.yaml"}
-        storage = {"SEQUIFIER_HPO_STORAGE": "postgresql://user@host/studies"}
+        search = "configs/tiny.yaml"
+        env = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "SEQUIFIER_HPO_STORAGE": "postgresql://user@host/studies",
+        }
 
         job = self.submit(
-            "--array=0-1", "--cpus-per-task=1", arguments=("--retry-failed",), **options, **storage
+            "--array=0-1",
+            "--cpus-per-task=1",
+            arguments=("--retry-failed",),
+            search=search,
+            env=env,
         )
         job.wait_for("tasks end", set(), 60)
         self.checks.that(
@@ -145,7 +153,7 @@ class _Story:
             "configs/tiny.yaml --retry-failed" in job.log(),
             job.log(),
         )
-        job = self.submit("--array=0", "--time=2", "--cpus-per-task=1", **options, **storage)
+        job = self.submit("--array=0", "--time=2", "--cpus-per-task=1", search=search, env=env)
         job.wait_for("the task ends", set(), 60)
         self.checks.that(
             "a time limit in which nothing could get on is refused with a sentence",
@@ -153,7 +161,7 @@ class _Story:
             job.log(),
         )
         job = self.submit(
-            "--array=0", "--time=1-00:00:00", "--cpus-per-task=1", **options, **storage
+            "--array=0", "--time=1-00:00:00", "--cpus-per-task=1", search=search, env=env
         )
         job.wait_for("the task ends", set(), 60)
         self.checks.that("one of a day is taken", "got" in job.log(), job.log())
@@ -202,7 +210,12 @@ class _Story:
         self.url = self.server.new_database("array")
         storage = {"SEQUIFIER_HPO_STORAGE": self.url}
         job = self.submit(
-            "--array=0-1", "--time=3", "--cpus-per-task=1", "--exclusive", search=search, **storage
+            "--array=0-1",
+            "--time=3",
+            "--cpus-per-task=1",
+            "--exclusive",
+            search=search,
+            env=storage,
         )
         wait("both run", lambda: list(job.states().values()) == ["RUNNING"] * 2, 60)
         with self.checks.of("every task returns to the queue at its time limit, the last one too"):
@@ -227,7 +240,7 @@ class _Story:
 
     def _dead_node(self, search: str, stored: StoredTrials, storage: dict[str, str]) -> None:
         options = ("--array=0-1", "--exclude=n2", "--cpus-per-task=1", "--exclusive")
-        job = self.submit(*options, search=search, **storage)
+        job = self.submit(*options, search=search, env=storage)
         wait("two runs are trained", lambda: stored.num("RUNNING") == 2, 90)
         self.slurm.kill_node(OTHER_HOST)
         with self.checks.of("the run of a dead node is taken over by another"):

@@ -18,7 +18,7 @@ import psycopg
 from tests.end_to_end.conftest import Project
 
 EPOCHS = 4
-NUM_RUNS = {"grid": 8, "bayesian": 18}
+NUM_RUNS = {"grid": 8, "sample": 8, "bayesian": 18}
 _DEADLINE_SECONDS = 120.0
 _POLL_SECONDS = 0.005
 
@@ -45,6 +45,18 @@ def write_learning_search(project: Project, name: str) -> str:
         training__dropout=[0.0, 0.2],
         model__dim_feedforward=[8, 16, 24],
         model__attention_type=["mha"],
+    )
+
+
+def write_sample_search(project: Project, name: str) -> str:
+    """Eight short runs of a larger space; returns its file."""
+    return project.write_search(
+        name,
+        search_strategy="sample",
+        n_samples=NUM_RUNS["sample"],
+        training__epochs=[EPOCHS],
+        training__dropout=[0.0, 0.2],
+        model__dim_feedforward=[8, 16, 24],
     )
 
 
