@@ -12,9 +12,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -32,6 +33,9 @@ class PostgresServer:
     """Folder of its socket; "" = none."""
     command: tuple[str, ...] = ()
     """What runs the server, as whom it is to be run; none = we do."""
+
+    settings: Mapping[str, str] = MappingProxyType({})
+    """Of the server, besides those of all tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,6 +87,7 @@ class PostgresServer:
             "fsync": "off",
             "max_connections": "40",
             "timezone": "America/New_York",  # whoever compares times must not rely on it
+            **self.settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
