@@ -152,8 +152,7 @@ class Ledger:
         None = nothing to take: none is left, or others must end first, see `waits_for`.
 
         Raises:
-            StudyMovedOnError: If another coordinator has changed the data, or how runs are chosen.
-            SecondHostError: If another machine works on the file.
+            StudyMovedOnError, SecondHostError: If others have changed it, or must not share it.
         """
         self._bury_orphans()
         self.waits_for = ()
@@ -164,15 +163,16 @@ class Ledger:
                 transactions.lock_study(connection, self._study_id)
                 self._require_present(connection)
                 self._take_in_new(connection)
-                if self._storage.is_of_one_host:
-                    self._liveness.require_one_host(connection, self._reader, self._index)
+                self._liveness.require_one_host(connection, self._reader, self._index)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 trial = next(self._unknown_own(), None)
                 key = self._next_continued() if trial is None else None
                 if key is not None:
                     trial = self._writer.next(connection, self._index.trials(key)[-1])
-                elif trial is None and self._index.next_ordinal == ordinal:
-                    # Nobody else was faster while the proposal was made without a lock.
+                elif trial is None:
+                    if self._index.next_ordinal != ordinal:
+                        # Somebody else was faster. Without the lock, that may go on for ever.
+                        ordinal, proposal = self._index.next_ordinal, self._proposal()
                     if isinstance(proposal, Proposal):
                         trial = self._writer.first(connection, proposal, ordinal)
                     elif isinstance(proposal, Exhausted):

@@ -62,7 +62,7 @@ class Liveness:
     def require_one_host(
         self, connection: Connection, reader: TrialReader, index: RunIndex
     ) -> None:
-        """Make sure that nobody on another machine works on a study that only one can share.
+        """Make sure that nobody on another machine works on a study in SQLite.
 
         Two names on one machine, as containers have them, are fine, and so is one name across a
         restart of its machine.
@@ -70,6 +70,8 @@ class Liveness:
         Raises:
             SecondHostError: If somebody does, according to the heartbeats.
         """
+        if connection.dialect.name != "sqlite":
+            return
         elsewhere = {
             trial.trial_id: owner.host
             for trial in index.unfinished.values()

@@ -111,11 +111,6 @@ class Storage:
                 make_for_group(self._file)
             return self._connect()
 
-    @property
-    def is_of_one_host(self) -> bool:
-        """Whether only coordinators of one machine can share it."""
-        return self._file is not None
-
     def lock(self) -> AbstractContextManager[None]:
         """Exclusive right to create tables and studies, across processes and hosts."""
         if self._lock_engine is None:

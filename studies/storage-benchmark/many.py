@@ -18,12 +18,17 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from run import NUM_REPORTS, open_study
+
+from sequifier_hpo.study import StorageFaultError
+
+T = TypeVar("T")
 
 _SAMPLE_SECONDS = 0.1
 
@@ -42,18 +47,27 @@ def coordinate(
     time.sleep(chance.uniform(0.0, pause))
     while time.monotonic() < until:
         began = time.perf_counter()
-        claim = study.claim()
+        claim = patiently(study.claim)
         claims.append(time.perf_counter() - began)
         if claim is None:
             break
         for epoch in range(1, NUM_REPORTS + 1):
             time.sleep(pause / NUM_REPORTS)
             began = time.perf_counter()
-            study.report(claim, epoch, 1.0 / epoch)
+            patiently(study.report, claim, epoch, 1.0 / epoch)
             others.append(time.perf_counter() - began)
-        study.complete(claim, 0.5, {"best_epoch": NUM_REPORTS})
+        patiently(study.complete, claim, 0.5, {"best_epoch": NUM_REPORTS})
     used = resource.getrusage(resource.RUSAGE_SELF)
     results.put((claims, others, used.ru_utime + used.ru_stime - began_at, used.ru_maxrss / 1024))
+
+
+def patiently(call: Callable[..., T], *arguments: Any) -> T:
+    """Again and again while the lock is not to be had, as a search does."""
+    while True:
+        try:
+            return call(*arguments)
+        except StorageFaultError:
+            continue
 
 
 def watch(url: str, seconds: float) -> tuple[dict[str, float], float]:

@@ -279,16 +279,15 @@ class _Story:
         )
         self.clone.run("stop", "postgres")
         self.clone.run("rm", "--force", "--stop", "search")
-        done = self.clone.attempt(
-            "up", "--detach", "--no-deps", "search", SEARCH="configs/plain.yaml"
-        )
+        lost = {"SEARCH": self._write("lost", 2)}
+        self.clone.run("up", "--detach", "--no-deps", "search", **lost)
         with self.checks.of("a search that has lost its database is started again and ends well"):
             wait("it is restarted", lambda: self.clone.states("search")[0][2] >= 1, 120)
             self.clone.run("start", "postgres")
             wait(
                 "its runs are complete", lambda: self.clone.num("COMPLETE") == len(self.losses), 240
             )
-        dashboard = self.clone.attempt("up", "--detach", "dashboard", SEARCH="configs/plain.yaml")
+        dashboard = self.clone.attempt("up", "--detach", "dashboard", **lost)
         with self.checks.of("the dashboard says an address that can be opened"):
             wait(
                 "it says 127.0.0.1:8080",
