@@ -154,6 +154,7 @@ class Ledger:
         Raises:
             StudyMovedOnError, SecondHostError: If others have changed it, or must not share it.
         """
+        self._catch_up()  # before the lock is held, for which others may be waiting
         self._bury_orphans()
         self.waits_for = ()
         trial = None
@@ -249,8 +250,7 @@ class Ledger:
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
-        attributes = {**attributes, REASON: reason}
-        self._finish(claim, TrialState.FAIL, None, attributes, artifacts)
+        self._finish(claim, TrialState.FAIL, None, {**attributes, REASON: reason}, artifacts)
 
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
