@@ -32,6 +32,8 @@ _NOBODY = "02:00:00:00:00:99"
 _SERVER = "10.77.0.1"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _DEADLINE_SECONDS = 180.0
+_NO_STORAGE = 3
+"""Exit code of a search that cannot reach its storage when it starts."""
 _HISTORY = """
 CREATE TABLE history (
     number bigserial, kind text, trial_id int, host text, epoch int, loss float8, silence float8);
@@ -366,6 +368,13 @@ class Disturbed:
             host.heal()
         self.start()
         for host in self.network.hosts:
-            assert host.coordinator is not None, "it was started"
-            code = host.coordinator.process.wait(_DEADLINE_SECONDS)
+            code = self._end_of(host)
+            while code == _NO_STORAGE:  # it was started while it was cut off: start it again
+                host.start(self.project, self.file, self.url, self.workers)
+                code = self._end_of(host)
             assert code == 0, host.said()
+
+    @staticmethod
+    def _end_of(host: Host) -> int:
+        assert host.coordinator is not None, "it was started"
+        return host.coordinator.process.wait(_DEADLINE_SECONDS)
