@@ -362,6 +362,14 @@ class Disturbed:
         ((number,),) = self.stored.rows(f"SELECT count(*) FROM history {where}") or [(0,)]
         return int(number)
 
+    def holds(self, host: Host) -> bool:
+        """Whether a host has a run."""
+        query = (
+            f"SELECT 1 FROM history c WHERE kind = 'claim' AND host = '{host.address}' AND NOT EXISTS "
+            "(SELECT 1 FROM history e WHERE e.trial_id = c.trial_id AND e.kind IN ('complete', 'fail'))"
+        )
+        return bool(self.stored.rows(query))
+
     def finish(self) -> None:
         """Let everything be well, and wait for the end."""
         for host in self.network.hosts:
