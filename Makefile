@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-grid test test-quick lowest check conformance reference-3 fmt lint types chaos docs clean
+.PHONY: help setup demo demo-grid test test-quick lowest check conformance reference-3 fmt lint types chaos cluster docs clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,8 +83,12 @@ reference-3: ## Sequifier 3.1.1.0 in an environment of its own, also for studies
 	  && .venv-reference-3/bin/pip install --quiet -r studies/throughput/requirements-3.1.1.0.txt \
 	  && .venv-reference-3/bin/pip install --quiet --no-deps sequifier==3.1.1.0; }
 
-chaos: $(INSTALLED) ## Kill searches at least 400 times in all, on SQLite and Postgres (half an hour or more)
-	SEQUIFIER_HPO_KILLS=50 $(BIN)/python -m pytest -s tests/process/test_chaos.py
+chaos: $(INSTALLED) ## Kill searches 400 times, cut two hosts off from their server 1,000 times (hours)
+	SEQUIFIER_HPO_KILLS=50 SEQUIFIER_HPO_FAULTS=334 $(BIN)/python -m pytest -s tests/process/test_chaos.py
+
+# Needs root, and the Debian packages that it names. PARTS: classic, containerd, slurm.
+cluster: $(INSTALLED) ## Run the files of docker/ on real engines: Docker, Compose, Slurm (as root)
+	$(BIN)/python -m tests.cluster $(PARTS)
 
 docs: $(INSTALLED) ## Write the generated reference pages
 	$(BIN)/python -m sequifier_hpo.cli.reference

@@ -80,7 +80,9 @@ def open_dashboard(
             raise EnvironmentFaultError(
                 f"cannot listen on {host}:{port}: {error}", "choose another --port, or 0 for any"
             ) from error
-        shown = f"[{host}]" if ":" in host else host
+        # An address that stands for all of this machine's is none that a browser can open.
+        named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        shown = f"[{named}]" if ":" in named else named
         with server:
             yield Dashboard(
                 url=f"http://{shown}:{server.server_port}/dashboard/studies/{reader.study_id}",

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -25,6 +26,16 @@ _DATABASE = "studies"
 
 class PostgresServer:
     """A server on a free port of this machine, with its data in a folder."""
+
+    listens_on = "127.0.0.1"
+    """Its address."""
+    sockets = ""
+    """Folder of its socket; "" = none."""
+    command: tuple[str, ...] = ()
+    """What runs the server, as whom it is to be run; none = we do."""
+
+    settings: Mapping[str, str] = MappingProxyType({})
+    """Of the server, besides those of all tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,7 +63,7 @@ class PostgresServer:
 
     def url_of(self, database: str) -> str:
         """The storage URL of a database."""
-        return f"postgresql://tester:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://tester:{PASSWORD}@{self.listens_on}:{self.port}/{database}"
 
     def new_database(self, name: str) -> str:
         """Create an empty database; returns its storage URL."""
@@ -71,19 +82,20 @@ class PostgresServer:
         """Start the server, and wait until it takes connections."""
         settings = {
             "port": str(self.port),
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
+            "listen_addresses": self.listens_on,
+            "unix_socket_directories": self.sockets,
             "fsync": "off",
             "max_connections": "40",
             "timezone": "America/New_York",  # whoever compares times must not rely on it
+            **self.settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program("postgres"), "-D", str(self.folder / "data"), *options],
+                [*self.command, _program("postgres"), "-D", str(self.folder / "data"), *options],
                 stdout=log,
                 stderr=log,
-                **self._user,
+                **({} if self.command else self._user),
             )
         deadline = time.monotonic() + 30
         while True:

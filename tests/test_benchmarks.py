@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sequifier_hpo.training.compile_plan import finds_cpp_compiler
+from tests.postgres_server import temporary_server
 
 STUDIES = Path(__file__).parents[1] / "studies"
 # Script -> arguments of its smallest size, and what it prints in the end.
@@ -33,6 +34,7 @@ SCRIPTS = {
 # What is compiled has no vector instructions: to try them out takes as long as the kernels.
 SETTINGS = {"TORCHINDUCTOR_VEC_ISA_OK": "0"}
 STORAGE = "storage-benchmark/run.py"
+MANY = "storage-benchmark/many.py"
 NOT_RUN = {
     "search-efficiency/make_table.py",  # needs a study that is finished
     "search-efficiency/stock.py",  # has no main program
@@ -82,7 +84,16 @@ def test_the_benchmark_of_the_storage_runs(tmp_path: Path) -> None:
     assert len(list((tmp_path / "artifacts").iterdir())) == 6
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_many_coordinators_runs(tmp_path: Path) -> None:
+    with temporary_server() as server:
+        options = ("--storage", server.url, "--coordinators", "2", "--seconds", "1")
+        output = run_script(MANY, *options, folder=tmp_path)
+
+    assert output.splitlines()[-1].startswith("| 2 | ")
+
+
 def test_no_script_is_forgotten() -> None:
     found = {path.relative_to(STUDIES).as_posix() for path in STUDIES.glob("*/*.py")}
 
-    assert found == {*SCRIPTS, STORAGE, *NOT_RUN}
+    assert found == {*SCRIPTS, STORAGE, MANY, *NOT_RUN}

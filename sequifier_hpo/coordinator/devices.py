@@ -13,6 +13,8 @@ from sequifier_hpo.coordinator.pool import WorkerSpec
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 from sequifier_hpo.words import counted
 
+_CGROUPS = Path("/sys/fs/cgroup")
+
 
 def best_device() -> str:
     """CUDA if there is a GPU that the installed torch can use, else mps on Apple chips, else cpu."""
@@ -80,9 +82,10 @@ def num_cuda_devices() -> int:
 
 
 def num_cores() -> int:
-    """Processor cores that this process may use, container limits included."""
+    """Processor cores that this process may use: of those it can see, what it was granted."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(allowed or 1, _cgroup_cores() or allowed or 1))
+    limits = (allowed, _cgroup_cores(_CGROUPS), _slurm_cores(os.environ))
+    return min((limit for limit in limits if limit), default=1)
 
 
 def worker_specs(
@@ -142,9 +145,24 @@ def _torch_built_for(platform_name: str) -> bool:
     return match is not None and match[1].strip() != "None"
 
 
-def _cgroup_cores() -> int | None:
+def _cgroup_cores(folder: Path) -> int | None:
+    """What the quota of a container comes to; None without one."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):  # cgroup v1 has a file for each, and -1 for none
+        try:
+            quota, period = (
+                (folder / f"cpu/cpu.cfs_{name}_us").read_text(encoding="ascii").strip()
+                for name in ("quota", "period")
+            )
+        except OSError:
+            return None
+    if not quota.isdecimal() or not period.isdecimal():
         return None
-    return None if quota == "max" else max(1, round(int(quota) / int(period)))
+    return max(1, round(int(quota) / int(period)))
+
+
+def _slurm_cores(environment: Mapping[str, str]) -> int | None:
+    """What Slurm allocated to a task; without a plugin for affinity it only says so."""
+    cores = environment.get("SLURM_CPUS_PER_TASK", "")
+    return int(cores) if cores.isdecimal() else None

@@ -52,6 +52,14 @@ class KnownTrials:
         """After an outage: give everyone time for a heartbeat before anyone is taken for dead."""
         self._liveness.judge_later()
 
+    def require_one_host(self, connection: Connection) -> None:
+        """Make sure that nobody on another machine works on a study in SQLite.
+
+        Raises:
+            SecondHostError: If somebody does, according to the heartbeats.
+        """
+        self._liveness.require_one_host(connection, self.reader, self.index)
+
     def catch_up(self) -> None:
         """Take in new trials, and ends."""
         with self._storage.reading() as connection:

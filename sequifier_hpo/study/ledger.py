@@ -170,8 +170,9 @@ class Ledger:
         None = nothing to take: none is left, or others must end first, see `waits_for`.
 
         Raises:
-            StudyMovedOnError: If another coordinator has changed the data, or how runs are chosen.
+            StudyMovedOnError, SecondHostError: If others have changed it, or must not share it.
         """
+        self._known.catch_up()  # before the lock is held, for which others may be waiting
         self._known.bury_orphans()
         self.waits_for = ()
         trial = None
@@ -181,13 +182,16 @@ class Ledger:
                 transactions.lock_study(connection, self._study_id)
                 self._require_present(connection)
                 self._known.take_in_new(connection)
+                self._known.require_one_host(connection)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 trial = next(self._unknown_own(), None)
                 key = self._next_continued() if trial is None else None
                 if key is not None:
                     trial = self._writer.next(connection, self._index.trials(key)[-1])
-                elif trial is None and self._index.next_ordinal == ordinal:
-                    # Nobody else was faster while the proposal was made without a lock.
+                elif trial is None:
+                    if self._index.next_ordinal != ordinal:
+                        # Somebody else was faster. Without the lock, that may go on for ever.
+                        ordinal, proposal = self._index.next_ordinal, self._proposal()
                     match proposal:
                         case Proposal():
                             trial = self._writer.first(connection, proposal, ordinal)
@@ -268,8 +272,7 @@ class Ledger:
             LeaseLostError: If the trial was finished by another coordinator.
         """
         best = min(loss for epoch, loss in self.losses(claim).items() if epoch <= rung)
-        attributes = {**attributes, STOPPED_AT: rung}
-        self._finish(claim, TrialState.PRUNED, best, attributes, artifacts)
+        self._finish(claim, TrialState.PRUNED, best, {**attributes, STOPPED_AT: rung}, artifacts)
 
     def fail(
         self,
@@ -283,15 +286,13 @@ class Ledger:
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
-        attributes = {**attributes, REASON: reason}
-        self._finish(claim, TrialState.FAIL, None, attributes, artifacts)
+        self._finish(claim, TrialState.FAIL, None, {**attributes, REASON: reason}, artifacts)
 
     def retry_failed(self) -> int:
         """Let the next claims take the failed runs again, each once; returns how many."""
         self._known.catch_up()
-        failed = set(filter(self._proposer.is_wanted, self._index.keys(RunState.FAILED)))
-        self._again |= failed
-        return len(failed)
+        self._again |= set(filter(self._proposer.is_wanted, self._index.keys(RunState.FAILED)))
+        return len(self._again)
 
     def finish(self, run_numbers: Collection[int]) -> Collection[int]:
         """Let the next claims give stopped runs their full length; returns those not stopped."""
@@ -325,8 +326,7 @@ class Ledger:
     def _next_continued(self) -> str | None:
         interrupted = filter(self._proposer.is_wanted, self._index.keys(RunState.INTERRUPTED))
         ended = {*self._index.keys(RunState.FAILED), *self._index.keys(RunState.PRUNED)}
-        again = self._again.intersection(ended)
-        return min((*interrupted, *again), key=self._index.ordinal, default=None)
+        return min((*interrupted, *(self._again & ended)), key=self._index.ordinal, default=None)
 
     def _claim_of(self, trial: StoredTrial) -> Claim:
         run, tag = run_number(trial), own_tag(trial)

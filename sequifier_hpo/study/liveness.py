@@ -2,10 +2,24 @@
 
 from collections.abc import Callable, Iterable
 
+from sqlalchemy import Connection
+
+from sequifier_hpo.errors import InputError
 from sequifier_hpo.study.locks import Owner
-from sequifier_hpo.study.runs import owner_text
+from sequifier_hpo.study.runs import RunIndex, owner_text
 from sequifier_hpo.study.storages import GRACE_SECONDS
-from sequifier_hpo.study.trials import StoredTrial
+from sequifier_hpo.study.trials import StoredTrial, TrialReader
+
+
+class SecondHostError(InputError):
+    """Another machine works on a study in SQLite, which is for one machine."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"the study is in SQLite, which is for a single machine, and {host} is working on it",
+            "for several machines use Postgres (docs/guides/many-machines.md); if that machine is "
+            f"gone, start again in {GRACE_SECONDS // 60} minutes",
+        )
 
 
 class Liveness:
@@ -44,6 +58,31 @@ class Liveness:
             for trial in trials
             if now >= (self._judges_from if _is_elsewhere(trial) else self._judges_living_from)
         ]
+
+    def require_one_host(
+        self, connection: Connection, reader: TrialReader, index: RunIndex
+    ) -> None:
+        """Make sure that nobody on another machine works on a study in SQLite.
+
+        Two names on one machine, as containers have them, are fine, and so is one name across a
+        restart of its machine.
+
+        Raises:
+            SecondHostError: If somebody does, according to the heartbeats.
+        """
+        if connection.dialect.name != "sqlite":
+            return
+        elsewhere = {
+            trial.trial_id: owner.host
+            for trial in index.unfinished.values()
+            if (owner := owner_of(trial))
+            and owner.host != self._owner.host
+            and owner.boot_id != self._owner.boot_id
+        }
+        if elsewhere:
+            stale = reader.stale(connection, list(elsewhere), GRACE_SECONDS)
+            for trial_id in elsewhere.keys() - stale:
+                raise SecondHostError(elsewhere[trial_id])
 
 
 def owner_of(trial: StoredTrial) -> Owner | None:

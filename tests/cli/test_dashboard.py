@@ -178,8 +178,8 @@ def test_the_real_dashboard_knows_the_names_of_its_machine(study: Study, listens
     with open_dashboard(source, host=listens_on, port=0, allow_changes=False) as opened:
         thread = threading.Thread(target=opened.serve_forever)
         thread.start()
-        page = opened.url.replace("0.0.0.0", "127.0.0.1")
-        request = urllib.request.Request(page, headers={"Host": "evil.example"})
+        assert opened.url.startswith("http://127.0.0.1:")
+        request = urllib.request.Request(opened.url, headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="403") as caught:
             urllib.request.urlopen(request)
         opened.stop()

@@ -133,9 +133,9 @@ class Opener:
             consent=Consent(new_data=True),
         )
 
-    def study_elsewhere(self, plan: Plan) -> Ledger:
-        """The same as seen by a coordinator of another host."""
-        owner = self._owner().model_copy(update={"host": "elsewhere"})
+    def study_elsewhere(self, plan: Plan, **other: str) -> Ledger:
+        """The same as seen by a coordinator of another host, which may share our kernel."""
+        owner = self._owner().model_copy(update={"host": "elsewhere", **other})
         return Ledger(self.storage, owner, plan.study, plan.proposer, describe=plan.describe)
 
     def die(self) -> None:

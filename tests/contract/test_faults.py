@@ -1,7 +1,8 @@
 """What a study keeps to when the storage, a coordinator or a whole host fails."""
 
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 
+from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import RunState
 from sequifier_hpo.study import (
     Claim,
@@ -155,6 +157,35 @@ def test_a_run_of_a_coordinator_that_hangs_on_this_host_is_taken_over_after_a_gr
     assert later.run_number == lost.run_number
     with pytest.raises(LeaseLostError):
         frozen.report(lost, 1, 0.5)
+
+
+def test_an_sqlite_file_is_refused_to_a_second_machine_until_the_first_one_is_gone(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    claimed(opener.study_elsewhere(plan, boot_id="another"))
+    study = opener.study(plan)
+
+    refused = pytest.raises(InputError, match=r"elsewhere is working on it\n    fix: .*Postgres")
+    with refused if opener.storage.rdb.engine.dialect.name == "sqlite" else nullcontext():
+        claimed(study)
+
+    make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
+    claimed(study)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{}, {"host": socket.gethostname(), "boot_id": "another"}],
+    ids=["container", "restart"],
+)
+def test_another_name_on_this_machine_and_a_restart_of_it_may_share_an_sqlite_file(
+    write_search: WriteSearch, opener: Opener, other: dict[str, str]
+) -> None:
+    plan = plan_of(write_search)
+    elsewhere = claimed(opener.study_elsewhere(plan, **other))
+
+    assert claimed(opener.study(plan)).key != elsewhere.key
 
 
 def test_a_beat_keeps_a_run_from_being_taken_over(

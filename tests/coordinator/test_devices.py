@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from sequifier_hpo.config.yaml_file import parse_yaml
@@ -36,6 +38,38 @@ def test_cores_are_shared_by_as_many_trials_as_have_one_for_each_process(
     (spec,) = worker_specs("cpu", workers, num_runs=9, processes_per_run=4)
 
     assert spec.num_slots == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "slurm", "expected"),
+    [
+        ({}, "", 8),
+        ({"cpu.max": "max 100000"}, "", 8),
+        ({"cpu.max": "300000 100000"}, "", 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "", 8),
+        ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, "", 2),
+        ({"cpu/cpu.cfs_quota_us": "20000", "cpu/cpu.cfs_period_us": "100000"}, "", 1),
+        ({}, "4", 4),
+        ({}, "16", 8),
+        ({"cpu.max": "300000 100000"}, "4", 3),
+    ],
+    ids=lambda value: "" if isinstance(value, int) else str(value),
+)
+def test_only_the_cores_are_counted_that_a_container_or_slurm_has_granted(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    files: dict[str, str],
+    slurm: str,
+    expected: int,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    monkeypatch.setattr(devices, "_CGROUPS", tmp_path)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+
+    assert devices.num_cores() == expected
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def write_learning_search(project: Project, name: str) -> str:
     )
 
 
+def write_sample_search(project: Project, name: str) -> str:
+    """Eight short runs of a larger space; returns its file."""
+    return project.write_search(
+        name,
+        search_strategy="sample",
+        n_samples=8,
+        training__epochs=[EPOCHS],
+        training__dropout=[0.0, 0.2],
+        model__dim_feedforward=[8, 16, 24],
+    )
+
+
 def write_pruning_search(project: Project, name: str) -> str:
     """The same with longer runs, most of which are stopped early; returns its file."""
     return project.write_search(
@@ -67,6 +79,7 @@ def write_pruning_search(project: Project, name: str) -> str:
 
 WRITE = {
     "grid": write_search,
+    "sample": write_sample_search,
     "bayesian": write_learning_search,
     "bayesian with pruning": write_pruning_search,
 }
