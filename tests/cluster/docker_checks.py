@@ -134,6 +134,11 @@ class _Clone:
         except (psycopg.Error, CommandError, StopIteration):
             return -1
 
+    def num_epochs(self) -> int:
+        """Epochs that were reported so far."""
+        with self.stored() as trials:
+            return len(trials.rows("SELECT 1 FROM trial_intermediate_values"))
+
 
 @dataclass
 class _Story:
@@ -335,7 +340,9 @@ class _Story:
         self.engine.stop()
         self.engine.start()
         with self.checks.of("and all of them after a restart of the engine"):
-            wait("they train", lambda: clone.num("RUNNING") >= 1, 120)
+            wait("Postgres answers", lambda: clone.num("RUNNING") >= 0, 60)
+            before = clone.num_epochs()
+            wait("epochs are reported", lambda: clone.num_epochs() > before, 200)
         clone.run("kill", "search", **env)
         clone.run("rm", "--force", "search", **env)
         clone.run("up", "--detach", "--no-build", "--scale", "search=2", **env)

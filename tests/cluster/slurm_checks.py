@@ -288,6 +288,7 @@ def _with_affinity(checks: Checks, folder: Path, script: Path) -> None:
         slurm.start()
         programs = folder / "programs"
         programs.mkdir()
+        (folder / "logs").mkdir()
         (programs / "sequifier-hpo").write_text('#!/bin/sh\necho "cores: $(nproc)"\n')
         (programs / "sequifier-hpo").chmod(0o755)
         job = run(
