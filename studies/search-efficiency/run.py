@@ -49,9 +49,7 @@ def ours(table: RunTable, workers: int, num_runs: int = RUNS) -> dict[str, Way]:
         "sample + pruning": replace(default, search_strategy="sample"),
         "bayesian": replace(default, pruning=None),
         "**bayesian + pruning**": default,
-        "bayesian + pruning, greedy": replace(
-            default, pruning=Pruning(first_rung=1), proposal_gap=workers, pruning_gap=1
-        ),
+        "bayesian + pruning, greedy": replace(default, proposal_gap=workers, pruning_gap=1),
     }
     return {
         name: Way(lambda seed, way=way: replay(table, way, seed=seed), workers)
