@@ -72,6 +72,12 @@ class InputError(SequifierHpoError):
         super().__init__(f"{problem}\n    fix: {fix}" if fix else problem)
 
 
+class NoSuccessError(SequifierHpoError):
+    """A search ended without one successful run, or gave up."""
+
+    exit_code = 4
+
+
 class EnvironmentFaultError(SequifierHpoError):
     """The environment is at fault: storage unreachable, disk full, worker lost."""
 

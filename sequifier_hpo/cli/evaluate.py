@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.evaluation_text import evaluation_text
 from sequifier_hpo.cli.options import (
     AsJson,
@@ -19,9 +18,7 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import find_study
-from sequifier_hpo.config.paths import evaluation_name, expanded_path
-from sequifier_hpo.config.train import TEST, VALIDATION
-from sequifier_hpo.errors import InputError
+from sequifier_hpo.config.paths import expanded_path
 
 _Split = Annotated[
     str | None,
@@ -70,20 +67,15 @@ def evaluate(
 
     Example: sequifier-hpo evaluate --split test
     """
-    if split not in {None, VALIDATION, TEST}:
-        raise InputError(f"--split {split} is no split", f"choose {VALIDATION} or {TEST}")
-    if split is not None and data is not None:
-        raise InputError(
-            "--split names a stored split, and --data a table", "leave one of them out"
-        )
     # What reads studies and models takes half a second to load.
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
-    from sequifier_hpo.inference.evaluating import Judged, Outputs  # noqa: PLC0415
+    from sequifier_hpo.inference.evaluating import Outputs, what_is_judged  # noqa: PLC0415
     from sequifier_hpo.inference.evaluating import evaluate as judge  # noqa: PLC0415
+    from sequifier_hpo.report.evaluations import keep_evaluation  # noqa: PLC0415
 
+    judged = what_is_judged(split, data)
     with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
         say(f"judging {chosen.name}")
-        judged = Judged(split or VALIDATION, data)
         found = judge(chosen, judged, Outputs(events), say)
         has_test = data is None and split is None and chosen.has_test_split
     print(json.dumps(found, indent=2) if as_json else evaluation_text(found))
@@ -91,8 +83,7 @@ def evaluate(
         say(f"wrote {events}: {found['num_events']:,} events")
     if found["run"] is not None and data is None:
         folder = find_study(config_path, storage, study_name).study_folder
-        kept = folder / evaluation_name(found["run"], found["split"])
-        write_atomically(kept, json.dumps(found, indent=2) + "\n")
+        kept = keep_evaluation(folder, found)
         say(f"kept as {kept}; the report shows it")
     if has_test and not as_json:
         say(

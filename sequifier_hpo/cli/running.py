@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
@@ -14,7 +14,7 @@ from sequifier_hpo.assembly.read_study import read_search
 from sequifier_hpo.cli.options import NO_SUCCESS, Format, WantedCheck
 from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.search_text import (
-    announce,
+    announcement,
     exit_code,
     require_stopped,
     show_result,
@@ -26,7 +26,7 @@ from sequifier_hpo.cli.verify_text import (
     exit_code_of_check,
     num_ended,
 )
-from sequifier_hpo.cli.view import SearchProgress, make_view
+from sequifier_hpo.cli.view import LineView, SearchProgress, make_view
 from sequifier_hpo.coordinator.log import logging_by
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
@@ -43,6 +43,9 @@ from sequifier_hpo.search import retrainings_of
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted
+
+View = Callable[[SearchProgress, Callable[[], None], str], LineView]
+"""(progress, what writes the results, title) -> a display."""
 
 _RESULTS_SECONDS = 1.0  # seconds: at most one rewrite of the leaderboard per interval
 _RESULTS_SHARE = (
@@ -64,15 +67,55 @@ def run_search(
     Raises:
         InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
     """
+    with logging_by(say, study=prepared.name) if verbose else nullcontext():
+        found = train_search(prepared, consent, retry_failed=retry_failed, finish=finish)
+    if as_json:
+        print(json.dumps(summary(prepared, found.study_id, found.runs, found.after), indent=2))
+    else:
+        show_result(prepared, found.study_id, found.runs, found.after, found.baselines)
+    varying = prepared.space.varying_fields
+    return exit_code(prepared.source.options, found.end, found.after, found.runs, varying)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search has come to."""
+
+    study_id: str
+    end: SearchEnd
+    runs: Sequence[Run]
+    after: Progress
+    baselines: Sequence[Baseline]
+
+
+def train_search(
+    prepared: PreparedSearch,
+    consent: Consent,
+    *,
+    retry_failed: bool,
+    finish: Sequence[int] = (),
+    tell: Callable[[str], None] = say,
+    view: View = make_view,
+) -> Searched:
+    """Run the rest of a search, and write its leaderboard and report.
+
+    Args:
+        prepared: The search.
+        consent: To what would otherwise be refused.
+        retry_failed: Whether failed runs are trained again.
+        finish: Runs that were stopped early, and are to be given their full length.
+        tell: Takes lines of text for the user.
+        view: Makes the display.
+
+    Raises:
+        InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
+    """
     report = SearchReport(
         prepared.source,
         strategy=prepared.loaded.config.search_strategy,
         num_runs=prepared.num_runs,
     )
-    with (
-        logging_by(say, study=prepared.name) if verbose else nullcontext(),
-        open_study(prepared, search_job(prepared), consent) as search,
-    ):
+    with open_study(prepared, search_job(prepared), consent) as search:
         ledger = search.ledger
         study_id = ledger.identity.study_id
         report.study_id = study_id
@@ -81,24 +124,19 @@ def run_search(
         require_stopped(runs, finish, ledger.finish(finish))
         before = progress(runs, prepared.num_runs)
         if retry_failed:
-            say(f"retrying {counted(num_retried, 'failed run')}")
+            tell(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
-        announce(prepared, before, is_complete=not ledger.is_anything_left())
-        end = _run_search(search, report, before)
+        for line in announcement(prepared, before, is_complete=not ledger.is_anything_left()):
+            tell(line)
+        end = _run_search(search, report, before, view)
         runs = ledger.runs()
         search.write_results(runs)
         report.baselines = ledger.baselines
-    baselines = _write_report(report, runs)
-    after = progress(runs, prepared.num_runs)
-    if as_json:
-        print(json.dumps(summary(prepared, study_id, runs, after), indent=2))
-    else:
-        show_result(prepared, study_id, runs, after, baselines)
-    varying = prepared.space.varying_fields
-    return exit_code(prepared.source.options, end, after, runs, varying)
+    baselines = _write_report(report, runs, tell)
+    return Searched(study_id, end, runs, progress(runs, prepared.num_runs), baselines)
 
 
-def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> SearchEnd:
+def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make: View) -> SearchEnd:
     best = before.best
     shown = SearchProgress(
         num_runs=before.num_runs,
@@ -117,7 +155,7 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress) -> Se
             report.baselines = search.ledger.baselines
             report.refresh(runs)
 
-    with make_view(shown, _at_most_every(_RESULTS_SECONDS, write), search.prepared.name) as view:
+    with make(shown, _at_most_every(_RESULTS_SECONDS, write), search.prepared.name) as view:
         return search.run(view)
 
 
@@ -128,12 +166,14 @@ def _epochs_saved(search: OpenStudy) -> int:
     return sum(length(Point.from_json(run.point)) - (run.stopped_at or 0) for run in pruned)
 
 
-def _write_report(report: SearchReport, runs: Sequence[Run]) -> Sequence[Baseline]:
+def _write_report(
+    report: SearchReport, runs: Sequence[Run], tell: Callable[[str], None]
+) -> Sequence[Baseline]:
     """Write the report; a failure must not hide the result."""
     try:
         return report.write(runs).baselines
     except EnvironmentFaultError as error:
-        say(f"warning: the report was not written: {error}")
+        tell(f"warning: the report was not written: {error}")
         return ()
 
 

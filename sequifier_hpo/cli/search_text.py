@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,31 +25,31 @@ _WHERE_THEY_DIFFER = re.compile(r"\d+")
 """Reasons that differ in the number of the run, an epoch or a size only are the same."""
 
 
-def announce(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> None:
-    """Say what the search is about to do."""
+def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> Iterator[str]:
+    """What the search is about to do, in lines."""
     config = prepared.loaded.config
     for warning in prepared.loaded.warnings:
-        say(f"warning: {warning}")
+        yield f"warning: {warning}"
     distinct = prepared.effective.num_distinct
-    say(
+    yield (
         f"study {prepared.name}: {config.search_strategy} of {_combinations(prepared)}; "
         f"storage {prepared.shown_storage}"
     )
     if config.search_strategy != "grid" and prepared.num_requested > prepared.num_runs:
-        say(
+        yield (
             f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
             "all of them will run"
         )
     if is_complete:
-        say(f"the study is complete: {_counts(before)}; nothing is left to run")
+        yield f"the study is complete: {_counts(before)}; nothing is left to run"
         return
     if before.num_ended or before.num_interrupted:
-        say(f"resuming: {_counts(before)}")
+        yield f"resuming: {_counts(before)}"
     left = prepared.num_runs - before.num_ended
     if left <= 0:
-        say("all runs have ended; those that are to be trained again follow")
+        yield "all runs have ended; those that are to be trained again follow"
         return
-    say(f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}")
+    yield f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}"
 
 
 def require_stopped(
@@ -172,20 +172,31 @@ def exit_code(
         runs: Its runs.
         varying: Fields of which its space has more than one value.
     """
-    # A stop that arrived after the last result was stored stopped nothing.
-    if end.stopped_by is not None and not after.is_over:
+    if was_stopped(end, after):
+        assert end.stopped_by is not None
         say(
             f"stopped by {end.stopped_by.name}; resume with\n"
             f"  sequifier-hpo hyperparameter-search {options}"
         )
         return 128 + end.stopped_by
-    if end.gave_up_after:
-        say(why_it_gave_up(end.gave_up_after, runs, varying))
-        return NO_SUCCESS
-    if after.num_complete == 0:
-        say(why_none_succeeded("run", runs, varying))
+    if why := why_no_success(end, after, runs, varying):
+        say(why)
         return NO_SUCCESS
     return 0
+
+
+def was_stopped(end: SearchEnd, after: Progress) -> bool:
+    """Whether a signal left something to do: after the last result was stored it stops nothing."""
+    return end.stopped_by is not None and not after.is_over
+
+
+def why_no_success(
+    end: SearchEnd, after: Progress, runs: Sequence[Run], varying: Collection[str]
+) -> str:
+    """Why a search that was not stopped is no success; "" if it is. Arguments as of `exit_code`."""
+    if end.gave_up_after:
+        return why_it_gave_up(end.gave_up_after, runs, varying)
+    return "" if after.num_complete else why_none_succeeded("run", runs, varying)
 
 
 def why_none_succeeded(what: str, runs: Sequence[Run], varying: Collection[str]) -> str:

@@ -218,7 +218,7 @@ class LineView:
 
     def _say(self, text: str) -> None:
         self._last_line = time.monotonic()
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 class LiveView(LineView):
@@ -232,8 +232,11 @@ class LiveView(LineView):
         console: Console,
     ) -> None:
         super().__init__(progress, write_results)
-        self._title = title
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
+        self._live = Live(
+            console=console,
+            get_renderable=lambda: drawing(progress, title),
+            refresh_per_second=4,
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -252,41 +255,42 @@ class LiveView(LineView):
     def _say(self, text: str) -> None:
         self._live.console.print(Text(visible(text), style="dim"))
 
-    def _draw(self) -> Group:
-        progress = self._progress
-        best = "no result yet" if progress.names_best else ""
-        if progress.best_loss is not None:
-            best = visible(f"best {progress.best_loss:.6g} ({progress.best_run})")
-        failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
-        if progress.num_pruned:
-            failed += f"  {progress.num_pruned} stopped early, "
-            failed += f"{counted(progress.epochs_saved, 'epoch')} saved"
-        waiting = f"  {_waiting(progress.waits_for)}" if progress.waits_for else ""
-        state = "  stopping" if progress.is_stopping else waiting
-        head = Text.assemble(
-            (visible(self._title), "bold"),
-            f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
-            (best, "green"),
-            f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{state}",
+
+def drawing(progress: SearchProgress, title: str) -> Group:
+    """Overall progress, and one line per running trial."""
+    best = "no result yet" if progress.names_best else ""
+    if progress.best_loss is not None:
+        best = visible(f"best {progress.best_loss:.6g} ({progress.best_run})")
+    failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
+    if progress.num_pruned:
+        failed += f"  {progress.num_pruned} stopped early, "
+        failed += f"{counted(progress.epochs_saved, 'epoch')} saved"
+    waiting = f"  {_waiting(progress.waits_for)}" if progress.waits_for else ""
+    state = "  stopping" if progress.is_stopping else waiting
+    head = Text.assemble(
+        (visible(title), "bold"),
+        f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
+        (best, "green"),
+        f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{state}",
+    )
+    done = progress.num_done + sum(row.fraction for row in progress.rows.values())
+    table = Table.grid(padding=(0, 2))
+    for _, row in sorted(progress.rows.items()):
+        loss = f"loss {row.loss:.6g}" if row.loss is not None else "starting"
+        best_here = f"best {row.best_loss:.6g}" if row.best_loss is not None else ""
+        speed = f"{row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
+        bar = ProgressBar(total=1.0, completed=row.fraction, width=16)
+        cells = (
+            Text(visible(row.title)),
+            f"epoch {row.epoch}/{row.epochs}",
+            bar,
+            loss,
+            best_here,
         )
-        done = progress.num_done + sum(row.fraction for row in progress.rows.values())
-        table = Table.grid(padding=(0, 2))
-        for _, row in sorted(progress.rows.items()):
-            loss = f"loss {row.loss:.6g}" if row.loss is not None else "starting"
-            best_here = f"best {row.best_loss:.6g}" if row.best_loss is not None else ""
-            speed = f"{row.tokens_per_second:,.0f} tokens/s" if row.tokens_per_second else ""
-            bar = ProgressBar(total=1.0, completed=row.fraction, width=16)
-            cells = (
-                Text(visible(row.title)),
-                f"epoch {row.epoch}/{row.epochs}",
-                bar,
-                loss,
-                best_here,
-            )
-            table.add_row(*cells, speed)
-        overall = Table.grid()  # a bar alone would not end its line
-        overall.add_row(ProgressBar(total=max(1, progress.num_runs), completed=done, width=60))
-        return Group(head, overall, table)
+        table.add_row(*cells, speed)
+    overall = Table.grid()  # a bar alone would not end its line
+    overall.add_row(ProgressBar(total=max(1, progress.num_runs), completed=done, width=60))
+    return Group(head, overall, table)
 
 
 def make_view(

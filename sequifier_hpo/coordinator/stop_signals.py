@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -42,7 +43,10 @@ class StopSignals(StopRequests):
 
     @contextmanager
     def listening(self, wake_on: Callable[[int], None]) -> Iterator[None]:
-        """Take the signals that would end the process; to be called in its main thread."""
+        """Take the signals that would end the process: in its main thread, no other gets any."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         wake_on(reading)

@@ -44,6 +44,21 @@ class Judged:
     """How many positions at the end of a window count; None = as in the run's own loss."""
 
 
+def what_is_judged(split: str | None, table: Path | None) -> Judged:
+    """What a user asks for: a split by its name, a table, or by default the validation split.
+
+    Raises:
+        InputError: If there is no such split, or both are named.
+    """
+    if split not in {None, VALIDATION, TEST}:
+        raise InputError(f"--split {split} is no split", f"choose {VALIDATION} or {TEST}")
+    if split is not None and table is not None:
+        raise InputError(
+            "--split names a stored split, and --data a table", "leave one of them out"
+        )
+    return Judged(split or VALIDATION, table)
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Files to write beside the figures."""

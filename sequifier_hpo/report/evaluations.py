@@ -1,12 +1,16 @@
 """What `evaluate` found of a study's runs, as a section of the report."""
 
 import html
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from sequifier_hpo.atomic import write_atomically
+from sequifier_hpo.config.paths import evaluation_name
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.plain_files import read_json
 
@@ -76,6 +80,17 @@ class KeptEvaluation(_Kept):
     loss: float
     baselines: dict[str, float]
     targets: dict[str, Figures]
+
+
+def keep_evaluation(study_folder: Path, found: Mapping[str, Any]) -> Path:
+    """Keep what was found of a run on a split for the report; returns the file.
+
+    Raises:
+        EnvironmentFaultError: If it cannot be written.
+    """
+    path = study_folder / evaluation_name(found["run"], found["split"])
+    write_atomically(path, json.dumps(found, indent=2) + "\n")
+    return path
 
 
 def read_evaluations(study_folder: Path, study_id: str | None) -> list[KeptEvaluation]:

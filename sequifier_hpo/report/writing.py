@@ -18,6 +18,7 @@ from sequifier_hpo.report.evaluations import read_evaluations
 from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
 from sequifier_hpo.report.run_files import run_file_of
 from sequifier_hpo.report.study_reader import read_source
+from sequifier_hpo.study import StudySnapshot
 from sequifier_hpo.study.importance import parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs
@@ -36,8 +37,14 @@ def write_report(source: StudySource, target: Path) -> ReportData:
         InputError: If there is no such study.
         EnvironmentFaultError: If the storage cannot be reached, or the file not be written.
     """
-    snapshot = read_source(source)
-    data = _gathered(
+    data = report_data(source, read_source(source))
+    write_atomically(target, report_page(data, read_assets()))
+    return data
+
+
+def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
+    """All that the report of a study shows."""
+    return _gathered(
         source,
         ReportData(
             study_name=source.name,
@@ -50,8 +57,6 @@ def write_report(source: StudySource, target: Path) -> ReportData:
             baselines=snapshot.baselines,
         ),
     )
-    write_atomically(target, report_page(data, read_assets()))
-    return data
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:

@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,33 @@ def test_the_guide_to_the_model_predicts_the_next_event(project: Project) -> Non
     shares = [float(line.split("%")[0]) for line in lines if line]
     assert sum(shares) == pytest.approx(100, abs=1)
     assert {line.split()[-1] for line in lines if line} >= {"home", "cart", "pay"}
+
+
+def cells_of(page: Path) -> list[str]:
+    """The code of a notebook, or of a guide's blocks, in its order."""
+    if page.suffix == ".md":
+        return [text for kind, _, text in BLOCK.findall(page.read_text()) if kind == "python"]
+    cells = json.loads(page.read_text())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("page", ["notebook.ipynb", "guides/from-python.md"])
+def test_the_notebook_and_the_guide_to_python_run_in_the_tutorials_project(
+    page: str, project: Project
+) -> None:
+    names: dict[str, Any] = {}
+    with contextlib.chdir(project[0]):
+        for cell in cells_of(DOCS / page):
+            exec(cell, names)
+
+    assert names["study"].best.number == names["best"].number
+    assert names["figures"]["history"].data
+
+
+def test_the_notebook_is_stored_without_what_it_shows() -> None:
+    cells = json.loads((DOCS / "notebook.ipynb").read_text())["cells"]
+
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
 GUIDES = [

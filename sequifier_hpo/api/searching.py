@@ -1,0 +1,95 @@
+"""`search`: what `sequifier-hpo hyperparameter-search` does, from Python."""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sequifier_hpo.api.studies import Study
+from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.cli.notebook import quiet_view, view_of_program
+from sequifier_hpo.cli.running import Searched, train_search
+from sequifier_hpo.cli.say import say
+from sequifier_hpo.cli.search_text import was_stopped, why_no_success
+from sequifier_hpo.config.paths import expanded_path
+from sequifier_hpo.errors import InputError, NoSuccessError
+from sequifier_hpo.report.study_reader import read_source
+from sequifier_hpo.study import Consent
+from sequifier_hpo.words import visible
+
+
+def search(
+    path: str | Path,
+    *,
+    storage: str | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    finish: Sequence[int] = (),
+    accept_new_data: bool = False,
+    same_data: bool = False,
+    quiet: bool = False,
+) -> Study:
+    """Run a search, or go on with it; returns its study.
+
+    An interrupt (Ctrl-C, the notebook's stop button) lets the trials write checkpoints, and is
+    raised then; to search again goes on from there. Only the main thread takes signals.
+
+    Args:
+        path: The search file. Paths in it are relative to the working directory.
+        storage: URL of the storage; None = that of the file.
+        workers: Trials at the same time; None = as the file says.
+        retry_failed: Whether failed runs are trained again.
+        finish: Runs that were stopped early, and are to be given their full length.
+        accept_new_data: Whether to go on with changed data; earlier runs stay, unranked.
+        same_data: Confirms that the data of a study started by 0.1.0 are unchanged.
+        quiet: Whether to say and show nothing.
+
+    Raises:
+        ConfigError, InputError, EnvironmentFaultError: As on the command line.
+        NoSuccessError: If no run succeeds, or too many fail in a row.
+        KeyboardInterrupt: When it was interrupted.
+    """
+    _require_workers(workers)
+    tell = _say_nothing if quiet else _say
+    prepared = prepare_search(
+        expanded_path(str(path)),
+        overrides={},
+        skip_metadata=False,
+        storage=storage,
+        workers=workers,
+        on_progress=tell,
+    )
+    found = train_search(
+        prepared,
+        Consent(new_data=accept_new_data, same_data=same_data),
+        retry_failed=retry_failed,
+        finish=finish,
+        tell=tell,
+        view=quiet_view if quiet else view_of_program,
+    )
+    _require_success(prepared, found, tell)
+    return Study(prepared.source, read_source(prepared.source))
+
+
+def _require_workers(workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}", "give a number of at least 1, or None")
+
+
+def _require_success(
+    prepared: PreparedSearch, found: Searched, tell: Callable[[str], None]
+) -> None:
+    if was_stopped(found.end, found.after):
+        assert found.end.stopped_by is not None
+        tell(f"stopped by {found.end.stopped_by.name}; to search again goes on from here")
+        # Everything is stored: now it does what it does where no search runs.
+        signal.raise_signal(found.end.stopped_by)
+    elif why := why_no_success(found.end, found.after, found.runs, prepared.space.varying_fields):
+        raise NoSuccessError(why)
+
+
+def _say(text: str) -> None:
+    say(visible(text))
+
+
+def _say_nothing(text: str) -> None:
+    del text
