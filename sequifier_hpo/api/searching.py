@@ -48,16 +48,8 @@ def search(
         NoSuccessError: If no run succeeds, or too many fail in a row.
         KeyboardInterrupt: When it was interrupted.
     """
-    _require_workers(workers)
     tell = _say_nothing if quiet else _say
-    prepared = prepare_search(
-        expanded_path(str(path)),
-        overrides={},
-        skip_metadata=False,
-        storage=storage,
-        workers=workers,
-        on_progress=tell,
-    )
+    prepared = _prepared(path, storage, workers, tell)
     found = train_search(
         prepared,
         Consent(new_data=accept_new_data, same_data=same_data),
@@ -70,9 +62,19 @@ def search(
     return Study(prepared.source, read_source(prepared.source))
 
 
-def _require_workers(workers: int | None) -> None:
+def _prepared(
+    path: str | Path, storage: str | None, workers: int | None, tell: Callable[[str], None]
+) -> PreparedSearch:
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}", "give a number of at least 1, or None")
+    return prepare_search(
+        expanded_path(str(path)),
+        overrides={},
+        skip_metadata=False,
+        storage=storage,
+        workers=workers,
+        on_progress=tell,
+    )
 
 
 def _require_success(
