@@ -5,6 +5,7 @@ and their types are in `__init__.pyi`.
 """
 
 import sys
+import warnings
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,10 @@ __all__ = ["Study", "StudyRun", "__version__", "open_study", "search"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("sequifier_hpo.api"), name)
+    with warnings.catch_warnings():
+        # In a notebook a library of optuna's misses a package that nothing here uses.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return getattr(import_module("sequifier_hpo.api"), name)
 
 
 def __dir__() -> list[str]:

@@ -28,7 +28,11 @@ _MEASURED_TYPES = {
 
 def runs_table(runs: Sequence[StudyRun]) -> pl.DataFrame:
     """A row per run, as `Study.to_polars` says."""
-    fields = list(dict.fromkeys(name for run in runs for name in run.values))
+    fields = {
+        name: _column(name, [run.values.get(name) for run in runs])
+        for name in dict.fromkeys(name for run in runs for name in run.values)
+    }
+    constant = [column for column in fields.values() if column.n_unique() < 2]
     columns = [
         pl.Series("rank", [run.rank for run in runs], _WHOLE),
         pl.Series("run", [run.number for run in runs], _WHOLE),
@@ -39,7 +43,7 @@ def runs_table(runs: Sequence[StudyRun]) -> pl.DataFrame:
             [min(run.losses.values(), default=run.validation_loss) for run in runs],
             _NUMBER,
         ),
-        *(_column(name, [run.values.get(name) for run in runs]) for name in fields),
+        *(column for column in fields.values() if column.n_unique() > 1),
         *(
             pl.Series(name, [getattr(run.measured, name) for run in runs], dtype)
             for name, dtype in _MEASURED_TYPES.items()
@@ -49,6 +53,7 @@ def runs_table(runs: Sequence[StudyRun]) -> pl.DataFrame:
         pl.Series("duplicate_of", [run.duplicate_of for run in runs], _WHOLE),
         pl.Series("of_other_data", [run.is_of_other_data for run in runs], _FLAG),
         pl.Series("model_name", [run.model_name for run in runs], _TEXT),
+        *constant,
     ]
     return pl.DataFrame(columns)
 

@@ -6,15 +6,13 @@ from pathlib import Path
 
 from sequifier_hpo.api.studies import Study
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
-from sequifier_hpo.cli.notebook import quiet_view, view_of_program
+from sequifier_hpo.cli.notebook import quiet_view, say_to_program, view_of_program
 from sequifier_hpo.cli.running import Searched, train_search
-from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import was_stopped, why_no_success
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError, NoSuccessError
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study import Consent
-from sequifier_hpo.words import visible
 
 
 def search(
@@ -48,7 +46,7 @@ def search(
         NoSuccessError: If no run succeeds, or too many fail in a row.
         KeyboardInterrupt: When it was interrupted.
     """
-    tell = _say_nothing if quiet else _say
+    tell = _say_nothing if quiet else say_to_program
     prepared = _prepared(path, storage, workers, tell)
     found = train_search(
         prepared,
@@ -87,10 +85,6 @@ def _require_success(
         signal.raise_signal(found.end.stopped_by)
     elif why := why_no_success(found.end, found.after, found.runs, prepared.space.varying_fields):
         raise NoSuccessError(why)
-
-
-def _say(text: str) -> None:
-    say(visible(text))
 
 
 def _say_nothing(text: str) -> None:

@@ -112,7 +112,7 @@ class Study:
         return self._runs[chosen_run(self._source, self._snapshot, number).number]
 
     def to_polars(self) -> pl.DataFrame:
-        """A row per run, best first: rank, losses, a column per searched field, measurements."""
+        """A row per run, best first: rank, losses, the fields that vary, measurements, the others."""
         others = [run for run in self.runs if run.rank is None]
         return runs_table([*self.leaderboard, *others])
 
