@@ -158,9 +158,9 @@ class Coordinator:
                 _log.warning("stopped trial killed", extra={"trial_number": trial_number})
                 self._kill(trial_number)
         if self._state.is_ending:
-            for action in self._awaiting.values():
+            while self._awaiting:  # to store one may lose the lease of another
+                action = self._awaiting.pop(next(iter(self._awaiting)))
                 self._outbox.put(replace(action, result=interrupted(action.result)))
-            self._awaiting.clear()
 
     def _kill(self, trial_number: int) -> None:
         self._pool.kill_trial(trial_number)
