@@ -42,20 +42,23 @@ class EarlyStopping:
         self._past = Past()
         self._open: set[int] = set()
         """Ordinals of the runs that had not ended when last looked at."""
+        self._verdicts: dict[int, Verdict] = {}
+        """About them, as of that version."""
+        self._version: int | None = None
 
     def verdict(self, ordinal: int, curves: Curves) -> Verdict:
         """What becomes of a run, after the epochs that it has been through."""
         if not any(revision.pruning for revision in self._revisions):
             return GoOn()
-        self._take_in(ordinal, curves)
-        verdict: Verdict = GoOn()
-        # A decision depends on runs before it alone, but on what was decided of them.
-        for k in sorted(k for k in self._open if k <= ordinal):
-            verdict = self._decide(k)
+        if self._version != curves.version or ordinal >= len(self._past.runs):
+            self._version = curves.version
+            self._take_in(ordinal, curves)
+            # A decision depends on runs before it alone, but on what was decided of them.
+            self._verdicts = {k: self._decide(k) for k in sorted(self._open)}
         stopped_at = self._past.runs[ordinal].stopped_at
         if stopped_at is not None:
             return StopAt(stopped_at)
-        return verdict if ordinal in self._open else GoOn()
+        return self._verdicts.get(ordinal, GoOn())
 
     def _take_in(self, ordinal: int, curves: Curves) -> None:
         runs = self._past.runs

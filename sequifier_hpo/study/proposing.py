@@ -136,6 +136,10 @@ Verdict = StopAt | Undecided | GoOn
 class Curves(Protocol):
     """What a pruner may know of the study."""
 
+    @property
+    def version(self) -> int:
+        """Another number whenever something has changed."""
+
     def trained(self, ordinal: int) -> TrainedRun | None:
         """A run in training or at its end; None for one of other data."""
 

@@ -59,6 +59,8 @@ class RunIndex:
         """By key, the grid cells that took the result of the run."""
         self.next_ordinal = 0
         """That of the run that is handed out next."""
+        self.version = 0
+        """Grows with each change."""
 
     def put(self, trial: StoredTrial) -> None:
         """Take in a trial, new or changed.
@@ -72,6 +74,7 @@ class RunIndex:
                 return  # not ours: enqueued by hand
             _require_plausible(trial)
         key = tag.key
+        self.version += 1
         if DUPLICATE_OF in trial.user_attrs:
             _put_among(self.duplicates.setdefault(key, []), trial)
             self._runs[trial.number] = _run([trial], tag)
@@ -95,6 +98,7 @@ class RunIndex:
 
     def drop_after(self, key: str, epoch: int) -> None:
         """Forget the losses of a run after an epoch."""
+        self.version += 1
         for trial in self._trials[key]:
             trial.losses = {e: loss for e, loss in trial.losses.items() if e <= epoch}
 

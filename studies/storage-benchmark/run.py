@@ -156,7 +156,7 @@ def run(study: Ledger, space: SearchSpace, num_trials: int, folder: Path) -> Sto
             folder / "search.yaml",
             title=run.config.model_name,
             losses=study.losses(run.claim),
-            train_losses=run.train_losses,
+            train_losses=dict.fromkeys(range(1, NUM_REPORTS + 1), 1.0),
         )
 
     for i in range(num_trials):
@@ -169,7 +169,7 @@ def run(study: Ledger, space: SearchSpace, num_trials: int, folder: Path) -> Sto
             watch.time("report", study.report, claim, epoch, loss / epoch)
         attributes = {"run": f"stub-run-{i}", "best_epoch": 3, "seconds": 1.5, "oom_retries": 0}
         config, _ = decode(space, claim.point, claim.run_number, device="cpu")
-        active = ActiveRun(claim, config, [], train_losses=dict.fromkeys(range(1, 4), 1.0))
+        active = ActiveRun(claim, config, [])
         kept = watch.time("artifacts", keep, active)
         watch.time("complete", study.complete, claim, loss / 3, attributes, kept)
         if time.perf_counter() > write_from:

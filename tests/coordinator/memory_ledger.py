@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import count
 from typing import Any, Protocol
 
 from sequifier_hpo.coordinator.ledger import Ledger
@@ -246,11 +247,18 @@ def _claim(number: int, run: int, *, is_continuation: bool, plan: BatchPlan | No
     )
 
 
+_versions = count()
+
+
 class _Curves(Curves):
     """What a pruner sees of the runs of a ledger; they are handed out in their order."""
 
     def __init__(self, ledger: MemoryLedger) -> None:
         self._ledger = ledger
+
+    @property
+    def version(self) -> int:
+        return next(_versions)
 
     def trained(self, ordinal: int) -> TrainedRun | None:
         trials = [t for t in self._ledger.trials if t.claim.run_number == ordinal]

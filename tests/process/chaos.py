@@ -310,7 +310,8 @@ class Chaos:
                 self._coordinators.remove(coordinator)
                 _assert_well_ended(coordinator)
         while len(self._coordinators) < self.num_coordinators:
-            arguments = ("--config-path", self._file, "--storage", self.url, "--workers", "2")
+            workers = str(self.random.randint(1, 3))
+            arguments = ("--config-path", self._file, "--storage", self.url, "--workers", workers)
             process = self.project.start("hyperparameter-search", *arguments)
             self._coordinators.append(Coordinator(process))
 

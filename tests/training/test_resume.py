@@ -55,7 +55,7 @@ def flat(path: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def told(reports: list[EpochReport]) -> list[dict[str, Any]]:
-    clock = {"seconds", "tokens_per_second", "peak_memory_bytes"}
+    clock = {"seconds", "total_seconds", "tokens_per_second", "peak_memory_bytes"}
     return [report.model_dump(exclude=clock) for report in reports]
 
 
