@@ -169,7 +169,7 @@ def _size_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str
         for run in pareto_front(runs_with_sizes(data))
     )
     yield (
-        '<section><table class="figures"><tr><th>parameters, at least</th><th>run to take</th>'
+        '<section><table class="figures"><tr><th>budget of parameters, from</th><th>run to take</th>'
         f"<th>validation loss</th></tr>{rows}</table></section>"
     )
 

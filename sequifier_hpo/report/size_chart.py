@@ -69,8 +69,16 @@ def size_chart(data: ReportData) -> Figure | None:
     ]
     shown = series.loss_range([series.loss_of(run) for run in runs])
     layout = layout_of("parameters of the model", "validation loss", y_range=shown)
-    layout["xaxis"] |= {"type": "log", "tickformat": "~s"}
+    ticks = _ticks([size_of(run) for run in runs])
+    layout["xaxis"] |= {"type": "log", "tickformat": "~s", "tickvals": ticks}
     return {"data": traces, "layout": layout, "height": 340}
+
+
+def _ticks(sizes: Sequence[int]) -> list[int]:
+    """Round numbers around some sizes, three per power of ten; plotly would write nine."""
+    digits = range(len(str(max(sizes))) + 1)
+    ticks = [lead * 10**power for power in digits for lead in (1, 2, 5)]
+    return [tick for tick in ticks if min(sizes) / 2 <= tick <= 2 * max(sizes)]
 
 
 def _hover(run: Run) -> str:
