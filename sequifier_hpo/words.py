@@ -1,7 +1,8 @@
 """Numbers, lists, errors and foreign text as people read them."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _CONTROLS = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
@@ -43,6 +44,19 @@ def duration(seconds: float, *, decimals: int = 0) -> str:
         return f"{seconds:.{decimals}f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def busy_seconds(spans: Iterable[tuple[float, float]]) -> float:
+    """How long at least one of some runs was at work: a study may rest for days.
+
+    Args:
+        spans: When each began and ended.
+    """
+    busy, until = 0.0, -math.inf
+    for start, end in sorted(spans):
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy
 
 
 def visible(text: str) -> str:

@@ -64,7 +64,11 @@ def search_job(prepared: PreparedSearch) -> Job:
         decode=lambda claim: decode_claim(prepared, claim, claim.run_number),
         attributes={STRATEGY: config.search_strategy, NUM_RUNS: prepared.num_runs},
         note=study_note(
-            space, num_runs=prepared.num_runs, num_distinct=effective.num_distinct, places=places
+            space,
+            num_runs=prepared.num_runs,
+            num_distinct=effective.num_distinct,
+            places=places,
+            data=prepared.data,
         ),
     )
 

@@ -29,7 +29,7 @@ from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.leaderboard import leaderboard, longer_line, value_of
 from sequifier_hpo.report.run_files import record_with_file, run_file_of, train_file_of
 from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.words import counted
@@ -164,6 +164,8 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     lines += [f"  {name:<{width}}  {value}" for name, value in shown.items()]
     if snapshot.baselines:
         lines += ["", *baseline_lines(loss_of(run), snapshot.baselines)]
+    if longer := longer_line(run):
+        lines += ["", longer]
     file = run_file_of(source, run, snapshot.study_id)
     if file is not None:
         lines += ["", f"run file  {file.shown}", "", "next:"]

@@ -16,7 +16,7 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     search_overrides,
 )
-from sequifier_hpo.cli.plan_strategy import expected_epochs, strategy_lines
+from sequifier_hpo.cli.plan_strategy import epochs_per_second, expected_epochs, strategy_lines
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.ranges import as_json
 from sequifier_hpo.config.storage_url import sqlite_path
@@ -38,7 +38,7 @@ from sequifier_hpo.searchspace import (
     measure,
     same_runs,
 )
-from sequifier_hpo.words import counted
+from sequifier_hpo.words import counted, duration
 
 _MAX_SHOWN = 10
 _CONTINUOUS = "continuous"
@@ -55,6 +55,8 @@ class _Plan:
     sizes: SpaceSizes
     done: Progress | None
     """None if the study was never started."""
+    epochs_per_second: float | None
+    """Of the runs so far, side by side; None before the first has ended."""
     positions: Counted
     """Which positions the losses of a new study count."""
     events: CountedEvents | None
@@ -65,6 +67,14 @@ class _Plan:
         """Runs that the search would start or continue now."""
         finished = self.done.num_ended if self.done else 0
         return max(0, self.prepared.num_runs - finished)
+
+    @property
+    def seconds_to_come(self) -> float | None:
+        """How long these runs will take at the pace of those before; None if there were none."""
+        if self.epochs_per_second is None or not self.prepared.num_runs:
+            return None
+        epochs = expected_epochs(self.prepared).with_pruning / self.prepared.num_runs
+        return self.num_to_come * epochs / self.epochs_per_second
 
     @property
     def guesses_padding(self) -> bool:
@@ -93,7 +103,8 @@ def plan(
         on_progress=say,
         is_for_reading=True,
     )
-    runs = _existing_runs(prepared)
+    has_options = input_columns is not None or metadata_config_path is not None
+    runs = _existing_runs(prepared, may_be_other=has_options)
     positions = counted_by_search(prepared.loaded.config)
     found = _Plan(
         prepared=prepared,
@@ -101,20 +112,32 @@ def plan(
         duplicates=same_runs(prepared.effective, _MAX_SHOWN + 1),
         sizes=measure(prepared.space, prepared.effective),
         done=None if runs is None else progress(runs, prepared.num_runs),
+        epochs_per_second=epochs_per_second(runs or ()),
         positions=positions,
         events=counted_events(prepared.loaded.config, positions),
     )
     print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
 
 
-def _existing_runs(prepared: PreparedSearch) -> list[Run] | None:
+def _existing_runs(prepared: PreparedSearch, *, may_be_other: bool) -> list[Run] | None:
+    """The runs of the study; None if there is none, or if options make the search another one."""
     file = sqlite_path(prepared.storage_url)
     if file is not None and not file.exists():
         return None
     # Optuna and what it brings take half a second: only when there is a study to read.
     from sequifier_hpo.assembly.read_study import existing_study  # noqa: PLC0415
+    from sequifier_hpo.study import SpaceChangedError  # noqa: PLC0415
 
-    found = existing_study(prepared)
+    try:
+        found = existing_study(prepared)
+    except SpaceChangedError as error:
+        if not may_be_other:
+            raise
+        say(
+            f"with these options, this is another search than that of the study `{prepared.name}` "
+            f"({'; '.join(error.lines)}): it is planned as a new one, and needs a name of its own"
+        )
+        return None
     return None if found is None else list(found.runs)
 
 
@@ -150,12 +173,18 @@ def _as_text(found: _Plan, config_path: Path) -> str:
         )
     lines += [*_loss_lines(found), *_warning_lines(found)]
     lines += [
-        f"remaining: {counted(found.num_to_come, 'run')}, on {prepared.device}",
+        f"remaining: {counted(found.num_to_come, 'run')}, on {prepared.device}{_time(found)}",
         "",
         "next:",
         f"  sequifier-hpo hyperparameter-search --config-path {config_path}",
     ]
     return "\n".join(lines)
+
+
+def _time(found: _Plan) -> str:
+    if found.seconds_to_come is None:
+        return "; how long they take is known after the first" if found.num_to_come else ""
+    return f": about {duration(found.seconds_to_come)} at the pace of the runs so far"
 
 
 def _loss_lines(found: _Plan) -> list[str]:
@@ -282,6 +311,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "num_pruned": found.done.num_pruned if found.done else 0,
         "num_failed": found.done.num_failed if found.done else 0,
         "num_to_come": found.num_to_come,
+        "seconds_to_come": found.seconds_to_come,
         "counted_events": found.events
         and {
             "last_positions": found.positions.last_positions,

@@ -1,11 +1,13 @@
 """What `plan` says of how runs are chosen, and which are stopped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.ranges import ends
-from sequifier_hpo.words import counted
+from sequifier_hpo.records import Run
+from sequifier_hpo.words import busy_seconds, counted
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,17 @@ def expected_epochs(prepared: PreparedSearch) -> ExpectedEpochs:
     last_round = num_finished * (mean(lengths) - config.pruning.first_rung)
     with_pruning = expected * prepared.num_runs + max(0.0, last_round)
     return ExpectedEpochs(round(of_all), round(min(of_all, with_pruning)))
+
+
+def epochs_per_second(runs: Sequence[Run]) -> float | None:
+    """Pace of a study, by its runs that ended and were never interrupted; None without any."""
+    timed = [
+        (run.started.timestamp(), run.ended.timestamp(), len(run.losses))
+        for run in runs
+        if run.started and run.ended and run.num_trials == 1 and not run.is_of_other_data
+    ]
+    busy = busy_seconds((began, ended) for began, ended, epochs in timed if epochs)
+    return sum(epochs for *_, epochs in timed) / busy if busy else None
 
 
 def _lengths(prepared: PreparedSearch) -> list[int]:

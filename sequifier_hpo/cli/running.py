@@ -32,6 +32,7 @@ from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, progress, top_runs
+from sequifier_hpo.report.study_facts import facts_of_space
 from sequifier_hpo.report.verification import (
     CheckedRun,
     checked_runs,
@@ -119,6 +120,7 @@ def train_search(
         ledger = search.ledger
         study_id = ledger.identity.study_id
         report.study_id = study_id
+        report.facts = facts_of_space(prepared.space, prepared.data)
         num_retried = ledger.retry_failed() if retry_failed else 0
         runs = ledger.runs()
         require_stopped(runs, finish, ledger.finish(finish))

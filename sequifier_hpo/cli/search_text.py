@@ -16,7 +16,7 @@ from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Baseline, Failure, Run, RunState
 from sequifier_hpo.report.failures import what_failures_share
-from sequifier_hpo.report.leaderboard import Progress, leaderboard, value_of
+from sequifier_hpo.report.leaderboard import Progress, leaderboard, longer_line, value_of
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.words import counted, run_numbers
@@ -105,6 +105,8 @@ def show_result(
         print(f"  {parameter:<{width}}  {value_of(label)}")
     if baselines:
         print("", *baseline_lines(loss_of(best), baselines), sep="\n")
+    if longer := longer_line(best):
+        print(f"\n{longer}")
     models = prepared.loaded.config.paths.models / f"sequifier-{name}-*"
     print(
         f"\n{_counts(after)}\n"

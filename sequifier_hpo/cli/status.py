@@ -4,12 +4,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sequifier_hpo.cli.lasting import fault_of
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.words import counted, duration, visible
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from sequifier_hpo.report.status import StudyStatus
 
 _DEFAULT_SECONDS = 2.0
+_START_SECONDS = 300.0  # that a search may take to read its data before its study is there
 _IDLE_SECONDS = 30.0  # without a running run the search counts as stopped
 
 
@@ -57,11 +60,9 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from sequifier_hpo.report.status import status_reader  # noqa: PLC0415
-
     console = Console(file=drawing_stream(sys.stdout))
     try:
-        with status_reader(source) as read:
+        with _once_started(source, interval) as read:
             if as_json or not console.is_terminal:
                 _follow(_looks(read, interval), top=top, as_json=as_json)
                 return
@@ -72,6 +73,31 @@ def _watch(source: StudySource, *, top: int, interval: float, as_json: bool) -> 
             print(status_text(found, top))
     except KeyboardInterrupt:
         print("stopped watching; the search itself is not affected", file=sys.stderr)
+
+
+@contextmanager
+def _once_started(source: StudySource, interval: float) -> Iterator[Callable[[], "StudyStatus"]]:
+    """What reads the state of a study that may be about to be started, once it is."""
+    from sequifier_hpo.report.status import status_reader  # noqa: PLC0415
+    from sequifier_hpo.report.study_reader import NotStartedError  # noqa: PLC0415
+
+    last, has_said = time.monotonic() + _START_SECONDS, False
+    with ExitStack() as stack:
+        read = None
+        while read is None:
+            try:
+                read = stack.enter_context(status_reader(source))
+                read()
+            except NotStartedError:
+                if time.monotonic() > last:
+                    raise
+                stack.close()
+                read = None
+                if not has_said:
+                    has_said = True
+                    say(f"waiting for the study {source.name} to be started")
+                time.sleep(interval)
+        yield read
 
 
 def _looks(read: Callable[[], "StudyStatus"], interval: float) -> Iterator["StudyStatus"]:

@@ -7,25 +7,45 @@ from math import inf
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.data import unbeaten
-from sequifier_hpo.report.leaderboard import count_a_part
+from sequifier_hpo.report.leaderboard import count_a_part, shortened, value_of, varying_labels
 from sequifier_hpo.report.verification import CheckedRun
-from sequifier_hpo.words import counted
+from sequifier_hpo.words import counted, visible
 
 _TOP = 10
-_WIDTH = 100
+_WIDTH = 100  # where no terminal says otherwise
+_ANY_WIDTH = 10_000
+_MIN_BEST = 3
+_MAX_VALUE = 24
 
 
 def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
-    """The best runs as a table of text."""
+    """The best runs as a table of text, with as many parameters as fit, and what they share."""
+    shown = ranked[:top]
+    chosen: list[str] = []
+    for name in varying_labels(ranked):
+        if _width(_leaderboard(shown, [*chosen, name])) <= _terminal_width():
+            chosen.append(name)
+    more = len(ranked) - top
+    return (
+        as_text(_leaderboard(shown, chosen))
+        + (f"... and {more:,} more\n" if more > 0 else "")
+        + what_the_best_share(ranked, top)
+    )
+
+
+def _leaderboard(shown: Sequence[Run], parameters: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    beside = ["all positions"] if count_a_part(ranked) else []
+    beside = ["all positions"] if count_a_part(shown) else []
     headings = ("", "run", "validation loss", *beside, "best epoch", "parameters", "seconds")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for position, run in enumerate(ranked[:top], start=1):
+    for name in parameters:
+        table.add_column(Text(visible(name)), no_wrap=True)
+    for position, run in enumerate(shown, start=1):
         twin = "" if run.duplicate_of is None else f" (= {run.duplicate_of})"
         table.add_row(
             str(position),
@@ -35,9 +55,33 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
             _number(run.figures.best_epoch),
             _number(run.figures.num_parameters),
             _number(run.figures.seconds),
+            *(Text(_value(run, name)) for name in parameters),
         )
-    more = len(ranked) - top
-    return as_text(table) + (f"... and {more:,} more\n" if more > 0 else "")
+    return table
+
+
+def what_the_best_share(ranked: Sequence[Run], top: int = _TOP) -> str:
+    """A line on the values that all of the best half have, at most of the first `top` runs.
+
+    Empty if they share none that another run lacks, or are so few that chance decides.
+    """
+    own = [run for run in ranked if run.duplicate_of is None]
+    best = own[: min(top, len(own) // 2)]
+    if len(best) < _MIN_BEST:
+        return ""
+    shared = [
+        f"{name}={_value(best[0], name)}"
+        for name in varying_labels(own)
+        if name in best[0].labels
+        and all(run.labels.get(name) == best[0].labels[name] for run in best)
+    ]
+    return f"the best {len(best)} share {', '.join(shared)}\n" if shared else ""
+
+
+def _value(run: Run, name: str) -> str:
+    """A value of a run, short enough for a column; "" if it has none."""
+    label = run.labels.get(name)
+    return "" if label is None else visible(shortened(value_of(label), _MAX_VALUE))
 
 
 def pruned_lines(runs: Sequence[Run]) -> list[str]:
@@ -89,11 +133,20 @@ def as_text(table: Table) -> str:
     """A table as text for this terminal, never narrower than it needs."""
     console = Console(width=_WIDTH, color_system=None)
     # Narrower than the table, a terminal would break its lines anywhere: better the headings.
-    terminal = shutil.get_terminal_size((_WIDTH, 24)).columns
-    console.width = max(console.measure(table).minimum, min(_WIDTH, terminal))
+    console.width = max(console.measure(table).minimum, _terminal_width())
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size((_WIDTH, 24)).columns
+
+
+def _width(table: Table) -> int:
+    """Columns that a table takes if no line of it is broken."""
+    console = Console(width=_ANY_WIDTH, color_system=None)
+    return console.measure(table).maximum
 
 
 def _loss(value: float | None) -> str:

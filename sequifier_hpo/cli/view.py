@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -66,6 +66,13 @@ class SearchProgress:
             title=run.claim.title, epochs=run.config.training_spec.epochs
         )
         self.num_parallel = max(self.num_parallel, len(self.rows))
+
+    def resume(self, run: ActiveRun, losses: Mapping[int, float]) -> None:
+        """An attempt goes on after these epochs."""
+        row = self.rows[run.claim.run_number]
+        row.epoch = max(losses)
+        row.fraction = row.epoch / row.epochs
+        row.loss, row.best_loss = losses[row.epoch], min(losses.values())
 
     def epoch(self, run: ActiveRun, report: EpochReport) -> None:
         """An epoch ended."""
@@ -137,6 +144,11 @@ class LineView:
         if (rung := run.claim.stopped_at) is not None:
             again = f" again, to its full length: it was stopped after epoch {rung}"
         self._say(f"{run.claim.title}: started{again}")
+
+    def trial_resumed(self, run: ActiveRun, losses: Mapping[int, float]) -> None:
+        """Remember it for the next line."""
+        if losses:
+            self._progress.resume(run, losses)
 
     def trial_progressed(self, run: ActiveRun, report: BatchReport) -> None:
         """Remember it for the next line."""

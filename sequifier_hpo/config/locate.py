@@ -51,6 +51,11 @@ class StudySource:
     """Whether the search file alone would lead to another study."""
 
     @property
+    def paths(self) -> ProjectPaths:
+        """The files of the project, of whose folder `studies` the study's own is a part."""
+        return ProjectPaths(self.study_folder.parent.parent)
+
+    @property
     def shown_storage(self) -> str:
         """The storage URL without its password."""
         return redacted_url(self.storage_url)

@@ -351,6 +351,7 @@ class Coordinator:
                     for epoch in sorted(losses):
                         if known.get(epoch) != losses[epoch]:
                             self._ledger.report(run.claim, epoch, losses[epoch])
+                    self._observer.trial_resumed(run, losses)
                 case reducer.StoreEnd():
                     self._store_end(run, action)
                 case reducer.StorePruned(trial, rung):

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,6 +45,9 @@ class Observer(Protocol):
 
     def trial_started(self, run: ActiveRun) -> None:
         """An attempt begins."""
+
+    def trial_resumed(self, run: ActiveRun, losses: Mapping[int, float]) -> None:
+        """An attempt goes on after epochs with these validation losses."""
 
     def trial_progressed(self, run: ActiveRun, report: BatchReport) -> None:
         """Some batches of an epoch are done."""

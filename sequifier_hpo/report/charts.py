@@ -1,12 +1,13 @@
 """The charts of losses: over the runs, the epochs, the values of a parameter."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
+from sequifier_hpo.report.failures import reasons
 from sequifier_hpo.report.figure_parts import (
     Figure,
     escaped,
@@ -18,9 +19,18 @@ from sequifier_hpo.report.figure_parts import (
     whole_numbers,
     wrapped,
 )
+from sequifier_hpo.report.leaderboard import shortened
 
 _FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
 _POINT = 6
+_WHY = 40  # characters of the reasons at a value; all of them are above the charts
+_WITHOUT_A_RESULT = (
+    (RunState.PRUNED, "stopped early", "@muted", "solid"),
+    (RunState.FAILED, "failed", "@bad", "dash"),
+    (RunState.INTERRUPTED, "interrupted", "@warn", "dot"),
+    (RunState.RUNNING, "running", "@good", "solid"),
+)
+"""State of a run -> how its curve is named and drawn."""
 MIN_CURVES_TO_CUT = 4
 """With this many curves or more, the first epochs may lie above the picture."""
 
@@ -58,16 +68,28 @@ def history_chart(data: ReportData) -> Figure | None:
     if found.stopped:
         traces.insert(0, _stopped(found))
     shown = series.loss_range(losses)
+    losses_shown = series.loss_range(losses)
+    assert losses_shown is not None, "losses of complete runs are finite"
+    shown = _around_baselines(losses_shown, data.baselines)
     layout = layout_of("epochs trained by all runs together", "validation loss", y_range=shown)
     width = found.num_epochs
     layout["xaxis"] |= {"range": [0, width * 1.02], **whole_numbers(width)}
-    near = [b for b in data.baselines if shown and b.loss <= shown[1] + (shown[1] - shown[0])]
-    if near and shown:
-        # A baseline close by belongs in the picture; a distant one would flatten it.
-        top = max(shown[1], *(b.loss + (shown[1] - shown[0]) * 0.05 for b in near))
-        layout["yaxis"]["range"] = [rounded_value(shown[0]), rounded_value(top)]
-    traces += [_baseline(baseline, width) for baseline in near]
+    traces += [_baseline(baseline, width, shown) for baseline in data.baselines]
     return {"data": traces, "layout": layout, "height": 380}
+
+
+def _around_baselines(
+    shown: tuple[float, float], baselines: Sequence[Baseline]
+) -> tuple[float, float]:
+    """A range of losses, with the baselines close by: distant ones would flatten the runs."""
+    low, high = shown
+    span = high - low
+    near = [b.loss for b in baselines if low - span <= b.loss <= high + span]
+    margin = span * 0.05
+    return (
+        min([low, *(loss - margin for loss in near)]),
+        max([high, *(loss + margin for loss in near)]),
+    )
 
 
 def _stopped(found: series.History) -> dict[str, Any]:
@@ -84,16 +106,25 @@ def _stopped(found: series.History) -> dict[str, Any]:
     }
 
 
-def _baseline(baseline: Baseline, num_epochs: int) -> dict[str, Any]:
-    """The loss of a trivial predictor, across the runs."""
+def _baseline(baseline: Baseline, num_epochs: int, shown: tuple[float, float]) -> dict[str, Any]:
+    """The loss of a trivial predictor, across the runs; a distant one at the edge, with its loss."""
+    low, high = shown
+    edge = (high - low) * 0.02
+    place = min(max(baseline.loss, low + edge), high - edge)
+    where, symbol = "", "circle"
+    if not low <= baseline.loss <= high:
+        is_above = baseline.loss > high
+        where = f", {baseline.loss:.6g}: {'above' if is_above else 'below'} the picture"
+        symbol = "triangle-up" if is_above else "triangle-down"
     return {
         "type": "scatter",
-        "mode": "lines",
-        "name": f"trivial: {escaped(baseline.name)}",
+        "mode": "lines+markers" if where else "lines",
+        "name": f"trivial: {escaped(baseline.name)}{where}",
         "x": [0, num_epochs * 1.02],
-        "y": [rounded_value(baseline.loss)] * 2,
+        "y": [rounded_value(place)] * 2,
         "line": {"color": "@muted", "width": 1.5, "dash": "dash"},
-        "hovertemplate": f"{html.escape(baseline.name)}: %{{y}}<extra></extra>",
+        "marker": {"color": "@muted", "size": 9, "symbol": symbol},
+        "hovertemplate": f"{html.escape(baseline.name)}: {baseline.loss:.6g}<extra></extra>",
     }
 
 
@@ -103,42 +134,57 @@ def curves_chart(data: ReportData) -> Figure | None:
     if not found:
         return None
     complete = [curve for curve in found if curve.run.validation_loss is not None]
-    stopped = [curve for curve in found if curve.run.state is RunState.PRUNED]
-    others = [
-        curve
-        for curve in found
-        if curve.run.validation_loss is None and curve.run.state is not RunState.PRUNED
-    ]
     tenth, half = max(1, len(complete) // 10), max(1, len(complete) // 2)
     groups = (
-        ("stopped early", stopped, "@muted"),
-        ("not complete", others, "@warn"),
-        ("worse half", complete[half:], "@rank3"),
-        ("better half", complete[tenth:half], "@rank2"),
-        ("best tenth", complete[1:tenth], "@rank1"),
+        *(
+            (name, [curve for curve in found if curve.run.state is state], colour, dash)
+            for state, name, colour, dash in _WITHOUT_A_RESULT
+        ),
+        ("worse half", complete[half:], "@rank3", "solid"),
+        ("better half", complete[tenth:half], "@rank2", "solid"),
+        ("best tenth", complete[1:tenth], "@rank1", "solid"),
     )
-    traces = [_curves(name, chosen, colour) for name, chosen, colour in groups if chosen]
+    traces = [
+        _curves(name, chosen, colour, dash) for name, chosen, colour, dash in groups if chosen
+    ]
     traces.append(_UNDER_THE_POINTER)
+    training = data.best_training_losses
     if complete:
-        best = complete[0]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": f"best: run {best.run.number}",
-                "x": best.epochs,
-                "y": rounded(best.losses),
-                "line": {"color": "@accent", "width": 3},
-                "marker": {"color": "@accent", "size": 5},
-                "hovertemplate": f"run {best.run.number}, epoch %{{x}}: %{{y}}<extra></extra>",
-            }
-        )
-    losses = [loss for curve in found for loss in curve.losses]
+        traces += _best_curves(complete[0], training)
+    losses = [*training.values(), *(loss for curve in found for loss in curve.losses)]
     # Of many runs, the first epochs are far above the rest and of little interest.
     usual = 0.7 if len(found) >= MIN_CURVES_TO_CUT else 1.0
     layout = layout_of("epoch", "validation loss", y_range=series.loss_range(losses, usual=usual))
     layout["xaxis"] |= whole_numbers(max(curve.epochs[-1] for curve in found))
     return {"data": traces, "layout": layout, "height": 420}
+
+
+def _best_curves(best: series.Curve, training: Mapping[int, float]) -> list[dict[str, Any]]:
+    """The validation losses of the best run, and its training losses as far as they are known."""
+    number = best.run.number
+    losses = (
+        (
+            f"best: run {number}",
+            "validation",
+            "solid",
+            dict(zip(best.epochs, best.losses, strict=True)),
+        ),
+        (f"training of run {number}", "training", "dot", dict(sorted(training.items()))),
+    )
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if dash == "solid" else "lines",
+            "name": name,
+            "x": list(of_epochs),
+            "y": rounded(list(of_epochs.values())),
+            "line": {"color": "@accent", "width": 3 if dash == "solid" else 2, "dash": dash},
+            "marker": {"color": "@accent", "size": 5},
+            "hovertemplate": f"run {number}, {which}, epoch %{{x}}: %{{y}}<extra></extra>",
+        }
+        for name, which, dash, of_epochs in losses
+        if of_epochs
+    ]
 
 
 _UNDER_THE_POINTER: dict[str, Any] = {
@@ -154,7 +200,7 @@ _UNDER_THE_POINTER: dict[str, Any] = {
 }
 
 
-def _curves(name: str, curves: Sequence[series.Curve], colour: str) -> dict[str, Any]:
+def _curves(name: str, curves: Sequence[series.Curve], colour: str, dash: str) -> dict[str, Any]:
     """Several curves as one trace, with gaps between them; short ones have points too."""
     x: list[int | None] = []
     y: list[float | None] = []
@@ -178,7 +224,7 @@ def _curves(name: str, curves: Sequence[series.Curve], colour: str) -> dict[str,
         "x": x,
         "y": y,
         "customdata": numbers,
-        "line": {"color": colour, "width": 1.2 if len(curves) < 30 else 0.8},
+        "line": {"color": colour, "width": 1.2 if len(curves) < 30 else 0.8, "dash": dash},
         "hovertemplate": "run %{customdata}, epoch %{x}: %{y}<extra></extra>",
     }
 
@@ -222,11 +268,9 @@ def _scatter(data: ReportData, found: series.Scatter) -> Figure:
     traces = [_points(drawn, [_number(run, found) for run in drawn])]
     if best is not None and series.number_in(best, found.parameter) is not None:
         traces.append(star(series.loss_of(best), _number(best, found), best))
-    layout = layout_of("", "")
-    layout["showlegend"] = False
-    layout["margin"] |= {"t": 6, "b": 28}
-    if shown := series.loss_range(found.losses):
-        layout["xaxis"]["range"] = rounded(shown)
+    failed = series.sample(found.failed, series.MAX_POINTS)
+    heights = [_number(run, found) for run in failed]
+    layout = _slice_layout(found.losses, traces, failed, heights)
     layout["yaxis"] |= {"type": "log" if found.span.is_log else "linear", "automargin": True}
     return {"data": traces, "layout": layout, "height": 200, "is_small": True}
 
@@ -243,16 +287,14 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
     for place, choice in enumerate(found.choices):
         if best is not None and best.labels.get(found.parameter) == choice.label:
             traces.append(star(series.loss_of(best), place, best))
-    shown = series.loss_range([loss for choice in found.choices for loss in choice.losses])
-    layout = layout_of("", "")
-    layout["showlegend"] = False
-    layout["margin"] |= {"t": 6, "b": 28}
-    if shown:
-        layout["xaxis"]["range"] = [rounded_value(shown[0]), rounded_value(shown[1])]
-    ticks = [
-        f"{wrapped(choice.text)} <span style='font-size:10px'>({len(choice.losses)})</span>"
-        for choice in found.choices
+    failed = [
+        (place, run)
+        for place, choice in enumerate(found.choices)
+        for run in series.sample(choice.failed, series.MAX_POINTS)
     ]
+    losses = [loss for choice in found.choices for loss in choice.losses]
+    layout = _slice_layout(losses, traces, [run for _, run in failed], _scattered(failed))
+    ticks = [_tick(choice) for choice in found.choices]
     layout["yaxis"] |= {
         "tickvals": list(range(len(ticks))),
         "ticktext": ticks,
@@ -265,14 +307,60 @@ def _slice(data: ReportData, found: series.Slice) -> Figure:
     return {"data": traces, "layout": layout, "height": 46 + 22 * num_lines, "is_small": True}
 
 
+def _slice_layout(
+    losses: Sequence[float],
+    traces: list[dict[str, Any]],
+    failed: Sequence[Run],
+    heights: Sequence[float],
+) -> dict[str, Any]:
+    """The frame of a slice; runs that failed are added to its traces, right of all losses."""
+    layout = layout_of("", "")
+    layout["showlegend"] = False
+    layout["margin"] |= {"t": 6, "b": 28}
+    shown = series.loss_range(losses)
+    low, high = shown or (0.0, 1.0)
+    if shown is None:
+        layout["xaxis"]["showticklabels"] = False
+    if failed:
+        traces.append(_crosses(failed, heights, high + 0.04 * (high - low)))
+        high += 0.08 * (high - low)
+    layout["xaxis"]["range"] = rounded((low, high))
+    return layout
+
+
+def _crosses(failed: Sequence[Run], heights: Sequence[float], edge: float) -> dict[str, Any]:
+    """A cross per run that failed: in hue and in shape unlike a point and the star."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "failed",
+        "x": [rounded_value(edge)] * len(failed),
+        "y": rounded(heights),
+        "text": [f"run {run.number} failed: {escaped(reasons([run]))}" for run in failed],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"color": "@bad", "symbol": "x", "size": 8},
+    }
+
+
+def _tick(choice: series.ChoiceLosses) -> str:
+    """A value, how many runs have a loss, and how many have none, and why."""
+    num_failed, num_ended = len(choice.failed), len(choice.losses) + len(choice.failed)
+    text = f"{wrapped(choice.text)} <span style='font-size:10px'>({len(choice.losses)})</span>"
+    if not num_failed:
+        return text
+    why = escaped(shortened(reasons(choice.failed), _WHY))
+    return f"{text}<br><b>✕ {num_failed:,} of {num_ended:,} failed</b>: {why}"
+
+
 def _boxes(found: series.Slice) -> dict[str, Any]:
-    """The middle half of the losses under each choice."""
-    numbers = [series.five_numbers(choice.losses) for choice in found.choices]
+    """The middle half of the losses under each choice that has any."""
+    having = [place for place, choice in enumerate(found.choices) if choice.losses]
+    numbers = [series.five_numbers(found.choices[place].losses) for place in having]
     return {
         "type": "box",
         "orientation": "h",
         "name": "middle half",
-        "y": list(range(len(numbers))),
+        "y": having,
         "lowerfence": rounded([n[0] for n in numbers]),
         "q1": rounded([n[1] for n in numbers]),
         "median": rounded([n[2] for n in numbers]),
@@ -295,8 +383,12 @@ def _dots(found: series.Slice, best: int | None) -> dict[str, Any]:
         for run in choice.shown
         if run.number != best
     ]
-    heights = [place + (series.spread(run.number) - 0.5) * 0.5 for place, run in drawn]
-    return _points([run for _, run in drawn], heights)
+    return _points([run for _, run in drawn], _scattered(drawn))
+
+
+def _scattered(drawn: Sequence[tuple[int, Run]]) -> list[float]:
+    """Heights around the place of each run's value."""
+    return [place + (series.spread(run.number) - 0.5) * 0.5 for place, run in drawn]
 
 
 def _points(drawn: Sequence[Run], heights: Sequence[float]) -> dict[str, Any]:

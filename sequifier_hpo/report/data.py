@@ -8,6 +8,7 @@ from functools import cached_property
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.evaluations import KeptEvaluation
 from sequifier_hpo.report.leaderboard import Progress, progress
+from sequifier_hpo.report.study_facts import StudyFacts
 
 
 def unbeaten(loss: float, baselines: Sequence[Baseline]) -> Baseline | None:
@@ -30,6 +31,8 @@ class ReportData:
     read_at: datetime
     study_id: str | None = None
     """The study's unique id; None in studies of 0.1.0."""
+    facts: StudyFacts | None = None
+    """What it is about."""
     baselines: Sequence[Baseline] = ()
     """Losses of trivial predictors, over the events that the runs' losses count."""
     importances: Mapping[str, float] = field(default_factory=dict)
@@ -42,6 +45,8 @@ class ReportData:
     """Path of the best run's `train.yaml`, and host and folder where it is elsewhere."""
     best_yaml: str | None = None
     """Its content; None if it cannot be read here."""
+    best_training_losses: Mapping[int, float] = field(default_factory=dict)
+    """Its training losses by epoch, as far as its log is here."""
 
     @cached_property
     def progress(self) -> Progress:
@@ -52,6 +57,11 @@ class ReportData:
     def own_runs(self) -> list[Run]:
         """The runs that are compared: no duplicate grid cells, and none of other data."""
         return [run for run in self.runs if run.duplicate_of is None and not run.is_of_other_data]
+
+    @cached_property
+    def failed(self) -> list[Run]:
+        """Those of them that failed."""
+        return [run for run in self.own_runs if run.state is RunState.FAILED]
 
     @property
     def is_running(self) -> bool:

@@ -1,7 +1,8 @@
-"""What failed runs have in common."""
+"""Why runs failed, and what they have in common."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.series import number_in
@@ -56,6 +57,15 @@ def what_failures_share(
             found.append((gain, f"{_of_how_many(here)} failed at {', '.join(texts)} ({rest})"))
     found.sort(key=lambda each: -each[0])
     return [line for _, line in found[:_MAX_SHOWN]]
+
+
+def reasons(failed: Iterable[Run]) -> str:
+    """Why runs failed, the most frequent reason first, with numbers if there are several."""
+    counts = Counter(run.reason for run in failed)
+    words = [
+        (reason.replace("_", " ") or "reason unknown", n) for reason, n in counts.most_common()
+    ]
+    return ", ".join(word if len(words) == 1 else f"{word}: {n:,}" for word, n in words)
 
 
 def _texts(run: Run, failures: Sequence[Run]) -> dict[str, str]:

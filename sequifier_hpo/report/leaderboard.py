@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.searchspace import value_text
 
+MIN_RUNS_FOR_IMPORTANCE = 20
+"""With fewer runs that have ended, chance decides which parameters seem to matter."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -76,6 +79,25 @@ def top_runs(runs: Sequence[Run], count: int) -> list[Run]:
 def count_a_part(runs: Iterable[Run]) -> bool:
     """Whether some losses count only part of their run's positions."""
     return any(run.figures.validation_loss_all_positions is not None for run in runs)
+
+
+def varying_labels(runs: Iterable[Run]) -> list[str]:
+    """Parameters with more than one value among some runs, in the order of the search file."""
+    values: dict[str, set[Stored]] = {}
+    for run in runs:
+        for parameter, label in run.labels.items():
+            values.setdefault(parameter, set()).add(label)
+    return [name for name, labels in values.items() if len(labels) > 1]
+
+
+def longer_line(run: Run) -> str:
+    """What to do if a run was at its best when it ended; "" if it was not."""
+    epoch = run.figures.best_epoch
+    if epoch is None or epoch != run.figures.epochs_run:
+        return ""
+    return (
+        f"the best epoch of run {run.number} is its last, {epoch}: train longer, it may get better"
+    )
 
 
 def value_of(label: Stored) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.config.search import LoadedSearch
-from sequifier_hpo.records import Run
-from sequifier_hpo.report.leaderboard import shortened, value_of
+from sequifier_hpo.records import DataDigest, Run
+from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE, shortened, value_of
+from sequifier_hpo.report.study_facts import StudyFacts, facts_of_space
 from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
 
@@ -51,7 +52,14 @@ def places_of(search: LoadedSearch) -> Places:
     )
 
 
-def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: Places) -> str:
+def study_note(
+    space: SearchSpace,
+    *,
+    num_runs: int,
+    num_distinct: int,
+    places: Places,
+    data: DataDigest | None = None,
+) -> str:
     """What is searched, on which data, in which space, and how to resume.
 
     Args:
@@ -59,20 +67,13 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
         num_runs: Distinct runs planned for the study.
         num_distinct: Distinct runs that the space has, unless it is continuous.
         places: Where things are.
+        data: What the runs are trained and judged on; None = not said.
     """
-    config = space.config
-    targets = ", ".join(
-        f"{_code(column)} ({config.target_column_types[column]})"
-        for column in config.target_columns
+    config, facts = space.config, facts_of_space(space, data)
+    targets = ", ".join(f"{_code(column)} ({kind})" for column, kind in facts.targets.items())
+    how = (
+        f"{config.search_strategy}: {_how_many(space, num_runs, num_distinct)}; seed {config.seed}"
     )
-    combinations = (
-        "a space with continuous ranges"
-        if space.is_continuous
-        else f"{space.num_cells:,} combinations, {num_distinct:,} of them distinct"
-    )
-    is_all = num_runs == num_distinct and not space.is_continuous
-    kind = "every one of" if is_all else f"{num_runs:,} of"
-    how = f"{config.search_strategy}: {kind} {combinations}; seed {config.seed}"
     return "\n".join(
         [
             f"# {_code(config.hp_search_name)}",
@@ -83,11 +84,14 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             "",
             "## Data",
             "",
-            *_table(("", ""), _data_rows(space)),
+            *_table(("", ""), _data_rows(space, facts)),
             "",
             "## Space",
             "",
             *_table(("parameter", "values"), _space_rows(space)),
+            "",
+            f"How important a parameter seems is chance before {MIN_RUNS_FOR_IMPORTANCE} runs "
+            "have ended.",
             "",
             "The values of a linked group go together: they are one parameter. Fixed:",
             "",
@@ -96,6 +100,14 @@ def study_note(space: SearchSpace, *, num_runs: int, num_distinct: int, places: 
             *_going_on(places),
         ]
     )
+
+
+def _how_many(space: SearchSpace, num_runs: int, num_distinct: int) -> str:
+    """How many runs there are, and of how many."""
+    if space.is_continuous:
+        return f"{num_runs:,} of a space with continuous ranges"
+    which = "every one" if num_runs == num_distinct else f"{num_runs:,}"
+    return f"{which} of {space.num_cells:,} combinations, {num_distinct:,} of them distinct"
 
 
 def _going_on(places: Places) -> list[str]:
@@ -222,11 +234,10 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _data_rows(space: SearchSpace) -> Iterable[tuple[str, str]]:
-    config = space.config
-    yield "training", _code(str(config.training_data_path))
-    yield "validation", _code(str(config.validation_data_path))
-    yield "metadata", _code(config.metadata_config_path)
+def _data_rows(space: SearchSpace, facts: StudyFacts) -> Iterable[tuple[str, str]]:
+    for name, path, size in facts.splits():
+        yield name, f"{_code(path)}, {size}" if size else _code(path)
+    yield "metadata", _code(space.config.metadata_config_path)
     yield "columns", _code(", ".join(space.column_order))
 
 

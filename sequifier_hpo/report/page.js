@@ -124,8 +124,7 @@
       const visible = showAll ? found : found.slice(0, FEW);
       const made = visible.map(function (i) {
         const line = document.createElement("tr");
-        if (rows[i][0] === 1) line.className = "best";
-        if (rows[i][2] === "failed") line.className = "failed";
+        line.className = rows[i][0] === 1 ? "best" : rows[i][2];
         rows[i].forEach(function (value, c) {
           const cell = document.createElement("td");
           cell.textContent = shown(value, c);

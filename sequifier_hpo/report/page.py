@@ -2,24 +2,29 @@
 
 import html
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
-from sequifier_hpo.report.data import ReportData, unbeaten
+from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
+from sequifier_hpo.report.failures import reasons, what_failures_share
 from sequifier_hpo.report.figure_parts import Figure, rounded_value
-from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.leaderboard import (
+    MIN_RUNS_FOR_IMPORTANCE,
+    leaderboard,
+    value_of,
+)
+from sequifier_hpo.report.page_head import page_head
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.rungs_chart import rungs_chart
-from sequifier_hpo.report.tables import FIGURES, finite
+from sequifier_hpo.report.size_chart import pareto_front, runs_with_sizes, size_chart, size_of
+from sequifier_hpo.report.tables import FIGURES, finite, varied_fields
 from sequifier_hpo.report.timeline_chart import timeline_chart
-from sequifier_hpo.words import duration
+from sequifier_hpo.words import counted
 
-MIN_RUNS_FOR_IMPORTANCE = 20
 _HEADINGS = {"validation_loss_all_positions": "validation loss over all positions"}
 
 
@@ -52,7 +57,7 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
 </head>
 <body>
 <main>
-{_head(data)}
+{page_head(data)}
 <noscript><p class="note">Charts and the table of runs need JavaScript.</p></noscript>
 {sections}
 {evaluations_section(data.evaluations)}
@@ -70,72 +75,13 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
 """
 
 
-def _head(data: ReportData) -> str:
-    done = data.progress
-    best = done.best
-    state = (
-        "still running; the page reloads itself until you click in it"
-        if data.is_running
-        else "snapshot"
-    )
-    when = data.read_at.strftime("%Y-%m-%d %H:%M")
-    cards = []
-    if best is not None:
-        loss = series.loss_of(best)
-        cards.append(("best validation loss", f"{loss:.6g}", f"run {best.number}"))
-        cards += [
-            (f"trivial: {b.name}", f"{b.loss:.6g}", _compared(loss, b.loss)) for b in data.baselines
-        ]
-    cards.append(("runs complete", f"{done.num_complete:,} of {done.num_runs:,}", _others(data)))
-    bars = series.timeline(data)
-    if bars:
-        spent = sum(
-            seconds for run in data.own_runs if (seconds := run.figures.seconds) is not None
-        )
-        span = max(bar.end for bar in bars)
-        cards.append(("time", duration(span), f"{duration(spent)} of training in total"))
-    shown = "".join(
-        f'<div class="card"><span class="label">{html.escape(label)}</span>'
-        f'<span class="value">{html.escape(value)}</span>'
-        f'<span class="detail">{html.escape(detail)}</span></div>'
-        for label, value, detail in cards
-    )
-    chosen = ""
-    if best is not None and best.labels:
-        rows = "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value_of(label))}</dd></div>"
-            for name, label in best.labels.items()
-        )
-        chosen = f'<h2>Best run: {best.number}</h2>\n<dl class="chosen">{rows}</dl>'
-    elif best is None:
-        chosen = '<p class="note">No run is complete yet.</p>'
-    return f"""<header>
-<p class="kicker">hyperparameter search, {html.escape(data.strategy)}</p>
-<h1>{html.escape(data.study_name)}</h1>
-<p class="note">{state}, {html.escape(when)}</p>
-</header>
-<section class="cards">{shown}</section>{_warning(data)}
-<section>{chosen}</section>"""
-
-
-def _warning(data: ReportData) -> str:
-    """A paragraph if the best run does not beat a trivial predictor."""
-    best = data.progress.best
-    better = None if best is None else unbeaten(series.loss_of(best), data.baselines)
-    if better is None:
-        return ""
-    return (
-        '\n<p class="warning">No run beats the trivial predictor '
-        f"({html.escape(better.name)}): more data, other columns or longer training may help.</p>"
-    )
-
-
 def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
     complete = leaderboard(data.own_runs)
     return [
         *_loss_sections(data, figures, complete),
         *_importance_section(data, figures, len(complete) + data.progress.num_pruned),
-        _slice_section(data, figures, len(complete) + data.progress.num_pruned),
+        _slice_section(data, figures, data.progress.num_ended),
+        *_size_sections(data, figures),
         *_run_sections(data, figures, len(complete)),
     ]
 
@@ -172,6 +118,9 @@ def _loss_sections(
         "Loss curves",
         _note(
             "Point at a curve to pick it out.",
+            bool(data.best_training_losses)
+            and "Dotted: the training losses of the best run; far below its validation losses, "
+            "it has learned its training data by heart.",
             num_curves >= charts.MIN_CURVES_TO_CUT
             and "The first epochs may lie above the picture; double-click to see them.",
             num_curves > series.MAX_CURVES
@@ -203,6 +152,28 @@ def _importance_section(
         )
 
 
+def _size_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
+    """Size against loss, and the run to take at each size."""
+    if (figure := size_chart(data)) is None:
+        return
+    yield _section(
+        figures,
+        "size",
+        "Size and loss",
+        "The line: the smallest loss that a model of this size or a smaller one has reached.",
+        figure,
+    )
+    rows = "".join(
+        f'<tr><td class="number">{size_of(run):,}</td><td class="number">{run.number}</td>'
+        f'<td class="number">{series.loss_of(run):.6g}</td></tr>'
+        for run in pareto_front(runs_with_sizes(data))
+    )
+    yield (
+        '<section><table class="figures"><tr><th>budget of parameters, from</th><th>run to take</th>'
+        f"<th>validation loss</th></tr>{rows}</table></section>"
+    )
+
+
 def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: int) -> Iterator[str]:
     """The runs themselves: across all parameters, and in time."""
     yield _section(
@@ -223,6 +194,8 @@ def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: in
         _note(
             any(run.num_trials > 1 for run in data.own_runs)
             and "Hatched: interrupted and continued; the bar spans the time in between.",
+            bool(data.failed) and "Crossed: failed.",
+            bool(data.progress.num_interrupted) and "Dotted: interrupted, to be continued.",
         ),
         timeline_chart(data),
     )
@@ -235,9 +208,9 @@ def _is_any_outside(complete: list[Run]) -> bool:
     return shown is not None and max(losses) > shown[1]
 
 
-def _slice_section(data: ReportData, figures: dict[str, Figure], num_complete: int) -> str:
+def _slice_section(data: ReportData, figures: dict[str, Figure], num_ended: int) -> str:
     drawn = charts.slice_charts(data)
-    if not drawn or num_complete < 2:
+    if not drawn or num_ended < 2:
         return ""
     parts = []
     for i, (parameter, figure) in enumerate(drawn):
@@ -252,13 +225,27 @@ def _slice_section(data: ReportData, figures: dict[str, Figure], num_complete: i
         "in brackets their number; the star is the best run.",
         bool(data.progress.num_pruned)
         and "Circles: runs that were stopped early, with the best loss that they had by then.",
-        num_complete > series.MAX_POINTS
-        and f"Points: {series.MAX_POINTS} of {num_complete:,} runs.",
+        bool(data.failed) and "Crosses at the right edge: runs that failed.",
+        num_ended > series.MAX_POINTS
+        and f"Points: at most {series.MAX_POINTS} of {num_ended:,} runs.",
     )
     return (
         f'<section><h2>Losses by parameter</h2><p class="note">{html.escape(note)}</p>'
+        f"{_failures(data)}"
         f'<div class="grid">{"".join(parts)}</div></section>'
     )
+
+
+def _failures(data: ReportData) -> str:
+    """A paragraph on why runs failed, and at which values."""
+    if not data.failed:
+        return ""
+    trials = {run.trial_number for run in data.failed}
+    lines = [
+        f"{counted(len(data.failed), 'run')} failed: {reasons(data.failed)}",
+        *what_failures_share(data.runs, trials, varied_fields(data.own_runs)),
+    ]
+    return f'<p class="failures">{"<br>".join(map(html.escape, lines))}</p>'
 
 
 def _size_of(figure: Figure) -> str:
@@ -361,6 +348,8 @@ def _remark(run: Run) -> str:
         return "trained on earlier data: not ranked"
     if run.state is RunState.PRUNED:
         return f"stopped after epoch {run.stopped_at}, best loss {run.best_loss or 0:.6g}"
+    if run.state is RunState.INTERRUPTED:
+        return "interrupted, not failed: the same search command continues it"
     if run.stopped_at is not None:
         return f"stopped after epoch {run.stopped_at}, then given its full length"
     return run.figures.explanation or run.reason
@@ -372,39 +361,6 @@ def _embedded(payload: Mapping[str, Any]) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _compared(loss: float, baseline: float) -> str:
-    if baseline <= 0:
-        return ""
-    change = (baseline - loss) / baseline
-    return f"best run: {abs(change):.1%} {'lower' if change >= 0 else 'higher'}"
-
-
-def _others(data: ReportData) -> str:
-    done = data.progress
-    parts = [
-        f"{number:,} {what}"
-        for number, what in (
-            (done.num_pruned, "stopped early"),
-            (done.num_failed, f"failed ({_reasons(data)})"),
-            (done.num_running, "running"),
-            (done.num_interrupted, "interrupted"),
-            (done.num_duplicates, "duplicate cells"),
-            (done.num_of_other_data, "more on earlier data, not ranked"),
-        )
-        if number
-    ]
-    return ", ".join(parts)
-
-
-def _reasons(data: ReportData) -> str:
-    """Why runs failed, the most frequent reason first, with numbers if there are several."""
-    counts = Counter(run.reason for run in data.own_runs if run.state == RunState.FAILED)
-    words = [
-        (reason.replace("_", " ") or "reason unknown", n) for reason, n in counts.most_common()
-    ]
-    return ", ".join(word if len(words) == 1 else f"{word}: {n:,}" for word, n in words)
 
 
 def _note(*sentences: str | bool) -> str:

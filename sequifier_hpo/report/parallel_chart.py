@@ -9,7 +9,9 @@ from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import Figure, escaped, layout_of, rounded_value, wrapped
 from sequifier_hpo.report.leaderboard import value_of
 
-_WRAP_AXIS = 18  # more would reach the next of the parallel axes
+_PITCH, _MIN_PITCH = 135, 90  # pixels from one axis to the next
+_PAGE = 1120  # pixels that the page has for all of them
+_WRAP_AXIS = 18  # more would reach the next of the parallel axes, at their usual distance
 _LONG_NAME = 14
 _NUM_TICKS = 5  # of an axis of numbers
 _LOWEST = 0.04  # height of its smallest number
@@ -20,6 +22,8 @@ def parallel_chart(data: ReportData) -> Figure | None:
     found = series.parallel(data)
     if len(found.axes) < 2 or len(found.runs) < 2:
         return None
+    pitch = max(_MIN_PITCH, min(_PITCH, _PAGE // len(found.axes)))
+    width_of_text = _WRAP_AXIS * pitch // _PITCH
     thin = 1.0 if len(found.runs) > 40 else 1.6
     cut = [max(1, len(found.runs) // 10), max(2, len(found.runs) // 2)]
     groups = [
@@ -40,30 +44,38 @@ def parallel_chart(data: ReportData) -> Figure | None:
         "range": [-0.15, len(found.axes) - 0.35],
         "showgrid": True,
         "side": "top",
+        "tickfont": {"size": 12 if pitch == _PITCH else 10},
         "zeroline": False,
         "title": {"text": ""},
     }
     layout["yaxis"] |= {"visible": False, "range": [-0.02, 1.02], "fixedrange": True}
     layout["annotations"] = [
-        {
-            "x": place,
-            "y": rounded_value(height),
-            "text": wrapped(text, _WRAP_AXIS),
-            "showarrow": False,
-            "xanchor": "left",
-            "align": "left",
-            "xshift": 4,
-            "font": {"size": 10, "color": "@text"},
-            "bgcolor": "@veil",
-        }
+        _annotation(place, height, wrapped(text, width_of_text))
         for place, axis in enumerate(found.axes)
         for height, text in _ticks(axis)
     ]
     layout["legend"] |= {"y": -0.05, "yanchor": "top"}
     layout["margin"] |= {"t": 60, "l": 20, "b": 40}
-    needed = max(sum(_text_height(text) for _, text in _ticks(axis)) for axis in found.axes)
+    needed = max(
+        sum(_text_height(text, width_of_text) for _, text in _ticks(axis)) for axis in found.axes
+    )
     height = min(900, max(360, 150 + needed))
-    return {"data": traces, "layout": layout, "height": height, "width": 135 * len(found.axes)}
+    return {"data": traces, "layout": layout, "height": height, "width": pitch * len(found.axes)}
+
+
+def _annotation(place: int, height: float, text: str) -> dict[str, Any]:
+    """A value beside its axis."""
+    return {
+        "x": place,
+        "y": rounded_value(height),
+        "text": text,
+        "showarrow": False,
+        "xanchor": "left",
+        "align": "left",
+        "xshift": 4,
+        "font": {"size": 10, "color": "@text"},
+        "bgcolor": "@veil",
+    }
 
 
 def _lines(
@@ -115,9 +127,9 @@ def _ticks(axis: series.Axis) -> list[tuple[float, str]]:
     return [(_height(axis, number), f"{number:.3g}") for number in numbers]
 
 
-def _text_height(text: str) -> int:
+def _text_height(text: str, width: int) -> int:
     """Pixels that a label of a parallel axis takes."""
-    return max(44, 14 * (1 + wrapped(text, _WRAP_AXIS).count("<br>")) + 6)
+    return max(44, 14 * (1 + wrapped(text, width).count("<br>")) + 6)
 
 
 def _thinned(labels: Sequence[str], limit: int = 14) -> list[str]:

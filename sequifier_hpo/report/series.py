@@ -1,14 +1,14 @@
 """From runs to the series that are drawn: pure, deterministic, and capped in size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import quantiles
 
-from sequifier_hpo.records import Run, RunState, Stored
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.data import ReportData
-from sequifier_hpo.report.leaderboard import leaderboard, value_of
+from sequifier_hpo.report.leaderboard import leaderboard, value_of, varying_labels
 
 MAX_CURVES = 2000
 MAX_EPOCHS = 120  # of a curve
@@ -45,13 +45,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class ChoiceLosses:
-    """Losses of the complete runs that chose one value of a parameter."""
+    """Losses of the runs that chose one value of a parameter."""
 
     label: str
     """As stored: with its index."""
     losses: list[float]
     shown: list[Run] = field(default_factory=list)
     """The runs that are drawn as points."""
+    failed: list[Run] = field(default_factory=list)
+    """Those that have no loss."""
 
     @property
     def text(self) -> str:
@@ -100,6 +102,8 @@ class Scatter:
     losses: list[float]
     shown: list[Run]
     """The runs that are drawn as points."""
+    failed: list[Run] = field(default_factory=list)
+    """Those that have no loss."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,8 @@ def curves(data: ReportData) -> list[Curve]:
 def slices(data: ReportData) -> list[Slice | Scatter]:
     """Per varying parameter the losses under each of its values; the most important first.
 
-    Runs that were stopped early are there with the best loss that they had by then: without them,
-    what does badly would look better than it is.
+    Runs that were stopped early are there with the best loss that they had by then, and those that
+    failed without: left out, what does badly would look better than it is.
     """
     ranked = sorted(
         (run for run in data.own_runs if run.state in {RunState.COMPLETE, RunState.PRUNED}),
@@ -173,26 +177,33 @@ def slices(data: ReportData) -> list[Slice | Scatter]:
     shown = {run.number for run in sample(ranked, MAX_POINTS)}
     found: list[Slice | Scatter] = []
     for parameter in varying_parameters(data):
-        if (span := _span(parameter, ranked)) is not None:
-            having = [run for run in ranked if parameter in run.labels]
+        having, without = (
+            [run for run in runs if parameter in run.labels] for runs in (ranked, data.failed)
+        )
+        if (span := _span(parameter, [*having, *without])) is not None:
             points = [run for run in having if run.number in shown]
-            found.append(Scatter(parameter, span, [loss_of(run) for run in having], points))
-            continue
-        by_label: dict[str, list[Run]] = {}
-        for run in ranked:
-            if parameter in run.labels:
-                by_label.setdefault(str(run.labels[parameter]), []).append(run)
-        choices = [
-            ChoiceLosses(
-                label=label,
-                losses=[loss_of(run) for run in by_label[label]],
-                shown=[run for run in by_label[label] if run.number in shown],
-            )
-            for label in sorted(by_label, key=index_of)
-        ]
-        if choices:
+            losses = [loss_of(run) for run in having]
+            found.append(Scatter(parameter, span, losses, points, without))
+        elif choices := _choices(parameter, having, without, shown):
             found.append(Slice(parameter, choices))
     return found
+
+
+def _choices(
+    parameter: str, ranked: Sequence[Run], failed: Sequence[Run], shown: Collection[int]
+) -> list[ChoiceLosses]:
+    """The runs by the value of a parameter, in the order of the search file."""
+    choices: dict[str, ChoiceLosses] = {}
+    for run in (*ranked, *failed):
+        label = str(run.labels[parameter])
+        choice = choices.setdefault(label, ChoiceLosses(label, losses=[]))
+        if run.state is RunState.FAILED:
+            choice.failed.append(run)
+            continue
+        choice.losses.append(loss_of(run))
+        if run.number in shown:
+            choice.shown.append(run)
+    return [choices[label] for label in sorted(choices, key=index_of)]
 
 
 def parallel(data: ReportData) -> Parallel:
@@ -233,12 +244,8 @@ def timeline(data: ReportData) -> list[Bar]:
 
 def varying_parameters(data: ReportData) -> list[str]:
     """Parameters with more than one value among the runs, the most important first."""
-    values: dict[str, set[Stored]] = {}
-    for run in data.own_runs:
-        for parameter, label in run.labels.items():
-            values.setdefault(parameter, set()).add(label)
-    names = [name for name, labels in values.items() if len(labels) > 1]
-    return sorted(names, key=lambda name: -data.importances.get(name, 0.0))
+    importance = data.importances
+    return sorted(varying_labels(data.own_runs), key=lambda name: -importance.get(name, 0.0))
 
 
 def number_in(run: Run, parameter: str) -> float | None:

@@ -37,6 +37,8 @@ class StudyStatus:
     def is_over(self) -> bool:
         """Whether nothing runs and nothing is left that a running search would take up."""
         done = self.progress
+        if not done.num_runs:
+            return False  # the search is about to say how many there are
         return not done.num_running and (
             done.num_ended + done.num_interrupted >= done.num_runs or done.num_interrupted > 0
         )

@@ -21,6 +21,10 @@ from sequifier_hpo.study import (
 )
 
 
+class NotStartedError(InputError):
+    """There is no such study yet."""
+
+
 class StudyReader:
     """An open storage from which a study can be read again and again."""
 
@@ -78,7 +82,7 @@ class StudyReader:
         try:
             yield
         except StudyMissingError as error:
-            raise InputError(error.problem, f"{error.fix}; or {self._how()}") from error
+            raise NotStartedError(error.problem, f"{error.fix}; or {self._how()}") from error
 
     def _how(self) -> str:
         source = self._source
@@ -98,7 +102,7 @@ def _never_started(source: StudySource, file: Path, how_to_start: str) -> InputE
                     "paths in the search file are relative to the working directory: "
                     f"`cd {shlex.quote(str(folder))}` first",
                 )
-    return InputError(
+    return NotStartedError(
         f"the study `{source.name}` was never started: there is no {file}", how_to_start
     )
 

@@ -17,6 +17,7 @@ _STATE_COLOURS = {
     RunState.INTERRUPTED: "@warn",
     RunState.RUNNING: "@good",
 }
+_STATE_PATTERNS = {RunState.FAILED: "x", RunState.INTERRUPTED: "."}
 
 
 def timeline_chart(data: ReportData) -> Figure | None:
@@ -73,10 +74,16 @@ def _bars(
         "marker": {
             "color": colour,
             "line": {"color": "@surface", "width": rim},
-            # Not all of such a bar was work.
-            "pattern": {"shape": ["/" if bar.run.num_trials > 1 else "" for bar in bars]},
+            "pattern": {"shape": [_pattern(bar.run) for bar in bars]},
         },
     }
+
+
+def _pattern(run: Run) -> str:
+    """What tells bars apart without their colours."""
+    if run.state in _STATE_PATTERNS:
+        return _STATE_PATTERNS[run.state]
+    return "/" if run.num_trials > 1 else ""  # not all of such a bar was work
 
 
 def _retry_marks(bars: Sequence[series.Bar], seconds: float) -> dict[str, Any]:

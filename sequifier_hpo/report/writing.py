@@ -15,11 +15,15 @@ from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import read_evaluations
-from sequifier_hpo.report.page import MIN_RUNS_FOR_IMPORTANCE, PageAssets, report_page
+from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE
+from sequifier_hpo.report.page import PageAssets, report_page
 from sequifier_hpo.report.run_files import run_file_of
+from sequifier_hpo.report.study_facts import StudyFacts, facts_of_study
 from sequifier_hpo.report.study_reader import read_source
+from sequifier_hpo.report.tables import model_name
+from sequifier_hpo.report.training_losses import training_losses
 from sequifier_hpo.study import StudySnapshot
-from sequifier_hpo.study.importance import parameter_importances
+from sequifier_hpo.study.importance import WITH_A_LOSS, parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs
 _MAX_SHARE = 0.02  # of the search's time that refreshes may take
@@ -44,7 +48,7 @@ def write_report(source: StudySource, target: Path) -> ReportData:
 
 def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
     """All that the report of a study shows."""
-    return _gathered(
+    data = _gathered(
         source,
         ReportData(
             study_name=source.name,
@@ -57,20 +61,24 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
             baselines=snapshot.baselines,
         ),
     )
+    last = None if snapshot.identity is None else snapshot.identity.data[-1].digest
+    return replace(data, facts=facts_of_study(snapshot.space, last, data.best_yaml))
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:
     """Add what takes a computation or a file: importances, evaluations, the best run's file."""
     kept = read_evaluations(source.study_folder, data.study_id)
     data, done = replace(data, evaluations=kept), data.progress
-    if done.num_complete >= MIN_RUNS_FOR_IMPORTANCE:
-        data = replace(
-            data,
-            importances=parameter_importances(
-                [run for run in data.runs if not run.is_of_other_data]
-            ),
-        )
+    if done.num_complete + done.num_pruned >= MIN_RUNS_FOR_IMPORTANCE:
+        data = replace(data, importances=_importances(data.own_runs))
     return data if done.best is None else _with_best(data, source, done.best)
+
+
+def _importances(runs: Sequence[Run]) -> dict[str, float]:
+    """How much parameters matter; nothing where no run is better than another."""
+    if len({run.best_loss for run in runs if run.state in WITH_A_LOSS}) < 2:
+        return {}
+    return parameter_importances(runs)
 
 
 def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
@@ -83,7 +91,8 @@ def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
         return data
     with suppress(OSError, UnicodeDecodeError):
         data = replace(data, best_yaml=read_plain(file.path).decode())
-    return data
+    metrics = source.paths.metrics(model_name(source.name, best))
+    return replace(data, best_training_losses=training_losses(metrics, best))
 
 
 def read_assets() -> PageAssets:
@@ -126,6 +135,8 @@ class SearchReport:
         """The study's unique id, once it is open."""
         self.baselines: Sequence[Baseline] = ()
         """Losses of the trivial predictors, once they are known."""
+        self.facts: StudyFacts | None = None
+        """What the study is about, once its data are known."""
 
     def refresh(self, runs: Sequence[Run]) -> None:
         """Rewrite the report if it is due; what cannot be written now is left for later."""
@@ -156,6 +167,7 @@ class SearchReport:
                 num_runs=self._num_runs,
                 runs=runs,
                 read_at=datetime.now().astimezone(),
+                facts=self.facts,
                 baselines=self.baselines,
                 is_rewritten=is_rewritten,
             ),

@@ -1,6 +1,6 @@
 """What makes two search files the same study, and how two files differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sequifier_hpo.config.description import SELECTION, WEIGHTS, Description, description_of
@@ -81,12 +81,49 @@ def _changes(name: str, before: Any, after: Any) -> list[str]:
     lines = []
     for i in range(max(len(before), len(after))):
         if i >= len(after):
-            lines.append(f"- {name}[{i}]: {canonical(before[i])}")
+            lines.append(f"- {_row(name, i, before[i])}")
         elif i >= len(before):
-            lines.append(f"+ {name}[{i}]: {canonical(after[i])}")
+            lines.append(f"+ {_row(name, i, after[i])}")
         elif canonical(before[i]) != canonical(after[i]):
-            lines.append(f"~ {name}[{i}]: {canonical(before[i])} -> {canonical(after[i])}")
+            lines += _row_changes(name, i, before[i], after[i])
     return lines
+
+
+def _row(name: str, i: int, row: Mapping[str, Any]) -> str:
+    """A row; one of a single list of names as those names."""
+    ((field, value), *more) = row.items()
+    if not more and _is_names(value):
+        return f"{field}[{i}]: {', '.join(value)}"
+    return f"{name}[{i}]: {canonical(row)}"
+
+
+def _row_changes(
+    name: str, i: int, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[str]:
+    """What differs between two rows; between lists of names, in words."""
+    fields = [
+        field
+        for field in dict.fromkeys((*before, *after))
+        if canonical(before.get(field)) != canonical(after.get(field))
+    ]
+    if not all(_is_names(row.get(field)) for field in fields for row in (before, after)):
+        return [f"~ {name}[{i}]: {canonical(before)} -> {canonical(after)}"]
+    return [f"~ {field}[{i}]: {_names_changed(before[field], after[field])}" for field in fields]
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
+
+
+def _names_changed(before: Sequence[str], after: Sequence[str]) -> str:
+    gone = [name for name in before if name not in after]
+    new = [name for name in after if name not in before]
+    parts = [
+        f"{what} {', '.join(names)}"
+        for what, names in (("no longer", gone), ("now also", new))
+        if names
+    ]
+    return "; ".join(parts) or f"in another order: {', '.join(after)}"
 
 
 def _comparable(described: Mapping[str, Any], description: Description) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
     parameters that some run lacks, do not count: a range in one row has no number elsewhere. Empty
     if fewer than two runs, or no parameter, are left.
     """
-    complete = [run for run in runs if run.state in _WITH_A_LOSS]
+    complete = [run for run in runs if run.state in WITH_A_LOSS]
     if len(complete) < 2:
         return {}
     values = {
@@ -42,7 +42,7 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
     return {name: float(share) for name, share in found.items()}
 
 
-_WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
+WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
 
 
 def _distribution(values: Collection[Stored], *, is_log: bool) -> BaseDistribution:

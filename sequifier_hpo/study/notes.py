@@ -34,9 +34,14 @@ class Artifact:
     encoding: str | None = None
 
 
+def prefix_of(trial_id: int | None) -> str:
+    """What the names of a note's attributes begin with; None = the note on the study."""
+    return "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+
+
 def note_attributes(body: str, trial_id: int | None = None) -> dict[str, Any]:
     """System attributes of the study that hold a note; None = the note on the study."""
-    prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    prefix = prefix_of(trial_id)
     chunks = [body[start : start + _MAX_CHUNK] for start in range(0, len(body), _MAX_CHUNK)]
     parts = {f"{prefix}note_str:{i}": chunk for i, chunk in enumerate(chunks)}
     return {f"{prefix}note_ver": OUR_VERSION, **parts}
@@ -44,7 +49,7 @@ def note_attributes(body: str, trial_id: int | None = None) -> dict[str, Any]:
 
 def note_of(attributes: Mapping[str, Any], trial_id: int | None = None) -> dict[str, Any]:
     """A note as the dashboard wants it, out of all system attributes of a study."""
-    prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    prefix = prefix_of(trial_id)
     chunks: list[str] = []
     while (chunk := attributes.get(f"{prefix}note_str:{len(chunks)}")) is not None:
         chunks.append(chunk)

@@ -5,7 +5,7 @@ leave half of them. These write the same rows into the same tables (optuna is pi
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -259,17 +259,28 @@ def note_trial(connection: Connection, study_id: int, trial_id: int, body: str) 
 
 def note_study(connection: Connection, study_id: int, body: str) -> None:
     """Put a note on a locked study in the place of our last one; a person's own is left alone."""
+    _renote(connection, study_id, None, lambda _before: body)
+
+
+def head_trial_note(connection: Connection, study_id: int, trial_id: int, line: str) -> None:
+    """Put a line above our note on a trial of a locked study; a person's own is left alone."""
+    _renote(connection, study_id, trial_id, lambda before: f"{line}\n\n{before}")
+
+
+def _renote(
+    connection: Connection, study_id: int, trial_id: int | None, change: Callable[[str], str]
+) -> None:
     columns = STUDY_SYSTEM_ATTRS.c
     is_note = (columns.study_id == study_id) & columns.key.startswith(
-        "dashboard:note_", autoescape=True
+        f"{notes.prefix_of(trial_id)}note_", autoescape=True
     )
     stored = connection.execute(select(columns.key, columns.value_json).where(is_note)).all()
-    with understood("the study's note"):
+    with understood("the study's note" if trial_id is None else "a trial's note"):
         known = attributes(stored)
-        version = notes.note_of(known)["version"]
-    if known and version != notes.OUR_VERSION:
+        before = notes.note_of(known, trial_id)
+    if known and before["version"] != notes.OUR_VERSION:
         return
-    attrs = notes.note_attributes(body)
+    attrs = notes.note_attributes(change(before["body"]), trial_id)
     superfluous = known.keys() - attrs.keys()
     if superfluous:
         connection.execute(delete(STUDY_SYSTEM_ATTRS).where(is_note, columns.key.in_(superfluous)))

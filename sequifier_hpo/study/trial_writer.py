@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
-from sequifier_hpo.records import Stored
+from sequifier_hpo.records import RunState, Stored
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
@@ -15,10 +15,16 @@ from sequifier_hpo.study.claims import Description, Place
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES
 from sequifier_hpo.study.proposing import Proposal
-from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, run_number
+from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, run_number, state_of
 from sequifier_hpo.study.tags import TAG, RunTag, own_tag
 from sequifier_hpo.study.transactions import NewTrial
 from sequifier_hpo.study.trials import StoredTrial
+
+_BECOMES = {
+    RunState.INTERRUPTED: ("was interrupted, and did not fail", "continued"),
+    RunState.PRUNED: ("was stopped early", "given its full length"),
+}
+"""How a trial ended, and what becomes of it in the next one of its run."""
 
 
 class TrialWriter:
@@ -66,7 +72,15 @@ class TrialWriter:
         tag = own_tag(earlier).model_copy(update={"run": run_number(earlier), **place})
         attrs = earlier.user_attrs
         inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
-        return self._insert(connection, tag, earlier.params, inherited)
+        what, become = _BECOMES.get(state_of([earlier]), ("failed", "tried again"))
+        told = f"**Trial {earlier.number} of this run {what}; it is {become} by this one.**"
+        trial = self._insert(connection, tag, earlier.params, inherited, told)
+        if self._describe(tag.key, Point.from_json(tag.point)).note is not None and (
+            earlier.number < MAX_TRIAL_NOTES
+        ):
+            told = f"**This trial {what}; it is {become} by trial {trial.number}.**"
+            transactions.head_trial_note(connection, self._study_id, earlier.trial_id, told)
+        return trial
 
     def twins(
         self, connection: Connection, original: StoredTrial, twins: Sequence[Proposal]
@@ -100,6 +114,7 @@ class TrialWriter:
         tag: RunTag,
         params: Mapping[str, Stored],
         inherited: Mapping[str, Any],
+        told: str = "",
     ) -> StoredTrial:
         described = self._describe(tag.key, Point.from_json(tag.point))
         new = NewTrial(
@@ -115,7 +130,7 @@ class TrialWriter:
             connection, self._study_id, self._distributions, [new]
         )
         run = number if tag.run is None else tag.run
-        self._note(connection, trial_id, number, run, described)
+        self._note(connection, trial_id, number, run, described, told)
         return StoredTrial(
             trial_id=trial_id,
             number=number,
@@ -131,8 +146,15 @@ class TrialWriter:
         )
 
     def _note(
-        self, connection: Connection, trial_id: int, number: int, run: int, described: Description
+        self,
+        connection: Connection,
+        trial_id: int,
+        number: int,
+        run: int,
+        described: Description,
+        told: str = "",
     ) -> None:
-        """Put a note on a new trial of a run."""
+        """Put a note on a new trial of a run, below what is told of an earlier trial."""
         if described.note is not None and number < MAX_TRIAL_NOTES:
-            transactions.note_trial(connection, self._study_id, trial_id, described.note(run))
+            body = "\n\n".join(filter(None, (told, described.note(run))))
+            transactions.note_trial(connection, self._study_id, trial_id, body)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sequifier_hpo.study.snapshot import NUM_RUNS
 from tests.cli.conftest import Run, Study
+from tests.conftest import WriteSearch
 
 FILE = ("--config-path", "configs/search.yaml")
 COMMANDS = ("status", "best", "export", "report")
@@ -64,6 +66,34 @@ def test_watch_ends_when_nothing_is_left_to_run(run: Run, study: Study) -> None:
 
     assert shown.code == 0
     assert json.loads(shown.stdout)["is_over"] is True
+
+
+def test_watch_waits_for_a_study_that_is_about_to_be_started(
+    run: Run, write_search: WriteSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, started = write_search(), []
+
+    def start_it(_seconds: float) -> None:
+        started.append(Study(file))
+        started[-1].complete(*(1.0 + i for i in range(8)))
+
+    monkeypatch.setattr("sequifier_hpo.cli.status.time.sleep", start_it)
+
+    shown = run("status", *FILE, "--watch", "--json")
+
+    for study in started:
+        study.storage.close()
+    assert len(started) == 1
+    assert shown.stderr == "waiting for the study shop to be started\n"
+    assert json.loads(shown.stdout)["complete"] == 8
+
+
+def test_a_study_that_has_not_said_how_many_runs_it_will_have_is_not_over(
+    run: Run, study: Study
+) -> None:
+    study.study.describe_study({NUM_RUNS: 0}, "")
+
+    assert json.loads(run("status", *FILE, "--json").stdout)["is_over"] is False
 
 
 def test_a_study_is_found_by_storage_and_name_alone(run: Run, study: Study) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table
+from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table, what_the_best_share
 from sequifier_hpo.records import Baseline, Run, RunState
 
 BASELINES = (
@@ -66,3 +66,44 @@ def test_the_loss_over_all_positions_is_shown_beside_the_one_that_counts() -> No
         ["0.500000"],
     ]
     assert "all positions" not in usual
+
+
+def runs_with_parameters(number: int) -> list[Run]:
+    """Runs that all have their own learning rate; the best half share an optimizer."""
+    return [
+        Run(
+            i,
+            i,
+            RunState.COMPLETE,
+            i / 10,
+            {"optimizer": f"{2 * i // number}: {'AB'[2 * i // number]}", "rate": 0.1 + i},
+            {},
+            {},
+            "",
+            None,
+            None,
+            None,
+            1,
+        )
+        for i in range(number)
+    ]
+
+
+def test_the_leaderboard_has_the_parameters_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for columns in (70, 85, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        table = leaderboard_table(runs_with_parameters(8))
+        shown[columns] = [name for name in ("optimizer", "rate") if name in table.splitlines()[1]]
+        assert all(len(line) <= columns for line in table.splitlines())
+
+    assert shown[70] != shown[120]
+    assert shown[120] == ["optimizer", "rate"]
+    assert "3.1" in leaderboard_table(runs_with_parameters(8))
+
+
+def test_what_the_best_share_is_said_where_others_lack_it() -> None:
+    assert what_the_best_share(runs_with_parameters(8)) == "the best 4 share optimizer=A\n"
+    assert what_the_best_share(runs_with_parameters(40)) == "the best 10 share optimizer=A\n"
+    assert what_the_best_share(runs_with_parameters(4)) == "", "of two, chance decides"
+    assert what_the_best_share(runs_with_parameters(8)[:4]) == "", "all have it"

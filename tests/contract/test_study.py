@@ -418,7 +418,35 @@ def test_a_continued_run_keeps_its_name_in_the_note(
 
     assert again is not None
     body = note_of(system_attrs(opener), again.trial_id)["body"]
-    assert body == f"run {first.run_number} at {first.point}"
+    assert body.endswith(f"\n\nrun {first.run_number} at {first.point}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "what", "become"),
+    [
+        ("interrupted", "was interrupted, and did not fail", "continued"),
+        ("crashed", "failed", "tried again"),
+    ],
+)
+def test_a_trial_that_is_continued_and_the_one_that_does_name_each_other(
+    write_search: WriteSearch, opener: Opener, reason: str, what: str, become: str
+) -> None:
+    study = opener.study(noted(plan_of(write_search)))
+    first = study.claim()
+    assert first is not None
+    study.fail(first, reason, {})
+    study.retry_failed()
+
+    again = study.claim()
+
+    assert again is not None
+    notes = system_attrs(opener)
+    head, _, rest = note_of(notes, first.trial_id)["body"].partition("\n\n")
+    assert head == f"**This trial {what}; it is {become} by trial {again.trial_number}.**"
+    assert rest == f"run {first.run_number} at {first.point}"
+    assert note_of(notes, again.trial_id)["body"].startswith(
+        f"**Trial {first.trial_number} of this run {what}; it is {become} by this one.**"
+    )
 
 
 def test_duplicates_of_a_run_have_notes_too(write_search: WriteSearch, opener: Opener) -> None:

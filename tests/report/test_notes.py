@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sequifier_hpo.config.search import load_search
+from sequifier_hpo.records import DataDigest, SplitDigest
 from sequifier_hpo.report.notes import Places, _code, study_note, trial_attributes, trial_note
 from sequifier_hpo.searchspace import SearchSpace, compile_space
 from tests.conftest import WriteSearch
@@ -39,6 +40,21 @@ def test_the_note_on_a_study_says_what_on_which_data_in_which_space_and_how_to_g
     assert "| `dim_feedforward`&ensp; | `32` |" in note
     assert "    sequifier-hpo hyperparameter-search --config-path configs/search.yaml" in note
     assert "`studies/{odd} name/report.html`" in note
+
+
+def test_the_note_on_a_study_says_how_many_data_there_are_and_what_importances_mean(
+    write_search: WriteSearch,
+) -> None:
+    data = DataDigest(
+        training=SplitDigest(num_windows=1234, window_length=32, columns={}),
+        validation=SplitDigest(num_windows=1, window_length=32, columns={}),
+    )
+
+    note = study_note(space_of(write_search), num_runs=8, num_distinct=8, places=PLACES, data=data)
+
+    assert "-split0.parquet`, 1,234 windows of 33 events |" in note
+    assert "-split1.parquet`, 1 window of 33 events |" in note
+    assert "How important a parameter seems is chance before 20 runs have ended." in note
 
 
 def test_the_note_on_a_run_holds_its_values_and_its_files(write_search: WriteSearch) -> None:

@@ -366,3 +366,19 @@ def test_a_new_column_in_the_data_does_not_change_the_space(
     after = describe_space(space_of(write_search))
 
     assert differences(before, after) == []
+
+
+def test_other_input_columns_are_told_in_words() -> None:
+    def described(*sets: list[str]) -> dict[str, Any]:
+        return {"data_schema": [{"input_columns": columns} for columns in sets]}
+
+    before = described(["product", "price"], ["product"])
+
+    assert differences(before, described(["price", "weekday"], ["product"])) == [
+        "~ input_columns[0]: no longer product; now also weekday"
+    ]
+    assert differences(before, described(["price", "product"])) == [
+        "~ input_columns[0]: in another order: price, product",
+        "- input_columns[1]: product",
+    ]
+    assert differences(described(["a"]), described(["a"], ["b"])) == ["+ input_columns[1]: b"]
