@@ -47,7 +47,7 @@ class StudyRun:
     """Of a complete run."""
     values: Mapping[str, Any]
     """Searched field -> value: numbers are numbers, lists text, arguments `optimizer.weight_decay`."""
-    losses: Mapping[int, float]
+    losses: Mapping[int, float] = field(repr=False)
     """Epoch, from 1 -> validation loss."""
     measured: RunFigures
     """`best_epoch`, `seconds`, `num_parameters` and others; None = not known."""
