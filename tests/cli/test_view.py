@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from sequifier_hpo.cli.view import LineView, LiveView, SearchProgress
+from sequifier_hpo.cli.view import LineView, SearchProgress, drawing
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import Claim
@@ -17,13 +17,12 @@ def test_a_run_that_is_resumed_is_shown_where_it_is() -> None:
     claim = Claim(7, 7, 3, "run 3", "key", Point({}), is_continuation=True, batch_plan=None)
     run, console = ActiveRun(claim, config, []), Console(file=io.StringIO(), width=200)
     progress = SearchProgress(num_runs=4, num_done=3, best_loss=None, best_run=None)
-    view = LiveView(progress, lambda: None, "shop", console)
+    view = LineView(progress, lambda: None)
 
     view.trial_started(run)
     view.trial_resumed(run, {1: 0.5, 2: 0.75})
-    console.print(view._draw())
+    console.print(drawing(progress, "shop"))
 
-    assert isinstance(view, LineView)
     assert isinstance(console.file, io.StringIO)
     shown = " ".join(console.file.getvalue().split())
     assert f"run 3 epoch 2/{epochs}" in shown
