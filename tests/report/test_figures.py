@@ -13,11 +13,14 @@ def test_plotly_takes_every_chart(make_run: MakeRun, make_data: MakeData) -> Non
     few = data_of(make_run, make_data)
     many = replace(make_data(40), importances={"dropout": 0.7, "model_backbone": 0.3})
 
-    drawn = {**light_figures(few), **light_figures(many)}
+    sized = [make_run(i, 1.0 + i, attributes={"num_parameters": 9 + i}) for i in range(2)]
+
+    parts = map(light_figures, (few, many, make_data(runs=sized)))
+    drawn = {name: figure for part in parts for name, figure in part.items()}
     figures = {name: go.Figure(figure) for name, figure in drawn.items()}
 
     assert set(figures) == {
-        *("history", "rungs", "curves", "importance", "parallel", "timeline"),
+        *("history", "rungs", "curves", "importance", "size", "parallel", "timeline"),
         *("losses by dropout", "losses by model_backbone"),
     }
     assert '"@' not in "".join(figure.to_json() for figure in figures.values())
