@@ -94,8 +94,8 @@ def test_the_order_of_events_changes_no_stop(method: str, data: st.DataObject) -
     disturbed = ledger_of(METHODS[method], gap)
 
     end: SearchEnd | None = None
-    for steps in (story.steps, ()):
-        stage = Stage(replace(story, steps=steps), disturbed, disturbed)
+    for deeds_of in (story.steps, ()):
+        stage = Stage(replace(story, steps=deeds_of), disturbed, disturbed)
         try:
             end = stage.play()
         except EnvironmentFaultError:  # a fault of the storage at a stop
