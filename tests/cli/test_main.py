@@ -76,7 +76,7 @@ def test_the_version_and_the_list_of_commands_load_no_library_but_that_of_the_co
     program = (
         "import sys; from sequifier_hpo.cli.main import app, exit_code_of\n"
         "exit_code_of(lambda: app(['--help']))\n"
-        "heavy = {'polars', 'numpy', 'pydantic', 'optuna', 'sqlalchemy', 'rich', 'yaml'}\n"
+        "heavy = {'polars', 'numpy', 'pydantic', 'optuna', 'sqlalchemy', 'yaml'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
 
