@@ -126,8 +126,8 @@ class EpochReport(FrozenModel):
     tokens_per_second: float
     """Training positions per second, padding included."""
     peak_memory_bytes: int
-    num_parameters: int = 0
-    total_seconds: float = 0.0
+    num_parameters: int
+    total_seconds: float
     """Spent on training and validation since the run began."""
 
 

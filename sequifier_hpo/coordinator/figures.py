@@ -40,43 +40,45 @@ def interrupted(result: TrainingResult) -> TrainingResult:
     return TrainingResult(kind=OutcomeKind.INTERRUPTED, batch_size=result.batch_size)
 
 
-def result_at(
-    run: ActiveRun, trial: ActiveTrial, rung: int, losses: Mapping[int, float]
-) -> TrainingResult:
-    """What a run that is stopped at a rung came to, given its losses up to there.
-
-    Epochs that another coordinator saw are known by their losses alone.
-    """
-    best_epoch = min(losses, key=lambda epoch: (losses[epoch], epoch))
-    at_rung, at_best = run.reports.get(rung), run.reports.get(best_epoch)
-    return TrainingResult(
-        kind=OutcomeKind.COMPLETED,
-        best_epoch=best_epoch,
-        best_validation_loss=losses[best_epoch],
-        best_validation_loss_all_positions=at_best and at_best.validation_loss_all_positions,
-        last_epoch=rung,
-        last_validation_loss=losses[rung],
-        batch_size=trial.plan.batch_size,
-        num_parameters=at_rung.num_parameters if at_rung else 0,
-        seconds=at_rung.total_seconds if at_rung else 0.0,
-        tokens_per_second=at_rung.tokens_per_second if at_rung else 0.0,
-        peak_memory_bytes=at_rung.peak_memory_bytes if at_rung else 0,
-    )
-
-
-def attributes_of(run: ActiveRun, trial: ActiveTrial, result: TrainingResult) -> dict[str, Any]:
-    """What a finished trial carries in the storage: flat, so that tables can sort by it."""
-    figures = RunFigures(
+def figures_of(result: TrainingResult) -> RunFigures:
+    """What was measured of a run that its worker has ended."""
+    return RunFigures(
         best_epoch=result.best_epoch,
         epochs_run=result.last_epoch,
         seconds=round(result.seconds, 3),
         tokens_per_second=round(result.tokens_per_second, 1),
         num_parameters=result.num_parameters,
-        peak_memory_mib=round(result.peak_memory_bytes / 2**20, 1),
+        peak_memory_mib=_mebibytes(result.peak_memory_bytes),
         validation_loss_all_positions=result.best_validation_loss_all_positions,
     )
+
+
+def figures_at(run: ActiveRun, rung: int, losses: Mapping[int, float]) -> RunFigures:
+    """What was measured of a run up to a rung, given its losses up to there.
+
+    Of epochs that another coordinator saw, nothing else is known.
+    """
+    best_epoch = min(losses, key=lambda epoch: (losses[epoch], epoch))
+    at_rung, at_best = run.reports.get(rung), run.reports.get(best_epoch)
+    return RunFigures(
+        best_epoch=best_epoch,
+        epochs_run=rung,
+        seconds=at_rung and round(at_rung.total_seconds, 3),
+        tokens_per_second=at_rung and round(at_rung.tokens_per_second, 1),
+        num_parameters=at_rung and at_rung.num_parameters,
+        peak_memory_mib=at_rung and _mebibytes(at_rung.peak_memory_bytes),
+        validation_loss_all_positions=at_best and at_best.validation_loss_all_positions,
+    )
+
+
+def attributes_of(run: ActiveRun, trial: ActiveTrial, figures: RunFigures) -> dict[str, Any]:
+    """What a finished trial carries in the storage: flat, so that tables can sort by it."""
     return {
         "run": run.config.model_name,
         **figures.model_dump(exclude_none=True, exclude={"explanation"}),
         **batch_plan_attributes(trial.plan),
     }
+
+
+def _mebibytes(num_bytes: int) -> float:
+    return round(num_bytes / 2**20, 1)

@@ -12,9 +12,10 @@ from sequifier_hpo.coordinator import reducer
 from sequifier_hpo.coordinator.clock import clock_of_the_world
 from sequifier_hpo.coordinator.figures import (
     attributes_of,
+    figures_at,
+    figures_of,
     first_plan,
     interrupted,
-    result_at,
     with_batches,
 )
 from sequifier_hpo.coordinator.ledger import Ledger
@@ -24,10 +25,7 @@ from sequifier_hpo.coordinator.pool import Pool, PoolEvent, WorkerGone
 from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.coordinator.stop_signals import StopRequests, StopSignals
 from sequifier_hpo.coordinator.surroundings import Surroundings
-from sequifier_hpo.records import (
-    EpochReport,
-    OutcomeKind,
-)
+from sequifier_hpo.records import EpochReport, OutcomeKind
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
     LeaseLostError,
@@ -106,6 +104,7 @@ class Coordinator:
                 for event in events:
                     self._take(event)
                 self._heed_stops()
+                self._mind_pruned()
                 self._visit_storage()
                 self._observer.ticked()
                 self._outbox.flush()
@@ -153,14 +152,17 @@ class Coordinator:
             for trial_number in list(self._state.trials):
                 _log.warning("trial killed", extra=_ids(self._runs[trial_number]))
                 self._kill(trial_number)
+        while self._state.is_ending and self._awaiting:  # to store one may lose another
+            action = self._awaiting.pop(next(iter(self._awaiting)))
+            self._outbox.put(replace(action, result=interrupted(action.result)))
+
+    def _mind_pruned(self) -> None:
+        """Kill trials that were asked to end at a rung and do not."""
         for trial_number in list(self._state.ending):
             if self._clock() > self._patience[trial_number] or self._is_out_of_patience():
-                _log.warning("stopped trial killed", extra={"trial_number": trial_number})
+                _log.warning("pruned trial killed", extra={"trial_number": trial_number})
                 self._kill(trial_number)
-        if self._state.is_ending:
-            while self._awaiting:  # to store one may lose the lease of another
-                action = self._awaiting.pop(next(iter(self._awaiting)))
-                self._outbox.put(replace(action, result=interrupted(action.result)))
+        self._patience = {n: self._patience[n] for n in self._state.ending}
 
     def _kill(self, trial_number: int) -> None:
         self._pool.kill_trial(trial_number)
@@ -374,7 +376,7 @@ class Coordinator:
             if is_awaiting and not isinstance(verdict, Undecided):
                 self._outbox.put(self._awaiting.pop(trial_number))
             elif isinstance(verdict, StopAt):
-                self._feed(reducer.Stopped(trial_number, verdict.rung))
+                self._feed(reducer.Pruned(trial_number, verdict.rung))
 
     def _lose(self, run: ActiveRun) -> None:
         _log.warning("lease lost", extra=_ids(run))
@@ -399,7 +401,7 @@ class Coordinator:
                 self._around.drop(result.model_files)
                 self._store_pruned(run, trial, verdict.rung)
                 return
-        attributes = attributes_of(run, trial, result)
+        attributes = attributes_of(run, trial, figures_of(result))
         is_to_be_continued = result.kind == OutcomeKind.INTERRUPTED
         artifacts = (
             () if is_to_be_continued else self._around.keep(run, self._ledger.losses(run.claim))
@@ -419,7 +421,7 @@ class Coordinator:
 
     def _store_pruned(self, run: ActiveRun, trial: ActiveTrial, rung: int) -> None:
         losses = {e: loss for e, loss in self._ledger.losses(run.claim).items() if e <= rung}
-        attributes = attributes_of(run, trial, result_at(run, trial, rung, losses))
+        attributes = attributes_of(run, trial, figures_at(run, rung, losses))
         self._ledger.prune(run.claim, rung, attributes, self._around.keep(run, losses))
         self._forget(run.claim.trial_number)
         self._observer.trial_pruned(run, rung, min(losses.values()))

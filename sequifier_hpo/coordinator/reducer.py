@@ -107,7 +107,7 @@ class WorkLeft:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Pruned:
     """The run of a trial ends at a rung: other runs are better there."""
 
     trial_number: int
@@ -126,7 +126,7 @@ class StopRequested:
     """The user asked to stop."""
 
 
-OfTrial = EpochsRestored | EpochDone | TrialEnded | WorkerGone | LeaseLost | Stopped
+OfTrial = EpochsRestored | EpochDone | TrialEnded | WorkerGone | LeaseLost | Pruned
 """What happens to one trial."""
 Event = Started | Claimed | NothingToClaim | WorkLeft | StopRequested | BaselinesFound | OfTrial
 
@@ -259,7 +259,7 @@ def reduce(state: State, event: Event) -> Step:
             if state.has_baselines:
                 return state, []
             return replace(state, has_baselines=True), [StoreBaselines(event.baselines)]
-        case EpochsRestored() | EpochDone() | TrialEnded() | WorkerGone() | LeaseLost() | Stopped():
+        case EpochsRestored() | EpochDone() | TrialEnded() | WorkerGone() | LeaseLost() | Pruned():
             trial = state.trials.get(event.trial_number)
             return _rest_of(state, event) if trial is None else _happened(state, trial, event)
         case _:
@@ -289,7 +289,7 @@ def _happened(state: State, trial: ActiveTrial, event: OfTrial) -> Step:
             return _worker_gone(state, trial)
         case LeaseLost():
             return _then_claim(_without(state, trial), [Abandon(event.trial_number)])
-        case Stopped():
+        case Pruned():
             trials = {n: t for n, t in state.trials.items() if n != trial.trial_number}
             ending = {**state.ending, trial.trial_number: trial.slot}
             actions: list[Action] = [EndTrial(trial.trial_number), StorePruned(trial, event.rung)]

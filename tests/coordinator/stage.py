@@ -274,7 +274,7 @@ class ScriptedPool(Pool):
             loss = 1.0 / (attempt.epoch + number + 100 * len(record.orders))
         record.epochs.append((attempt.epoch, loss))
         record.num_lost_workers = 0
-        return EpochDone(trial_number=number, report=_report(attempt.epoch, loss))
+        return EpochDone(trial_number=number, report=report_of(attempt.epoch, loss))
 
     def _end(self, number: int, kind: OutcomeKind) -> PoolEvent:
         attempt, record = self.running.pop(number), self.records[number]
@@ -337,7 +337,7 @@ _BATCH = BatchReport(
 )
 
 
-def _report(epoch: int, loss: float) -> EpochReport:
+def report_of(epoch: int, loss: float) -> EpochReport:
     return EpochReport(
         epoch=epoch,
         train_loss=loss,
@@ -348,6 +348,8 @@ def _report(epoch: int, loss: float) -> EpochReport:
         seconds=1.0,
         tokens_per_second=1.0,
         peak_memory_bytes=1,
+        num_parameters=9,
+        total_seconds=float(epoch),
     )
 
 
