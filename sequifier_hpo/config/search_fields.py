@@ -53,18 +53,23 @@ class PruningFields(FrozenModel):
     reduction_factor: Annotated[PositiveInt, Field(ge=2)] = 3
     """With successive_halving: 1 of so many runs goes on, and rungs are so many times further on."""
 
+    @property
+    def is_halving(self) -> bool:
+        """Whether ever fewer runs go on, and rungs lie ever further apart."""
+        return self.method == "successive_halving"
+
     def rungs(self, num_epochs: int) -> Iterator[int]:
         """The epochs after which runs are compared, for a training of this length."""
         rung = self.first_rung
         while rung < num_epochs:
             yield rung
-            rung = rung * self.reduction_factor if self.method == "successive_halving" else rung + 1
+            rung = rung * self.reduction_factor if self.is_halving else rung + 1
 
     def expected_epochs(self, num_epochs: int) -> float:
         """How long a run of this length is trained, if as many are stopped as rungs are made for."""
-        share = 1.0 / (self.reduction_factor if self.method == "successive_halving" else 2)
+        share = 1.0 / (self.reduction_factor if self.is_halving else 2)
         ends = [*self.rungs(num_epochs), num_epochs]
-        if self.method == "median":
+        if not self.is_halving:
             ends = [*ends[:1], num_epochs]  # who is in the better half is likely to stay there
         steps = [end - begin for begin, end in pairwise([0, *dict.fromkeys(ends)])]
         return sum(step * share**i for i, step in enumerate(steps))

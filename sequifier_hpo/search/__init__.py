@@ -1,4 +1,7 @@
-"""Which run comes next, and which is stopped. Optuna's samplers do the sampling; the ledger of `study` hands runs out."""
+"""Which run comes next, and which is stopped.
+
+Optuna's samplers and pruners do the work; the ledger of `study` hands runs out.
+"""
 
 from sequifier_hpo.search.chosen import ChosenRuns
 from sequifier_hpo.search.grid import GridRuns

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sequifier_hpo.search.past import best_stopped
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.proposing import (
     Again,
     Answer,
-    EndedRun,
     Exhausted,
     History,
     Proposal,
@@ -50,9 +50,10 @@ class LastRound:
         ended = history.ended(ordinal)
         if ended is None:
             return Wait(ordinal)
-        stopped = [(run.loss, k, run) for k, run in enumerate(ended) if run and _is_stopped(run)]
-        best = sorted(stopped, key=lambda each: each[:2])[: self._finish_best]
-        return next((Again(run.key) for _, _, run in best if not run.is_finished), answer)
+        stopped = {k: run for k, run in enumerate(ended) if run and run.stopped_at is not None}
+        losses = {k: run.loss for k, run in stopped.items()}
+        best = (stopped[k] for k in best_stopped(losses, self._finish_best))
+        return next((Again(run.key) for run in best if not run.is_finished), answer)
 
     def is_wanted(self, key: str) -> bool:
         """What the other says."""
@@ -61,7 +62,3 @@ class LastRound:
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:
         """Those of the other."""
         return self._proposer.twins(key, point)
-
-
-def _is_stopped(run: EndedRun) -> bool:
-    return run.stopped_at is not None

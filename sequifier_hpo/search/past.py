@@ -7,9 +7,12 @@ number of workers nor an interruption changes what is tried, or where it is stop
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
+
+_OUTLOOK = 0.25
+"""Epochs ahead that a run is given credit for, as a share of those trained; see decision 0020."""
 
 
 @dataclass
@@ -43,6 +46,11 @@ class PastRun:
         return self.rungs[self.num_rungs_passed]
 
     @property
+    def is_at_rung(self) -> bool:
+        """Whether it has been through the epochs that are compared at its next rung."""
+        return self.next_rung is not None and len(self.best_losses) >= self.next_rung
+
+    @property
     def is_trained(self) -> bool:
         """Whether all its epochs are trained."""
         return len(self.best_losses) == self.num_epochs
@@ -63,7 +71,7 @@ class PastRun:
         return loss if isfinite(loss) else None
 
     def outlook_at(self, epoch: int) -> float | None:
-        """Best loss of so many epochs, less what a quarter as many more would bring at the pace of the last.
+        """Best loss of so many epochs, less what some more would bring at the pace of the last.
 
         It is what is compared with the losses of others: a run that learns slowly is not stopped
         while it still learns. One that stands still has no more than its loss.
@@ -71,7 +79,7 @@ class PastRun:
         loss, before = self.loss_at(epoch), self.loss_at(epoch - 1)
         if loss is None or before is None:
             return loss
-        return loss - epoch / 4 * (before - loss)
+        return loss - _OUTLOOK * epoch * (before - loss)
 
 
 class Past:
@@ -127,8 +135,12 @@ def _is_stopped_before(run: PastRun, rung: int) -> bool:
     return run.stopped_at is not None and run.stopped_at < rung
 
 
-def leading(runs: Sequence[PastRun]) -> Iterator[tuple[int, PastRun]]:
-    """(ordinal, run), best first: those without a loss are left out."""
-    ranked = [(run.best_loss, ordinal) for ordinal, run in enumerate(runs)]
-    for _, ordinal in sorted((loss, ordinal) for loss, ordinal in ranked if loss is not None):
-        yield ordinal, runs[ordinal]
+def best_stopped(losses: Mapping[int, float | None], count: int) -> list[int]:
+    """The stopped runs that a last round gives their full length, best first.
+
+    Args:
+        losses: Ordinal of each stopped run -> its best loss when it was stopped.
+        count: How many there are to be.
+    """
+    ranked = sorted((loss, ordinal) for ordinal, loss in losses.items() if loss is not None)
+    return [ordinal for _, ordinal in ranked[:count]]

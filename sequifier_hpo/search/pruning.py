@@ -8,12 +8,36 @@ from optuna.trial import TrialState
 
 from sequifier_hpo.config.search_fields import PruningFields
 from sequifier_hpo.search.facade import Compared, Facade, frozen
+from sequifier_hpo.search.past import Past
 
 _NOTHING: Mapping[Any, float] = {}
 
 
 class Pruning(PruningFields):
-    """How runs are compared while they are trained: Optuna's pruners on the best loss so far."""
+    """How runs are compared while they are trained: Optuna's pruners on the best losses so far."""
+
+    def decide(self, past: Past, ordinal: int, pruning_gap: int) -> bool:
+        """Decide whether a run goes on from its next rung, where it has come; False while it waits.
+
+        The decision is noted in the past, for those of later runs depend on it.
+
+        Args:
+            past: All runs up to this one.
+            ordinal: Of the run.
+            pruning_gap: It is compared with the run so many before it, and with those before that.
+        """
+        run = past.runs[ordinal]
+        rung = run.next_rung
+        assert rung is not None, "asked of a run at a rung"
+        others = past.losses_at(rung, ordinal - pruning_gap + 1)
+        if others is None:
+            return False
+        outlook = run.outlook_at(rung)
+        if outlook is None or self.stops(rung, outlook, others):
+            run.stopped_at = rung
+        else:
+            run.num_rungs_passed += 1
+        return True
 
     def stops(self, rung: int, loss: float, others: Sequence[float]) -> bool:
         """Whether a run ends at a rung: a pure function of the losses.
@@ -26,7 +50,7 @@ class Pruning(PruningFields):
             loss: What the run has to show: its best validation loss so far, or its outlook.
             others: Those of the runs before it that came to this rung, best so far there.
         """
-        if self._is_halving:
+        if self.is_halving:
             return self._halving_stops(rung, loss, others)
         trials = [Compared({rung: other}, _NOTHING) for other in others]
         own = frozen(len(others), TrialState.RUNNING, intermediate_values={rung: loss})
@@ -47,7 +71,3 @@ class Pruning(PruningFields):
             system_attrs=passed,
         )
         return pruner.prune(Facade(trials).as_study(), own)
-
-    @property
-    def _is_halving(self) -> bool:
-        return self.method == "successive_halving"

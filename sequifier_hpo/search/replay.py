@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sequifier_hpo.search.bayesian import Taught, suggest
-from sequifier_hpo.search.past import Past, PastRun, leading
+from sequifier_hpo.search.past import Past, PastRun, best_stopped
 from sequifier_hpo.search.pruning import Pruning
 from sequifier_hpo.search.sample import draws, seed_of
 from sequifier_hpo.search.table import RunTable
@@ -116,10 +116,11 @@ class _Simulation:
 
     def last_round(self) -> None:
         """Give the best stopped runs their full length."""
-        # A run that was not stopped takes no place: it needs nothing.
-        stopped = [pair for pair in leading(self._past.runs) if pair[1].stopped_at is not None]
-        for ordinal, run in stopped[: self._settings.finish_best]:
-            self.result.finished.append(ordinal)
+        runs = self._past.runs
+        stopped = {k: run.best_loss for k, run in enumerate(runs) if run.stopped_at is not None}
+        self.result.finished = best_stopped(stopped, self._settings.finish_best)
+        for ordinal in self.result.finished:
+            run = runs[ordinal]
             of_table = self._table.runs[self.result.tried[ordinal]]
             self.result.epochs += run.num_epochs - (run.stopped_at or 0)
             self._improve(of_table.best_loss)
@@ -161,20 +162,13 @@ class _Simulation:
 
     def _decide_one(self, ordinal: int) -> bool:
         """Whether it could be decided if a run goes on at its next rung."""
-        run = self._past.runs[ordinal]
-        rung = run.next_rung
-        if self._settings.pruning is None or rung is None or len(run.best_losses) < rung:
+        run, pruning = self._past.runs[ordinal], self._settings.pruning
+        if pruning is None or not run.is_at_rung:
             return False
-        others = self._past.losses_at(rung, ordinal - self._settings.pruning_gap + 1)
-        if others is None:
+        if not pruning.decide(self._past, ordinal, self._settings.pruning_gap):
             return False
-        outlook = run.outlook_at(rung)
-        if outlook is None or self._settings.pruning.stops(rung, outlook, others):
-            run.stopped_at, run.has_ended = rung, True
-        else:
-            run.num_rungs_passed += 1
-            run.has_ended = run.is_trained and run.next_rung is None
-            self._see(run)
+        run.has_ended = run.stopped_at is not None or (run.is_trained and run.next_rung is None)
+        self._see(run)
         return True
 
     def _hand_out(self) -> None:

@@ -43,7 +43,7 @@ class EarlyStopping:
         self._open: set[int] = set()
         """Ordinals of the runs that had not ended when last looked at."""
         self._verdicts: dict[int, Verdict] = {}
-        """About them, as of that version."""
+        """About them."""
         self._version: int | None = None
 
     def verdict(self, ordinal: int, curves: Curves) -> Verdict:
@@ -55,9 +55,6 @@ class EarlyStopping:
             self._take_in(ordinal, curves)
             # A decision depends on runs before it alone, but on what was decided of them.
             self._verdicts = {k: self._decide(k) for k in sorted(self._open)}
-        stopped_at = self._past.runs[ordinal].stopped_at
-        if stopped_at is not None:
-            return StopAt(stopped_at)
         return self._verdicts.get(ordinal, GoOn())
 
     def _take_in(self, ordinal: int, curves: Curves) -> None:
@@ -75,29 +72,27 @@ class EarlyStopping:
                 self._open.discard(k)
 
     def _new(self, ordinal: int, trained: TrainedRun | None) -> PastRun:
-        since = [each for each in self._revisions if each.since_ordinal <= ordinal]
-        if trained is None or not since or since[-1].pruning is None:
+        since = self._since(ordinal)
+        if trained is None or since is None or since.pruning is None:
             return PastRun({}, num_epochs=0)
         num_epochs = self._num_epochs(trained.point)
-        return PastRun({}, num_epochs, tuple(since[-1].pruning.rungs(num_epochs)))
+        return PastRun({}, num_epochs, tuple(since.pruning.rungs(num_epochs)))
 
     def _decide(self, ordinal: int) -> Verdict:
         """Take every decision about a run that can be taken."""
-        run = self._past.runs[ordinal]
-        how = [each for each in self._revisions if each.since_ordinal <= ordinal][-1:]
-        while (rung := run.next_rung) is not None and len(run.best_losses) >= rung:
-            (since,) = how
+        run, since = self._past.runs[ordinal], self._since(ordinal)
+        while run.is_at_rung:
+            assert run.next_rung is not None
+            assert since is not None
             assert since.pruning is not None, "only then there are rungs"
-            num_runs = ordinal - since.pruning_gap + 1
-            others = self._past.losses_at(rung, num_runs)
-            if others is None:
-                return Undecided(rung, num_runs)
-            outlook = run.outlook_at(rung)
-            if outlook is None or since.pruning.stops(rung, outlook, others):
-                run.stopped_at = rung
-                return StopAt(rung)
-            run.num_rungs_passed += 1
-        return GoOn()
+            if not since.pruning.decide(self._past, ordinal, since.pruning_gap):
+                return Undecided(run.next_rung, ordinal - since.pruning_gap + 1)
+        return GoOn() if run.stopped_at is None else StopAt(run.stopped_at)
+
+    def _since(self, ordinal: int) -> PruningSince | None:
+        """What holds for a run."""
+        since = [each for each in self._revisions if each.since_ordinal <= ordinal]
+        return since[-1] if since else None
 
 
 def _update(run: PastRun, trained: TrainedRun | None) -> None:

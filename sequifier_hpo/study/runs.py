@@ -115,11 +115,11 @@ class RunIndex:
         """What the first runs came to, by ordinal; None while one of them is still to end."""
         if self.unended(num_runs):
             return None
-        found: list[EndedRun | None] = [None] * num_runs
-        for key, ordinal in self._ordinals.items():
-            if ordinal < num_runs and key not in self._of_other_data:
-                found[ordinal] = _lesson(key, self._trials[key])
-        return found
+        keys = map(self._key_of_ordinal.get, range(num_runs))
+        return [
+            None if key is None or key in self._of_other_data else _lesson(key, self._trials[key])
+            for key in keys
+        ]
 
     def unended(self, num_runs: int) -> list[int]:
         """Numbers of those of the first runs that are in training, or to be continued."""
