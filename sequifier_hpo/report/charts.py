@@ -99,7 +99,7 @@ def _stopped(found: series.History) -> dict[str, Any]:
         "mode": "markers",
         "name": "stopped early",
         "x": found.places_of_stopped,
-        "y": [rounded_value(run.best_loss or 0.0) for run in found.stopped],
+        "y": rounded([series.loss_of(run) for run in found.stopped]),
         "text": [hover(run) for run in found.stopped],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": "@muted", "size": 7, "symbol": "circle-open"},

@@ -347,7 +347,7 @@ def _remark(run: Run) -> str:
     if run.is_of_other_data:
         return "trained on earlier data: not ranked"
     if run.state is RunState.PRUNED:
-        return f"stopped after epoch {run.stopped_at}, best loss {run.best_loss or 0:.6g}"
+        return f"stopped after epoch {run.stopped_at}, best loss {series.loss_of(run):.6g}"
     if run.state is RunState.INTERRUPTED:
         return "interrupted, not failed: the same search command continues it"
     if run.stopped_at is not None:

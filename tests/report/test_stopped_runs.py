@@ -59,6 +59,14 @@ def test_they_are_counted_apart_and_never_ranked(make_run: MakeRun, make_data: M
     ]
 
 
+def test_a_loss_of_zero_is_the_best_of_them(make_run: MakeRun) -> None:
+    runs = [stopped(make_run, 0, 1.0, 0.5), stopped(make_run, 1, 1.0, 0.0)]
+
+    assert pruned_lines(runs) == [
+        "2 runs stopped early, not ranked; the best of them is run 1, 0.000000 after epoch 2"
+    ]
+
+
 def test_the_table_has_their_best_loss_and_where_they_were_stopped(
     make_run: MakeRun, make_data: MakeData
 ) -> None:
