@@ -67,7 +67,6 @@ def history_chart(data: ReportData) -> Figure | None:
     ]
     if found.stopped:
         traces.insert(0, _stopped(found))
-    shown = series.loss_range(losses)
     losses_shown = series.loss_range(losses)
     assert losses_shown is not None, "losses of complete runs are finite"
     shown = _around_baselines(losses_shown, data.baselines)

@@ -90,6 +90,7 @@ def _loss_sections(
     data: ReportData, figures: dict[str, Figure], complete: list[Run]
 ) -> Iterator[str]:
     """How the losses went: run by run, and epoch by epoch."""
+    history = charts.history_chart(data)
     yield _section(
         figures,
         "history",
@@ -98,10 +99,11 @@ def _loss_sections(
             "Each point is a run at its end, the line the best so far.",
             bool(data.progress.num_pruned)
             and "Circles: runs that were stopped early, with the best loss that they had by then.",
-            _is_any_outside(complete)
+            history is not None
+            and _is_any_above(history, complete)
             and "Runs far above the others lie outside; double-click to see them.",
         ),
-        charts.history_chart(data),
+        history,
     )
     yield _section(
         figures,
@@ -201,11 +203,10 @@ def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: in
     )
 
 
-def _is_any_outside(complete: list[Run]) -> bool:
+def _is_any_above(history: Figure, complete: list[Run]) -> bool:
     """Whether the axis of the history leaves a run out."""
-    losses = [series.loss_of(run) for run in complete]
-    shown = series.loss_range(losses)
-    return shown is not None and max(losses) > shown[1]
+    _, high = history["layout"]["yaxis"]["range"]
+    return any(series.loss_of(run) > high for run in complete)
 
 
 def _slice_section(data: ReportData, figures: dict[str, Figure], num_ended: int) -> str:
