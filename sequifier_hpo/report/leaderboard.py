@@ -7,7 +7,7 @@ from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.searchspace import value_text
 
 MIN_RUNS_FOR_IMPORTANCE = 20
-"""With fewer runs that have ended, chance decides which parameters seem to matter."""
+"""With fewer runs that have a loss, chance decides which parameters seem to matter."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,14 @@ class Progress:
     """Stopped early, and not given their full length since."""
 
     @property
+    def num_with_a_loss(self) -> int:
+        """Runs that have ended with a loss: complete, or stopped early."""
+        return self.num_complete + self.num_pruned
+
+    @property
     def num_ended(self) -> int:
         """Runs that have ended, successfully or not."""
-        return self.num_complete + self.num_pruned + self.num_failed
+        return self.num_with_a_loss + self.num_failed
 
     @property
     def is_over(self) -> bool:

@@ -79,8 +79,8 @@ def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
     complete = leaderboard(data.own_runs)
     return [
         *_loss_sections(data, figures, complete),
-        *_importance_section(data, figures, len(complete) + data.progress.num_pruned),
-        _slice_section(data, figures, data.progress.num_ended),
+        *_importance_section(data, figures),
+        _slice_section(data, figures),
         *_size_sections(data, figures),
         *_run_sections(data, figures, len(complete)),
     ]
@@ -132,10 +132,9 @@ def _loss_sections(
     )
 
 
-def _importance_section(
-    data: ReportData, figures: dict[str, Figure], num_complete: int
-) -> Iterator[str]:
-    if num_complete >= MIN_RUNS_FOR_IMPORTANCE:
+def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
+    num_with_a_loss = data.progress.num_with_a_loss
+    if num_with_a_loss >= MIN_RUNS_FOR_IMPORTANCE:
         yield _section(
             figures,
             "importance",
@@ -147,7 +146,7 @@ def _importance_section(
             ),
             charts.importance_chart(data),
         )
-    elif num_complete > 1:
+    elif num_with_a_loss > 1:
         yield (
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
             f"{MIN_RUNS_FOR_IMPORTANCE} runs on: with fewer, chance decides.</p></section>"
@@ -209,8 +208,8 @@ def _is_any_above(history: Figure, complete: list[Run]) -> bool:
     return any(series.loss_of(run) > high for run in complete)
 
 
-def _slice_section(data: ReportData, figures: dict[str, Figure], num_ended: int) -> str:
-    drawn = charts.slice_charts(data)
+def _slice_section(data: ReportData, figures: dict[str, Figure]) -> str:
+    drawn, num_ended = charts.slice_charts(data), data.progress.num_ended
     if not drawn or num_ended < 2:
         return ""
     parts = []

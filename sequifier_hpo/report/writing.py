@@ -69,7 +69,7 @@ def _gathered(source: StudySource, data: ReportData) -> ReportData:
     """Add what takes a computation or a file: importances, evaluations, the best run's file."""
     kept = read_evaluations(source.study_folder, data.study_id)
     data, done = replace(data, evaluations=kept), data.progress
-    if done.num_complete + done.num_pruned >= MIN_RUNS_FOR_IMPORTANCE:
+    if done.num_with_a_loss >= MIN_RUNS_FOR_IMPORTANCE:
         data = replace(data, importances=_importances(data.own_runs))
     return data if done.best is None else _with_best(data, source, done.best)
 
