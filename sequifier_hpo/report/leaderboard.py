@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.searchspace import value_text
+from sequifier_hpo.words import counted
 
 MIN_RUNS_FOR_IMPORTANCE = 20
 """With fewer runs that have a loss, chance decides which parameters seem to matter."""
@@ -41,6 +42,24 @@ class Progress:
     def is_over(self) -> bool:
         """Whether every run has ended."""
         return self.num_ended >= self.num_runs
+
+    @property
+    def in_words(self) -> str:
+        """The numbers in one line."""
+        states = (
+            (self.num_pruned, "stopped early"),
+            (self.num_failed, "failed"),
+            (self.num_running, "running"),
+            (self.num_interrupted, "interrupted"),
+        )
+        parts = [f"{self.num_complete:,} of {counted(self.num_runs, 'run')} complete"]
+        parts += [f"{number:,} {state}" for number, state in states if number]
+        if self.num_duplicates:
+            twins = counted(self.num_duplicates, "duplicate cell")
+            parts.append(f"{twins} sharing another run's result")
+        if self.num_of_other_data:
+            parts.append(f"{self.num_of_other_data:,} more on earlier data, not ranked")
+        return ", ".join(parts)
 
 
 def progress(runs: Sequence[Run], num_runs: int) -> Progress:
