@@ -40,7 +40,7 @@ class SearchProgress:
 
     num_runs: int
     num_done: int
-    """Runs that were complete or failed before, and since."""
+    """Runs that had ended before, and that did since."""
     best_loss: float | None
     best_run: str | None
     rows: dict[int, _Row] = field(default_factory=dict)

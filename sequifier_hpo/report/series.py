@@ -95,7 +95,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Scatter:
-    """The numbers of a range, of the complete runs that have one, best first."""
+    """The numbers of a range, of the runs that have one and a loss, best first."""
 
     parameter: str
     span: Span

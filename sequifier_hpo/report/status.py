@@ -29,7 +29,7 @@ class StudyStatus:
     failed: list[Run]
     baselines: tuple[Baseline, ...]
     seconds_left: float | None
-    """Estimate; None if nothing runs, or nothing is complete yet."""
+    """Estimate; None if nothing runs, or no run has ended with a loss yet."""
 
     @property
     def is_over(self) -> bool:
