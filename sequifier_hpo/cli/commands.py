@@ -33,8 +33,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name of a command, with dashes for the underscores of its function -> its module in this room, and
 the first sentence of its help."""
 
-# What people type who know another program -> what it is called here.
-_MEANT: Final[Mapping[str, str]] = {
+MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("search", "hpo", "tune", "optimize", "sweep", "run", "resume"), "hyperparameter-search"
     ),
@@ -45,6 +44,7 @@ _MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("list", "ls", "show"), "status"),
     **dict.fromkeys(("create", "new"), "init"),
 }
+"""What people type who know another program -> the command that it is here."""
 
 
 class Commands(TyperGroup):
@@ -100,6 +100,6 @@ def _help_of(function: Callable[..., None]) -> str:
 
 
 def _hint(word: str) -> str:
-    known = _MEANT.get(word.lower())
+    known = MEANT.get(word.lower())
     found = [known] if known else get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.6)
     return f"; did you mean `{found[0]}`?" if found else ""
