@@ -2,11 +2,11 @@
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.records import Run, RunState, Stored
+from sequifier_hpo.records import WITH_A_LOSS, Run, RunState, Stored
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
@@ -76,19 +76,16 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
 
 
 def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
-    complete = leaderboard(data.own_runs)
     return [
-        *_loss_sections(data, figures, complete),
+        *_loss_sections(data, figures),
         *_importance_section(data, figures),
         _slice_section(data, figures),
         *_size_sections(data, figures),
-        *_run_sections(data, figures, len(complete)),
+        *_run_sections(data, figures),
     ]
 
 
-def _loss_sections(
-    data: ReportData, figures: dict[str, Figure], complete: list[Run]
-) -> Iterator[str]:
+def _loss_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     """How the losses went: run by run, and epoch by epoch."""
     history = charts.history_chart(data)
     yield _section(
@@ -100,7 +97,7 @@ def _loss_sections(
             bool(data.progress.num_pruned)
             and "Circles: runs that were stopped early, with the best loss that they had by then.",
             history is not None
-            and _is_any_above(history, complete)
+            and _is_any_above(history, data.own_runs)
             and "Runs far above the others lie outside; double-click to see them.",
         ),
         history,
@@ -175,8 +172,9 @@ def _size_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str
     )
 
 
-def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: int) -> Iterator[str]:
+def _run_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     """The runs themselves: across all parameters, and in time."""
+    num_complete = data.progress.num_complete
     yield _section(
         figures,
         "parallel",
@@ -202,10 +200,10 @@ def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: in
     )
 
 
-def _is_any_above(history: Figure, complete: list[Run]) -> bool:
-    """Whether the axis of the history leaves a run out."""
+def _is_any_above(history: Figure, runs: Iterable[Run]) -> bool:
+    """Whether the axis of the history leaves a run with a loss out."""
     _, high = history["layout"]["yaxis"]["range"]
-    return any(series.loss_of(run) > high for run in complete)
+    return any(series.loss_of(run) > high for run in runs if run.state in WITH_A_LOSS)
 
 
 def _slice_section(data: ReportData, figures: dict[str, Figure]) -> str:

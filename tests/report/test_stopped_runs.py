@@ -132,6 +132,22 @@ def test_curves_and_slices_show_them_as_what_they_are(
     assert 0.9 in dots["x"]
 
 
+def test_the_page_says_when_one_was_stopped_above_the_picture(
+    make_run: MakeRun, make_data: MakeData
+) -> None:
+    complete = [make_run(k, 1.0 + k / 100) for k in range(8)]
+
+    pages = [
+        report_page(
+            make_data(runs=[*complete, stopped(make_run, 8, loss)], baselines=()),
+            PageAssets("", "", ""),
+        )
+        for loss in (1.05, 3.0)
+    ]
+
+    assert ["lie outside" in page for page in pages] == [False, True]
+
+
 def test_the_page_says_where_each_was_stopped(make_run: MakeRun, make_data: MakeData) -> None:
     page = report_page(data_of(make_run, make_data), PageAssets("", "", ""))
 
