@@ -223,6 +223,9 @@ class RunState(StrEnum):
     """Resumable: stopped by the user, or its coordinator died."""
 
 
+WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
+"""States of the runs that ended with a loss: those that were stopped early have their best."""
+
 Stored = str | float
 """What Optuna stores for a parameter: a label, or a number of a range."""
 

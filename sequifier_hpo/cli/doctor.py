@@ -32,7 +32,7 @@ def doctor(
     root = Path()
     if config_path is not None or DEFAULT_SEARCH_FILE.exists():
         source = find_study(config_path, storage, None)
-        root = source.study_folder.parent.parent
+        root = source.paths.root
     elif storage is not None:
         source = find_study(None, storage, "a study to come")
     checks = []

@@ -270,16 +270,5 @@ def summary(
 
 
 def _counts(of: Progress) -> str:
-    parts = [f"{of.num_complete:,} of {counted(of.num_runs, 'run')} complete"]
-    for number, what in (
-        (of.num_pruned, "stopped early"),
-        (of.num_failed, "failed"),
-        (of.num_interrupted, "interrupted"),
-    ):
-        if number:
-            parts.append(f"{number:,} {what}")
-    if of.num_duplicates:
-        parts.append(f"{counted(of.num_duplicates, 'duplicate cell')} sharing another run's result")
-    if of.num_of_other_data:
-        parts.append(f"{of.num_of_other_data:,} more on earlier data, not ranked")
-    return ", ".join(parts)
+    """The numbers in one line, without the runs of other searches, of which some may be dead."""
+    return replace(of, num_running=0).in_words

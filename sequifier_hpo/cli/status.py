@@ -14,7 +14,7 @@ from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.config.locate import StudySource, find_study
-from sequifier_hpo.words import counted, duration, visible
+from sequifier_hpo.words import duration, visible
 
 if TYPE_CHECKING:
     from sequifier_hpo.report.status import StudyStatus
@@ -134,22 +134,7 @@ def _changing(found: "StudyStatus", top: int) -> dict[str, Any]:
 def headline(found: "StudyStatus") -> str:
     """The state of a study in one line."""
     done = found.progress
-    parts = [f"{done.num_complete:,} of {counted(done.num_runs, 'run')} complete"]
-    for number, what in (
-        (done.num_pruned, "stopped early"),
-        (done.num_failed, "failed"),
-        (done.num_running, "running"),
-        (done.num_interrupted, "interrupted"),
-    ):
-        if number:
-            parts.append(f"{number:,} {what}")
-    if done.num_duplicates:
-        parts.append(
-            f"{counted(done.num_duplicates, 'duplicate cell')} sharing another run's result"
-        )
-    if done.num_of_other_data:
-        parts.append(f"{done.num_of_other_data:,} more on earlier data, not ranked")
-    text = f"{found.source.name}: {', '.join(parts)}"
+    text = f"{found.source.name}: {done.in_words}"
     if done.best is not None:
         text += f"; best {done.best.validation_loss:.6g} (run {done.best.number})"
     return text

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from math import inf
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.data import unbeaten
 from sequifier_hpo.report.leaderboard import count_a_part, shortened, value_of, varying_labels
+from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.report.verification import CheckedRun
 from sequifier_hpo.words import counted, visible
 
@@ -89,10 +89,10 @@ def pruned_lines(runs: Sequence[Run]) -> list[str]:
     pruned = [run for run in runs if run.state is RunState.PRUNED and not run.is_of_other_data]
     if not pruned:
         return []
-    best = min(pruned, key=lambda run: (run.best_loss or inf, run.number))
+    best = min(pruned, key=lambda run: (loss_of(run), run.number))
     return [
         f"{counted(len(pruned), 'run')} stopped early, not ranked; the best of them is run "
-        f"{best.number}, {_loss(best.best_loss)} after epoch {best.stopped_at}"
+        f"{best.number}, {_loss(loss_of(best))} after epoch {best.stopped_at}"
     ]
 
 

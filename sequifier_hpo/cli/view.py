@@ -40,7 +40,7 @@ class SearchProgress:
 
     num_runs: int
     num_done: int
-    """Runs that were complete or failed before, and since."""
+    """Runs that had ended before, and that did since."""
     best_loss: float | None
     best_run: str | None
     rows: dict[int, _Row] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class LineView:
             f"{run.claim.title}: validation loss {result.best_validation_loss:.6g}"
             f" at epoch {result.best_epoch} of {result.last_epoch}, {duration(result.seconds, decimals=1)}"
             f"{', best so far' if is_best else ''}"
-            f"  [{self._progress.num_done}/{self._progress.num_runs}{_left(self._progress)}]"
+            f"  {_so_far(self._progress)}"
         )
         self._write_results()
 
@@ -175,7 +175,7 @@ class LineView:
         self._say(
             f"{run.claim.title}: stopped after epoch {rung} of "
             f"{run.config.training_spec.epochs}, validation loss {best_loss:.6g}"
-            f"  [{self._progress.num_done}/{self._progress.num_runs}{_left(self._progress)}]"
+            f"  {_so_far(self._progress)}"
         )
         self._write_results()
 
@@ -273,15 +273,15 @@ def drawing(progress: SearchProgress, title: str) -> Group:
     best = "no result yet" if progress.names_best else ""
     if progress.best_loss is not None:
         best = visible(f"best {progress.best_loss:.6g} ({progress.best_run})")
-    failed = f"  {progress.num_failed} failed" if progress.num_failed else ""
+    others = f"  {progress.num_failed} failed" if progress.num_failed else ""
     if progress.num_pruned:
-        failed += f"  {progress.num_pruned} stopped early, "
-        failed += f"{counted(progress.epochs_saved, 'epoch')} saved"
+        saved = counted(progress.epochs_saved, "epoch")
+        others += f"  {progress.num_pruned} stopped early, {saved} saved"
     waiting = f"  {_waiting(progress.waits_for)}" if progress.waits_for else ""
     state = "  stopping" if progress.is_stopping else waiting
     head = Text.assemble(
         (visible(title), "bold"),
-        f"  {progress.num_done} of {progress.num_runs} runs{failed}  ",
+        f"  {progress.num_done} of {progress.num_runs} runs{others}  ",
         (best, "green"),
         f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{state}",
     )
@@ -317,6 +317,10 @@ def make_view(
 
 def _waiting(runs: Sequence[int]) -> str:
     return f"waiting for {run_numbers(runs)} to end before the next is chosen"
+
+
+def _so_far(progress: SearchProgress) -> str:
+    return f"[{progress.num_done}/{progress.num_runs}{_left(progress)}]"
 
 
 def _left(progress: SearchProgress) -> str:

@@ -19,7 +19,7 @@ from sequifier_hpo.errors import ConfigError, ConfigIssue
 VALIDATION, TEST = "validation", "test"
 """The splits on which a model can be judged."""
 
-_TEST = 2  # its place among those of the metadata
+_PLACE_OF_TEST = 2  # among the splits of the metadata
 
 SUPPLIED = (
     "input_columns",  # all of them; what decides which are read, if the file says it
@@ -128,9 +128,9 @@ def validation_split(config: TrainConfig) -> SplitFiles:
 
 def split_for_test(config: TrainConfig, metadata: DataMetadata) -> SplitFiles | None:
     """The split that no run reads; None if the data were divided in two."""
-    if len(metadata.split_paths) <= _TEST:
+    if len(metadata.split_paths) <= _PLACE_OF_TEST:
         return None
-    path = split_path(metadata.split_paths[_TEST], config.project_root)
+    path = split_path(metadata.split_paths[_PLACE_OF_TEST], config.project_root)
     return SplitFiles(Path(path), config.read_format)
 
 

@@ -343,26 +343,21 @@ class TrainConfig(FrozenModel):
 
     def with_more_epochs(self, epochs: int) -> "TrainConfig":
         """The run under a name of its own, going on from its checkpoint until that epoch."""
-        update = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
-        return self.model_copy(
-            update={
-                "model_name": f"{self.model_name}-to-epoch-{epochs}",
-                "training_spec": self.training_spec.model_copy(update=update),
-            }
-        )
+        name = f"{self.model_name}-to-epoch-{epochs}"
+        return self._trained_until(epochs, {"model_name": name})
 
     def refitted(self, name: str, training: str, epochs: int) -> "TrainConfig":
         """The run on other training data, for that many epochs whatever its losses say."""
-        update = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
-        return self.model_copy(
-            update={
-                "model_name": name,
-                "training_data_path": training,
-                "export_generative_model": True,
-                "export_onnx": True,
-                "training_spec": self.training_spec.model_copy(update=update),
-            }
+        exported = {"export_generative_model": True, "export_onnx": True}
+        return self._trained_until(
+            epochs, {"model_name": name, "training_data_path": training, **exported}
         )
+
+    def _trained_until(self, epochs: int, update: dict[str, Any]) -> "TrainConfig":
+        """The run with other values, going on from its checkpoint to exactly that epoch."""
+        length = {"epochs": epochs, "early_stopping_epochs": None, "continue_training": True}
+        spec = self.training_spec.model_copy(update=length)
+        return self.model_copy(update={**update, "training_spec": spec})
 
     @property
     def loss_definition(self) -> dict[str, Any]:

@@ -67,7 +67,6 @@ def history_chart(data: ReportData) -> Figure | None:
     ]
     if found.stopped:
         traces.insert(0, _stopped(found))
-    shown = series.loss_range(losses)
     losses_shown = series.loss_range(losses)
     assert losses_shown is not None, "losses of complete runs are finite"
     shown = _around_baselines(losses_shown, data.baselines)
@@ -99,7 +98,7 @@ def _stopped(found: series.History) -> dict[str, Any]:
         "mode": "markers",
         "name": "stopped early",
         "x": found.places_of_stopped,
-        "y": [rounded_value(run.best_loss or 0.0) for run in found.stopped],
+        "y": rounded([series.loss_of(run) for run in found.stopped]),
         "text": [hover(run) for run in found.stopped],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": "@muted", "size": 7, "symbol": "circle-open"},

@@ -11,6 +11,7 @@ from typing import Any
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report.leaderboard import shortened, value_of
+from sequifier_hpo.report.series import loss_of
 
 Figure = dict[str, Any]
 
@@ -78,7 +79,7 @@ def hover(run: Run) -> str:
         lines[0] = f"<b>run {run.number}</b>: {run.validation_loss:.6g}"
     elif run.state is RunState.PRUNED:
         at = f"stopped after epoch {run.stopped_at}"
-        lines[0] = f"<b>run {run.number}</b>, {at}: {run.best_loss or 0:.6g}"
+        lines[0] = f"<b>run {run.number}</b>, {at}: {loss_of(run):.6g}"
     return "<br>".join([*lines, *(_hover_line(*chosen) for chosen in run.labels.items())])
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.searchspace import value_text
+from sequifier_hpo.words import counted
 
 MIN_RUNS_FOR_IMPORTANCE = 20
-"""With fewer runs that have ended, chance decides which parameters seem to matter."""
+"""With fewer runs that have a loss, chance decides which parameters seem to matter."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,37 @@ class Progress:
     """Stopped early, and not given their full length since."""
 
     @property
+    def num_with_a_loss(self) -> int:
+        """Runs that have ended with a loss: complete, or stopped early."""
+        return self.num_complete + self.num_pruned
+
+    @property
     def num_ended(self) -> int:
         """Runs that have ended, successfully or not."""
-        return self.num_complete + self.num_pruned + self.num_failed
+        return self.num_with_a_loss + self.num_failed
 
     @property
     def is_over(self) -> bool:
         """Whether every run has ended."""
         return self.num_ended >= self.num_runs
+
+    @property
+    def in_words(self) -> str:
+        """The numbers in one line."""
+        states = (
+            (self.num_pruned, "stopped early"),
+            (self.num_failed, "failed"),
+            (self.num_running, "running"),
+            (self.num_interrupted, "interrupted"),
+        )
+        parts = [f"{self.num_complete:,} of {counted(self.num_runs, 'run')} complete"]
+        parts += [f"{number:,} {state}" for number, state in states if number]
+        if self.num_duplicates:
+            twins = counted(self.num_duplicates, "duplicate cell")
+            parts.append(f"{twins} sharing another run's result")
+        if self.num_of_other_data:
+            parts.append(f"{self.num_of_other_data:,} more on earlier data, not ranked")
+        return ", ".join(parts)
 
 
 def progress(runs: Sequence[Run], num_runs: int) -> Progress:

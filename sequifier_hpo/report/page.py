@@ -2,11 +2,11 @@
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.records import Run, RunState, Stored
+from sequifier_hpo.records import WITH_A_LOSS, Run, RunState, Stored
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
@@ -76,20 +76,18 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
 
 
 def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
-    complete = leaderboard(data.own_runs)
     return [
-        *_loss_sections(data, figures, complete),
-        *_importance_section(data, figures, len(complete) + data.progress.num_pruned),
-        _slice_section(data, figures, data.progress.num_ended),
+        *_loss_sections(data, figures),
+        *_importance_section(data, figures),
+        _slice_section(data, figures),
         *_size_sections(data, figures),
-        *_run_sections(data, figures, len(complete)),
+        *_run_sections(data, figures),
     ]
 
 
-def _loss_sections(
-    data: ReportData, figures: dict[str, Figure], complete: list[Run]
-) -> Iterator[str]:
+def _loss_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     """How the losses went: run by run, and epoch by epoch."""
+    history = charts.history_chart(data)
     yield _section(
         figures,
         "history",
@@ -98,10 +96,11 @@ def _loss_sections(
             "Each point is a run at its end, the line the best so far.",
             bool(data.progress.num_pruned)
             and "Circles: runs that were stopped early, with the best loss that they had by then.",
-            _is_any_outside(complete)
+            history is not None
+            and _is_any_above(history, data.own_runs)
             and "Runs far above the others lie outside; double-click to see them.",
         ),
-        charts.history_chart(data),
+        history,
     )
     yield _section(
         figures,
@@ -130,10 +129,9 @@ def _loss_sections(
     )
 
 
-def _importance_section(
-    data: ReportData, figures: dict[str, Figure], num_complete: int
-) -> Iterator[str]:
-    if num_complete >= MIN_RUNS_FOR_IMPORTANCE:
+def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
+    num_with_a_loss = data.progress.num_with_a_loss
+    if num_with_a_loss >= MIN_RUNS_FOR_IMPORTANCE:
         yield _section(
             figures,
             "importance",
@@ -145,7 +143,7 @@ def _importance_section(
             ),
             charts.importance_chart(data),
         )
-    elif num_complete > 1:
+    elif num_with_a_loss > 1:
         yield (
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
             f"{MIN_RUNS_FOR_IMPORTANCE} runs on: with fewer, chance decides.</p></section>"
@@ -174,8 +172,9 @@ def _size_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str
     )
 
 
-def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: int) -> Iterator[str]:
+def _run_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     """The runs themselves: across all parameters, and in time."""
+    num_complete = data.progress.num_complete
     yield _section(
         figures,
         "parallel",
@@ -201,15 +200,14 @@ def _run_sections(data: ReportData, figures: dict[str, Figure], num_complete: in
     )
 
 
-def _is_any_outside(complete: list[Run]) -> bool:
-    """Whether the axis of the history leaves a run out."""
-    losses = [series.loss_of(run) for run in complete]
-    shown = series.loss_range(losses)
-    return shown is not None and max(losses) > shown[1]
+def _is_any_above(history: Figure, runs: Iterable[Run]) -> bool:
+    """Whether the axis of the history leaves a run with a loss out."""
+    _, high = history["layout"]["yaxis"]["range"]
+    return any(series.loss_of(run) > high for run in runs if run.state in WITH_A_LOSS)
 
 
-def _slice_section(data: ReportData, figures: dict[str, Figure], num_ended: int) -> str:
-    drawn = charts.slice_charts(data)
+def _slice_section(data: ReportData, figures: dict[str, Figure]) -> str:
+    drawn, num_ended = charts.slice_charts(data), data.progress.num_ended
     if not drawn or num_ended < 2:
         return ""
     parts = []
@@ -347,7 +345,7 @@ def _remark(run: Run) -> str:
     if run.is_of_other_data:
         return "trained on earlier data: not ranked"
     if run.state is RunState.PRUNED:
-        return f"stopped after epoch {run.stopped_at}, best loss {run.best_loss or 0:.6g}"
+        return f"stopped after epoch {run.stopped_at}, best loss {series.loss_of(run):.6g}"
     if run.state is RunState.INTERRUPTED:
         return "interrupted, not failed: the same search command continues it"
     if run.stopped_at is not None:

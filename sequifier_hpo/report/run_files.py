@@ -49,7 +49,7 @@ def run_file_of(source: StudySource, run: Run, study_id: str | None) -> RunFile 
         # In studies of 0.1.0, neither the runs nor the files say whose they are.
         if candidate.is_file() and (not run.host or study_of_run_file(candidate) == study_id):
             return RunFile(candidate)
-    root = str(source.study_folder.parent.parent.resolve())
+    root = str(source.paths.root.resolve())
     if not run.host or (run.host, run.folder) == (socket.gethostname(), root):
         return RunFile(path, _REMOVED)
     return RunFile(path, f"on {run.host} below {run.folder}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import quantiles
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import WITH_A_LOSS, Run, RunState
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.leaderboard import leaderboard, value_of, varying_labels
 
@@ -95,7 +95,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Scatter:
-    """The numbers of a range, of the complete runs that have one, best first."""
+    """The numbers of a range, of the runs that have one and a loss, best first."""
 
     parameter: str
     span: Span
@@ -171,7 +171,7 @@ def slices(data: ReportData) -> list[Slice | Scatter]:
     failed without: left out, what does badly would look better than it is.
     """
     ranked = sorted(
-        (run for run in data.own_runs if run.state in {RunState.COMPLETE, RunState.PRUNED}),
+        (run for run in data.own_runs if run.state in WITH_A_LOSS),
         key=lambda run: (loss_of(run), run.number),
     )
     shown = {run.number for run in sample(ranked, MAX_POINTS)}

@@ -45,23 +45,13 @@ def size_chart(data: ReportData) -> Figure | None:
     front, drawn = pareto_front(runs), series.sample(runs, series.MAX_POINTS)
     traces: list[dict[str, Any]] = [
         {
-            "type": "scatter",
+            **_trace("run", drawn),
             "mode": "markers",
-            "name": "run",
-            "x": [size_of(run) for run in drawn],
-            "y": rounded([series.loss_of(run) for run in drawn]),
-            "text": [_hover(run) for run in drawn],
-            "hovertemplate": "%{text}<extra></extra>",
             "marker": {"color": "@point", "size": 6, "opacity": 0.6},
         },
         {
-            "type": "scatter",
+            **_trace("best at its size", front),
             "mode": "lines+markers",
-            "name": "best at its size",
-            "x": [size_of(run) for run in front],
-            "y": rounded([series.loss_of(run) for run in front]),
-            "text": [_hover(run) for run in front],
-            "hovertemplate": "%{text}<extra></extra>",
             "line": {"color": "@accent", "width": 2, "shape": "hv"},
             "marker": {"color": "@accent", "size": 8, "symbol": "diamond"},
         },
@@ -72,6 +62,18 @@ def size_chart(data: ReportData) -> Figure | None:
     ticks = _ticks([size_of(run) for run in runs])
     layout["xaxis"] |= {"type": "log", "tickformat": "~s", "tickvals": ticks}
     return {"data": traces, "layout": layout, "height": 340}
+
+
+def _trace(name: str, runs: Sequence[Run]) -> dict[str, Any]:
+    """Runs by size and loss, however they are drawn."""
+    return {
+        "type": "scatter",
+        "name": name,
+        "x": [size_of(run) for run in runs],
+        "y": rounded([series.loss_of(run) for run in runs]),
+        "text": [_hover(run) for run in runs],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
 
 
 def _ticks(sizes: Sequence[int]) -> list[int]:

@@ -7,12 +7,10 @@ from datetime import datetime
 from statistics import mean
 
 from sequifier_hpo.config.locate import StudySource
-from sequifier_hpo.records import Baseline, Run, RunState
+from sequifier_hpo.records import WITH_A_LOSS, Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
 from sequifier_hpo.report.study_reader import StudyReader
 from sequifier_hpo.study import StudySnapshot
-
-_SUCCESSFUL = frozenset({RunState.COMPLETE, RunState.PRUNED})
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class StudyStatus:
     failed: list[Run]
     baselines: tuple[Baseline, ...]
     seconds_left: float | None
-    """Estimate; None if nothing runs, or nothing is complete yet."""
+    """Estimate; None if nothing runs, or no run has ended with a loss yet."""
 
     @property
     def is_over(self) -> bool:
@@ -72,7 +70,7 @@ def _seconds_left(own: list[Run], done: Progress) -> float | None:
     seconds = [
         run.figures.seconds
         for run in own
-        if run.state in _SUCCESSFUL and run.figures.seconds is not None
+        if run.state in WITH_A_LOSS and run.figures.seconds is not None
     ]
     if not seconds or not done.num_running:
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sequifier_hpo.records import DataDigest
-from sequifier_hpo.searchspace import SearchSpace, describe_space
+from sequifier_hpo.searchspace import SearchSpace
 from sequifier_hpo.words import counted
 
 _FILES = {"training": "training_data_path", "validation": "validation_data_path"}
@@ -38,7 +38,7 @@ def facts_of_space(space: SearchSpace, data: DataDigest | None) -> StudyFacts:
     """The facts of a search that is at hand."""
     config = space.config
     files = {name: str(getattr(config, path)) for name, path in _FILES.items()}
-    return StudyFacts(_targets(describe_space(space)), files, data)
+    return StudyFacts(config.target_column_types, files, data)
 
 
 def facts_of_study(
@@ -56,8 +56,4 @@ def facts_of_study(
         for name, path in _FILES.items()
         if (found := re.search(rf"^{path}: (.+)$", run_file or "", re.M))
     }
-    return StudyFacts(_targets(described), files, data)
-
-
-def _targets(described: Mapping[str, Any]) -> dict[str, str]:
-    return dict(described.get("target_column_types") or {})
+    return StudyFacts(described.get("target_column_types") or {}, files, data)

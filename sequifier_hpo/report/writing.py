@@ -12,7 +12,7 @@ from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.plain_files import read_plain
-from sequifier_hpo.records import Baseline, Run
+from sequifier_hpo.records import WITH_A_LOSS, Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import read_evaluations
 from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE
@@ -23,7 +23,7 @@ from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.report.tables import model_name
 from sequifier_hpo.report.training_losses import training_losses
 from sequifier_hpo.study import StudySnapshot
-from sequifier_hpo.study.importance import WITH_A_LOSS, parameter_importances
+from sequifier_hpo.study.importance import parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs
 _MAX_SHARE = 0.02  # of the search's time that refreshes may take
@@ -69,7 +69,7 @@ def _gathered(source: StudySource, data: ReportData) -> ReportData:
     """Add what takes a computation or a file: importances, evaluations, the best run's file."""
     kept = read_evaluations(source.study_folder, data.study_id)
     data, done = replace(data, evaluations=kept), data.progress
-    if done.num_complete + done.num_pruned >= MIN_RUNS_FOR_IMPORTANCE:
+    if done.num_with_a_loss >= MIN_RUNS_FOR_IMPORTANCE:
         data = replace(data, importances=_importances(data.own_runs))
     return data if done.best is None else _with_best(data, source, done.best)
 

@@ -68,7 +68,7 @@ def adjusted_cells(space: SearchSpace) -> list[AdjustedCells]:
 
 def same_runs(effective: EffectiveSpace, limit: int) -> list[SameRun]:
     """Up to `limit` groups of choices that mean the same run."""
-    return list(islice(_same_runs(effective), limit))
+    return [SameRun(tuple(same)) for same in islice(effective.merged_choices(), limit)]
 
 
 def measure(
@@ -103,8 +103,3 @@ def _sub_cells(space: SearchSpace, touched: Iterable[int]) -> Iterator[Cell]:
     chosen = set(touched)
     ranges = [range(size) if i in chosen else range(1) for i, size in enumerate(space.sizes)]
     return product(*ranges)
-
-
-def _same_runs(effective: EffectiveSpace) -> Iterator[SameRun]:
-    for members in effective.merged_choices():
-        yield SameRun(tuple(members))

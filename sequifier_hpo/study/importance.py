@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from sequifier_hpo.records import Run, RunState, Stored
+from sequifier_hpo.records import WITH_A_LOSS, Run, Stored
 
 
 def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
@@ -40,9 +40,6 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
         warnings.simplefilter("ignore")
         found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     return {name: float(share) for name, share in found.items()}
-
-
-WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
 
 
 def _distribution(values: Collection[Stored], *, is_log: bool) -> BaseDistribution:

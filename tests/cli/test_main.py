@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from sequifier_hpo.cli.commands import COMMANDS, MEANT
 from sequifier_hpo.cli.main import exit_code_of
 from tests.cli.conftest import Run
 
@@ -59,7 +60,13 @@ def test_a_letter_that_file_names_cannot_have_here_is_no_bug(
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("search", "hyperparameter-search"), ("prepocess", "preprocess"), ("Plan", "plan")],
+    [
+        ("search", "hyperparameter-search"),
+        ("Inference", "predict"),
+        ("test", "evaluate"),
+        ("prepocess", "preprocess"),
+        ("Plan", "plan"),
+    ],
 )
 def test_a_word_that_is_no_command_is_answered_by_the_one_that_is_meant(
     run: Run, word: str, meant: str
@@ -68,6 +75,11 @@ def test_a_word_that_is_no_command_is_answered_by_the_one_that_is_meant(
 
     assert finished.code == 2
     assert f"there is no command `{word}`; did you mean `{meant}`?" in finished.stderr
+
+
+def test_what_is_meant_is_a_command_and_what_is_typed_is_none() -> None:
+    assert set(MEANT.values()) <= COMMANDS.keys()
+    assert not MEANT.keys() & COMMANDS.keys()
 
 
 def test_the_version_and_the_list_of_commands_load_no_library_but_that_of_the_command_line() -> (

@@ -184,6 +184,10 @@ def test_the_page_says_when_a_run_lies_outside_its_chart(
 
     assert "lie outside" not in report_page(make_data(runs=usual), ASSETS)
     assert "lie outside" in report_page(make_data(runs=[*usual, make_run(20, 99.0)]), ASSETS)
+    # A baseline beside it widens the axis: the run is in the picture.
+    close = (Baseline(name="mean", loss=1.5),)
+    seen = make_data(runs=[*usual, make_run(20, 1.49)], baselines=close)
+    assert "lie outside" not in report_page(seen, ASSETS)
 
 
 def test_a_handful_of_runs_is_shown_whole_and_counted_in_whole_numbers(

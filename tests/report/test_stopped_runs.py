@@ -59,6 +59,14 @@ def test_they_are_counted_apart_and_never_ranked(make_run: MakeRun, make_data: M
     ]
 
 
+def test_a_loss_of_zero_is_the_best_of_them(make_run: MakeRun) -> None:
+    runs = [stopped(make_run, 0, 1.0, 0.5), stopped(make_run, 1, 1.0, 0.0)]
+
+    assert pruned_lines(runs) == [
+        "2 runs stopped early, not ranked; the best of them is run 1, 0.000000 after epoch 2"
+    ]
+
+
 def test_the_table_has_their_best_loss_and_where_they_were_stopped(
     make_run: MakeRun, make_data: MakeData
 ) -> None:
@@ -122,6 +130,22 @@ def test_curves_and_slices_show_them_as_what_they_are(
     dots = slices["dropout"]["data"][1]
     assert dots["marker"]["symbol"].count("circle-open") == 3
     assert 0.9 in dots["x"]
+
+
+def test_the_page_says_when_one_was_stopped_above_the_picture(
+    make_run: MakeRun, make_data: MakeData
+) -> None:
+    complete = [make_run(k, 1.0 + k / 100) for k in range(8)]
+
+    pages = [
+        report_page(
+            make_data(runs=[*complete, stopped(make_run, 8, loss)], baselines=()),
+            PageAssets("", "", ""),
+        )
+        for loss in (1.05, 3.0)
+    ]
+
+    assert ["lie outside" in page for page in pages] == [False, True]
 
 
 def test_the_page_says_where_each_was_stopped(make_run: MakeRun, make_data: MakeData) -> None:
