@@ -223,9 +223,6 @@ class RunState(StrEnum):
     """Resumable: stopped by the user, or its coordinator died."""
 
 
-WITH_A_LOSS = frozenset({RunState.COMPLETE, RunState.PRUNED})
-"""States of the runs that ended with a loss: those that were stopped early have their best."""
-
 Stored = str | float
 """What Optuna stores for a parameter: a label, or a number of a range."""
 
@@ -273,6 +270,11 @@ class Run:
     def best_loss(self) -> float | None:
         """Smallest validation loss so far; of a complete run, its validation loss."""
         return min(self.losses.values(), default=self.validation_loss)
+
+    @property
+    def loss(self) -> float | None:
+        """Validation loss of a complete run, best loss of one that was stopped early; else None."""
+        return self.best_loss if self.state is RunState.PRUNED else self.validation_loss
 
     @cached_property
     def figures(self) -> RunFigures:

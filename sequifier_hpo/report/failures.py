@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from sequifier_hpo.records import WITH_A_LOSS, Run, RunState
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.series import number_in
 from sequifier_hpo.searchspace import value_text
 
@@ -31,7 +31,7 @@ def what_failures_share(
     ended = [
         run
         for run in runs
-        if run.state in {*WITH_A_LOSS, RunState.FAILED}
+        if (run.loss is not None or run.state is RunState.FAILED)
         and run.duplicate_of is None
         and not run.is_of_other_data
     ]

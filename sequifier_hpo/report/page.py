@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sequifier_hpo.records import WITH_A_LOSS, Run, RunState, Stored
+from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
@@ -203,7 +203,7 @@ def _run_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]
 def _is_any_above(history: Figure, runs: Iterable[Run]) -> bool:
     """Whether the axis of the history leaves a run with a loss out."""
     _, high = history["layout"]["yaxis"]["range"]
-    return any(series.loss_of(run) > high for run in runs if run.state in WITH_A_LOSS)
+    return any(run.loss is not None and run.loss > high for run in runs)
 
 
 def _slice_section(data: ReportData, figures: dict[str, Figure]) -> str:

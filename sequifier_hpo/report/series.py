@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import quantiles
 
-from sequifier_hpo.records import WITH_A_LOSS, Run, RunState
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.leaderboard import leaderboard, value_of, varying_labels
 
@@ -171,7 +171,7 @@ def slices(data: ReportData) -> list[Slice | Scatter]:
     failed without: left out, what does badly would look better than it is.
     """
     ranked = sorted(
-        (run for run in data.own_runs if run.state in WITH_A_LOSS),
+        (run for run in data.own_runs if run.loss is not None),
         key=lambda run: (loss_of(run), run.number),
     )
     shown = {run.number for run in sample(ranked, MAX_POINTS)}
@@ -304,9 +304,8 @@ def index_of(label: str) -> tuple[int, str]:
 
 def loss_of(run: Run) -> float:
     """The loss of a complete run, and of one that was stopped early the best by then."""
-    loss = run.best_loss if run.state is RunState.PRUNED else run.validation_loss
-    assert loss is not None, "only complete and stopped runs have a loss"
-    return loss
+    assert run.loss is not None, "only complete and stopped runs have a loss"
+    return run.loss
 
 
 def is_open(run: Run) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import mean
 
 from sequifier_hpo.config.locate import StudySource
-from sequifier_hpo.records import WITH_A_LOSS, Baseline, Run, RunState
+from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, progress
 from sequifier_hpo.report.study_reader import StudyReader
 from sequifier_hpo.study import StudySnapshot
@@ -70,7 +70,7 @@ def _seconds_left(own: list[Run], done: Progress) -> float | None:
     seconds = [
         run.figures.seconds
         for run in own
-        if run.state in WITH_A_LOSS and run.figures.seconds is not None
+        if run.loss is not None and run.figures.seconds is not None
     ]
     if not seconds or not done.num_running:
         return None

@@ -12,7 +12,7 @@ from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.plain_files import read_plain
-from sequifier_hpo.records import WITH_A_LOSS, Baseline, Run
+from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import read_evaluations
 from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE
@@ -76,7 +76,7 @@ def _gathered(source: StudySource, data: ReportData) -> ReportData:
 
 def _importances(runs: Sequence[Run]) -> dict[str, float]:
     """How much parameters matter; nothing where no run is better than another."""
-    if len({run.best_loss for run in runs if run.state in WITH_A_LOSS}) < 2:
+    if len({run.loss for run in runs if run.loss is not None}) < 2:
         return {}
     return parameter_importances(runs)
 

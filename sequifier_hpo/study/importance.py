@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from sequifier_hpo.records import WITH_A_LOSS, Run, Stored
+from sequifier_hpo.records import Run, Stored
 
 
 def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
@@ -18,15 +18,15 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
     parameters that some run lacks, do not count: a range in one row has no number elsewhere. Empty
     if fewer than two runs, or no parameter, are left.
     """
-    complete = [run for run in runs if run.state in WITH_A_LOSS]
-    if len(complete) < 2:
+    judged = [run for run in runs if run.loss is not None]
+    if len(judged) < 2:
         return {}
     values = {
-        name: {run.labels[name] for run in complete}
-        for name in complete[0].labels
-        if all(name in run.labels for run in complete)
+        name: {run.labels[name] for run in judged}
+        for name in judged[0].labels
+        if all(name in run.labels for run in judged)
     }
-    logarithmic = complete[0].logarithmic
+    logarithmic = judged[0].logarithmic
     space = {
         name: _distribution(found, is_log=name in logarithmic)
         for name, found in values.items()
@@ -34,7 +34,7 @@ def parameter_importances(runs: Sequence[Run]) -> dict[str, float]:
     }
     if not space:
         return {}
-    study = _StudyOf([_trial(run, space) for run in complete])
+    study = _StudyOf([_trial(run, space) for run in judged])
     with warnings.catch_warnings():
         # It warns when all losses are equal; equal shares are the honest answer then.
         warnings.simplefilter("ignore")
@@ -73,7 +73,7 @@ def _trial(run: Run, space: dict[str, BaseDistribution]) -> FrozenTrial:
         number=run.number,
         trial_id=run.number,
         state=TrialState.COMPLETE,
-        value=run.best_loss if run.validation_loss is None else run.validation_loss,
+        value=run.loss,
         params={name: run.labels[name] for name in space},
         distributions=space,
         datetime_start=run.started,
