@@ -16,7 +16,7 @@ from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import model_of_run
-from sequifier_hpo.inference.evaluating import Outputs, evaluate, what_is_judged
+from sequifier_hpo.inference.evaluating import OutputFiles, evaluate, what_is_judged
 from sequifier_hpo.inference.predicting import Request, UnknownValues, predict_table
 from sequifier_hpo.records import Run, RunFigures, RunState, Stored
 from sequifier_hpo.report.evaluations import keep_evaluation
@@ -121,7 +121,7 @@ class StudyRun:
         Raises:
             InputError: If the model, the split or the table cannot be had.
         """
-        outputs = Outputs(None if events is None else expanded_path(str(events)))
+        outputs = OutputFiles(None if events is None else expanded_path(str(events)))
         source = self._origin.source
         with as_file(data) as table:
             judged = what_is_judged(split, table)

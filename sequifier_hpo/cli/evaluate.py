@@ -69,14 +69,14 @@ def evaluate(
     """
     # What reads studies and models takes half a second to load.
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
-    from sequifier_hpo.inference.evaluating import Outputs, what_is_judged  # noqa: PLC0415
+    from sequifier_hpo.inference.evaluating import OutputFiles, what_is_judged  # noqa: PLC0415
     from sequifier_hpo.inference.evaluating import evaluate as judge  # noqa: PLC0415
     from sequifier_hpo.report.evaluations import keep_evaluation  # noqa: PLC0415
 
     judged = what_is_judged(split, data)
     with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
         say(f"judging {chosen.name}")
-        found = judge(chosen, judged, Outputs(events), say)
+        found = judge(chosen, judged, OutputFiles(events), say)
         has_test = data is None and split is None and chosen.has_test_split
     print(json.dumps(found, indent=2) if as_json else evaluation_text(found))
     if events is not None:

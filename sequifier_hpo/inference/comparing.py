@@ -13,7 +13,7 @@ from sequifier_hpo.config.metadata import metadata_of
 from sequifier_hpo.config.train import TEST, split_for_test, validation_split
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import ChosenModel
-from sequifier_hpo.inference.evaluating import Judged, Outputs, evaluate
+from sequifier_hpo.inference.evaluating import Judged, OutputFiles, evaluate
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.records import SplitDigest
 from sequifier_hpo.words import counted
@@ -64,7 +64,7 @@ def compare(
             on_message(f"judging {chosen.name}")
             path = Path(folder) / f"{i}.npz"
             judged = Judged(split, last_positions=last_positions)
-            evaluate(chosen, judged, Outputs(sequences=path))
+            evaluate(chosen, judged, OutputFiles(sequences=path))
             with np.load(path) as arrays:
                 found.append((chosen.name, SequenceLosses(**arrays)))
     ranked = sorted(found, key=lambda item: float(item[1].sums.sum()))

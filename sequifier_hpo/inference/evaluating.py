@@ -60,7 +60,7 @@ def what_is_judged(split: str | None, table: Path | None) -> Judged:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputFiles:
     """Files to write beside the figures."""
 
     events: Path | None = None
@@ -69,13 +69,13 @@ class Outputs:
     """Of numpy: `ids`, `sums` and `counts` of the loss of every sequence."""
 
 
-NO_FILES = Outputs()
+NO_FILES = OutputFiles()
 
 
 def evaluate(
     chosen: ChosenModel,
     judged: Judged,
-    outputs: Outputs = NO_FILES,
+    outputs: OutputFiles = NO_FILES,
     on_message: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Judge a model.
