@@ -63,7 +63,7 @@ class StudyRun:
     """Whether other data took the place of those it was trained on."""
     started: datetime | None
     ended: datetime | None
-    _origin: "_Origin" = field(repr=False)
+    _origin: _Origin = field(repr=False)
 
     @classmethod
     def of(

@@ -91,8 +91,7 @@ class Study:
     @property
     def leaderboard(self) -> list[StudyRun]:
         """The complete runs on the present data, best first."""
-        ranked = [run for run in self._runs.values() if run.rank is not None]
-        return sorted(ranked, key=lambda run: run.rank or 0)
+        return [self._runs[run.number] for run in leaderboard(self._snapshot.runs)]
 
     @property
     def best(self) -> StudyRun:
