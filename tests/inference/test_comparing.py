@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sequifier_hpo.cli.compare import compare as command
 from sequifier_hpo.cli.compare import named
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import ChosenModel, model_of_file
@@ -87,6 +88,11 @@ def test_the_interval_is_as_wide_as_sequences_differ() -> None:
     width = 2 * 1.96 * 2 / np.sqrt(400) / 5
     assert interval[1] - interval[0] == pytest.approx(width, rel=0.15)
     assert difference_interval(other, other) == [0, 0]
+
+
+def test_a_split_that_does_not_exist_is_refused_before_models_are_read() -> None:
+    with pytest.raises(InputError, match="tset is no split"):
+        command(["a.onnx", "b.onnx"], "tset")
 
 
 def test_a_few_sequences_have_no_interval() -> None:
