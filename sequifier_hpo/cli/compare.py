@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sequifier_hpo.cli.comparison_text import comparison_text
 from sequifier_hpo.cli.options import AsJson
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
@@ -42,7 +43,6 @@ def compare(
     # What reads studies and models takes half a second to load.
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
     from sequifier_hpo.inference.comparing import compare as compared  # noqa: PLC0415
-    from sequifier_hpo.inference.comparing import comparison_lines  # noqa: PLC0415
     from sequifier_hpo.inference.evaluating import what_is_judged  # noqa: PLC0415
 
     judged = what_is_judged(split, None)
@@ -52,7 +52,7 @@ def compare(
             for file, run, model in map(named, models)
         ]
         found = compared(chosen, judged.split, say)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(comparison_lines(found)))
+    print(json.dumps(found, indent=2) if as_json else comparison_text(found))
 
 
 def named(text: str) -> tuple[Path | None, int | None, Path | None]:
