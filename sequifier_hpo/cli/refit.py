@@ -50,8 +50,10 @@ def refit(
     Example: sequifier-hpo refit
     """
     source = find_study(config_path, storage, study_name)
-    # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.inference.chosen_model import chosen_run, model_of_file  # noqa: PLC0415
+    # What reads studies and models takes half a second to load.
+    from sequifier_hpo.inference.chosen_model import model_of_file  # noqa: PLC0415
+    from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
+    from sequifier_hpo.report.chosen_run import chosen_run  # noqa: PLC0415
     from sequifier_hpo.report.run_files import train_file_of  # noqa: PLC0415
     from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
 
@@ -73,8 +75,6 @@ def refit(
         say("there is no test split: the new model is not judged")
         _show(model, {}, as_json=as_json)
         return
-    from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
-
     _show(model, evaluate(ready, Judged(TEST)), as_json=as_json)
 
 

@@ -14,6 +14,8 @@ import pytest
 import sequifier_hpo
 from sequifier_hpo.api.frames import runs_table
 from sequifier_hpo.api.given import as_file
+from sequifier_hpo.cli.continuing import continued_file
+from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.errors import ConfigError, EnvironmentFaultError, InputError
 from tests.cli.conftest import Study
 
@@ -104,6 +106,14 @@ def test_mistakes_are_said_in_the_words_of_the_command_line(study: Study) -> Non
         found.run(7)
     with pytest.raises(InputError, match="workers is 0"):
         sequifier_hpo.search(study.file, workers=0)
+
+
+def test_a_run_to_go_on_from_is_one_of_the_study(study: Study) -> None:
+    study.complete(1.5)
+    Path(study.file).rename(DEFAULT_SEARCH_FILE)
+
+    with pytest.raises(InputError, match=r"the study shop has no run 7\n.*it has run 0"):
+        continued_file("7", 4)
 
 
 def test_what_is_asked_of_a_run_is_checked_first(study: Study) -> None:
