@@ -33,17 +33,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name of a command, with dashes for the underscores of its function -> its module in this room, and
 the first sentence of its help."""
 
-# What people type who know another program -> what it may be called here, the best first.
-_MEANT: Final[Mapping[str, tuple[str, ...]]] = {
+# What people type who know another program -> what it is called here.
+_MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("search", "hpo", "tune", "optimize", "sweep", "run", "resume"), ("hyperparameter-search",)
+        ("search", "hpo", "tune", "optimize", "sweep", "run", "resume"), "hyperparameter-search"
     ),
-    **dict.fromkeys(("predict", "infer", "inference"), ("predict", "best")),
-    **dict.fromkeys(("evaluate", "test"), ("evaluate", "best")),
-    **dict.fromkeys(("fit", "retrain"), ("train",)),
-    **dict.fromkeys(("prepare", "encode"), ("preprocess",)),
-    **dict.fromkeys(("list", "ls", "show"), ("status",)),
-    **dict.fromkeys(("create", "new"), ("init",)),
+    **dict.fromkeys(("infer", "inference"), "predict"),
+    "test": "evaluate",
+    **dict.fromkeys(("fit", "retrain"), "train"),
+    **dict.fromkeys(("prepare", "encode"), "preprocess"),
+    **dict.fromkeys(("list", "ls", "show"), "status"),
+    **dict.fromkeys(("create", "new"), "init"),
 }
 
 
@@ -100,6 +100,6 @@ def _help_of(function: Callable[..., None]) -> str:
 
 
 def _hint(word: str) -> str:
-    meant = [name for name in _MEANT.get(word.lower(), ()) if name in COMMANDS]
-    found = meant[:1] or get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.6)
-    return f"; did you mean `{found[0]}`?" if found else ""
+    word = word.lower()
+    found = _MEANT.get(word) or next(iter(get_close_matches(word, COMMANDS, n=1, cutoff=0.6)), None)
+    return f"; did you mean `{found}`?" if found else ""

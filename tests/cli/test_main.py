@@ -59,7 +59,13 @@ def test_a_letter_that_file_names_cannot_have_here_is_no_bug(
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("search", "hyperparameter-search"), ("prepocess", "preprocess"), ("Plan", "plan")],
+    [
+        ("search", "hyperparameter-search"),
+        ("Infer", "predict"),
+        ("test", "evaluate"),
+        ("prepocess", "preprocess"),
+        ("Plan", "plan"),
+    ],
 )
 def test_a_word_that_is_no_command_is_answered_by_the_one_that_is_meant(
     run: Run, word: str, meant: str
