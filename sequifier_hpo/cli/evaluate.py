@@ -17,7 +17,6 @@ from sequifier_hpo.cli.options import (
     StudyName,
 )
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.config.paths import expanded_path
 
 _Split = Annotated[
@@ -77,15 +76,13 @@ def evaluate(
     with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
         say(f"judging {chosen.name}")
         found = judge(chosen, judged, OutputFiles(events), say)
-        has_test = data is None and split is None and chosen.has_test_split
     print(json.dumps(found, indent=2) if as_json else evaluation_text(found))
     if events is not None:
         say(f"wrote {events}: {found['num_events']:,} events")
-    if found["run"] is not None and data is None:
-        folder = find_study(config_path, storage, study_name).study_folder
-        kept = keep_evaluation(folder, found)
+    if chosen.study_folder is not None and data is None:
+        kept = keep_evaluation(chosen.study_folder, found)
         say(f"kept as {kept}; the report shows it")
-    if has_test and not as_json:
+    if data is None and split is None and not as_json and chosen.has_test_split:
         say(
             "\nnext:\n  sequifier-hpo evaluate --split test    "
             "# events that chose nothing: an honest figure, if looked at once"

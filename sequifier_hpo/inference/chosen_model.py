@@ -33,6 +33,8 @@ class ChosenModel:
     run: Run | None = None
     snapshot: StudySnapshot | None = None
     """Of the study that the run belongs to."""
+    study_folder: Path | None = None
+    """Of the same study."""
 
     @property
     def has_test_split(self) -> bool:
@@ -112,7 +114,8 @@ def model_of_run(
                 "name them with --metadata",
             )
         name = f"run {run.number} of {source.name}"
-        yield ChosenModel(model, name, metadata, model.about.config or config, run, snapshot)
+        config = model.about.config or config
+        yield ChosenModel(model, name, metadata, config, run, snapshot, source.study_folder)
 
 
 def _model_file(config: TrainConfig, run: Run) -> Path | None:
