@@ -147,7 +147,7 @@ class CheckpointStore:
         self, run: Origin, last_epoch: int, *, trusts: bool
     ) -> Iterator[tuple[Path, dict[str, Any], Verdict]]:
         """Every sound checkpoint, the most advanced first, and what the run may do with it."""
-        for path, content in self._sound():
+        for path, content in self.sound():
             verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
             if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
                 verdict = verdict.hindered(
@@ -157,7 +157,7 @@ class CheckpointStore:
                 )
             yield path, content, verdict
 
-    def _sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Every checkpoint of this model name that can be read, the most advanced first."""
         path = self._paths.interrupted_checkpoint(self._model_name)
         interrupted = self._read(path) if path.exists() else None
