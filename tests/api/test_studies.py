@@ -150,10 +150,8 @@ def test_a_frame_of_pandas_is_read_as_its_csv_and_one_of_polars_as_parquet() -> 
             assert not index
 
     with as_file(Frame()) as path:
-        assert path is not None
         assert path.read_text() == "sequenceId\n1\n"
     with as_file(pl.DataFrame({"a": [1]})) as parquet:
-        assert parquet is not None
         assert pl.read_parquet(parquet)["a"].to_list() == [1]
     assert not path.exists()
     assert not parquet.exists()
