@@ -69,7 +69,10 @@ def refit(
     say(f"refitting run {chosen.number} of {source.name}")
     config, new_file = _prepared(file, best_epoch, name)
     result = _train(config, new_file)
-    model = _last_model(config, result)
+    _remove_best(config, result)
+    model = config.paths.model(
+        config.model_name, "last", result.last_epoch, "onnx", embedding=False
+    )
     ready = model_of_file(model, None)
     if not ready.has_test_split:
         say("there is no test split: the new model is not judged")
@@ -118,16 +121,13 @@ def _train(config: TrainConfig, file: Path) -> TrainingResult:
     return result
 
 
-def _last_model(config: TrainConfig, result: TrainingResult) -> Path:
-    """The model after the last epoch; that of the "best" was chosen by data it has learned from."""
-    paths = config.paths
-    for kind in ("pt", "onnx"):
+def _remove_best(config: TrainConfig, result: TrainingResult) -> None:
+    """Remove the model of the "best" epoch, which was chosen by data that it has learned from."""
+    name, epoch = config.model_name, result.last_epoch
+    for suffix in ("pt", "onnx"):
         for embedding in (False, True):
-            path = paths.model(
-                config.model_name, "best", result.last_epoch, kind, embedding=embedding
-            )
+            path = config.paths.model(name, "best", epoch, suffix, embedding=embedding)
             path.unlink(missing_ok=True)
-    return paths.model(config.model_name, "last", result.last_epoch, "onnx", embedding=False)
 
 
 def _show(model: Path, found: dict[str, Any], *, as_json: bool) -> None:
