@@ -32,7 +32,7 @@ from sequifier_hpo.words import counted, first_line
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
-_NO_KEYS = "it lacks the keys of a checkpoint"
+NO_KEYS = "it lacks the keys of a checkpoint"
 _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"})
 
 
@@ -253,7 +253,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     content = read_torch_file(path)
     if not content.keys() >= _SEQUIFIER_KEYS:
-        raise DamagedCheckpointError(_NO_KEYS)
+        raise DamagedCheckpointError(NO_KEYS)
     return content
 
 
@@ -276,7 +276,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
             raise
         raise DamagedCheckpointError(_reason(error)) from error
     if not isinstance(content, dict):
-        raise DamagedCheckpointError(_NO_KEYS)
+        raise DamagedCheckpointError(NO_KEYS)
     return content
 
 
