@@ -65,3 +65,8 @@ def visible(text: str) -> str:
     The others, and those that change the direction of writing, become escapes as JSON has them.
     """
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text of at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

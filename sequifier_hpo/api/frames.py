@@ -8,21 +8,16 @@ import polars as pl
 
 from sequifier_hpo.api.runs import StudyRun
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.records import RunFigures
 
-_MEASURED = (
-    "best_epoch",
-    "epochs_run",
-    "seconds",
-    "tokens_per_second",
-    "num_parameters",
-    "effective_batch_size",
-    "peak_memory_mib",
-)
 _WHOLE, _NUMBER, _TEXT, _FLAG = pl.Int64(), pl.Float64(), pl.String(), pl.Boolean()
-_MEASURED_TYPES = {
-    name: _WHOLE if "int" in str(RunFigures.model_fields[name].annotation) else _NUMBER
-    for name in _MEASURED
+_MEASURED = {
+    "best_epoch": _WHOLE,
+    "epochs_run": _WHOLE,
+    "seconds": _NUMBER,
+    "tokens_per_second": _NUMBER,
+    "num_parameters": _WHOLE,
+    "effective_batch_size": _WHOLE,
+    "peak_memory_mib": _NUMBER,
 }
 
 
@@ -46,7 +41,7 @@ def runs_table(runs: Sequence[StudyRun]) -> pl.DataFrame:
         *(column for column in fields.values() if column.n_unique() > 1),
         *(
             pl.Series(name, [getattr(run.measured, name) for run in runs], dtype)
-            for name, dtype in _MEASURED_TYPES.items()
+            for name, dtype in _MEASURED.items()
         ),
         pl.Series("reason", [run.reason or None for run in runs], _TEXT),
         pl.Series("stopped_at", [run.stopped_at for run in runs], _WHOLE),

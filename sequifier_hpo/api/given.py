@@ -24,15 +24,12 @@ Table = str | Path | pl.DataFrame | WritesCsv
 
 
 @contextmanager
-def as_file(data: Table | None) -> Iterator[Path | None]:
+def as_file(data: Table) -> Iterator[Path]:
     """The file of a table; that of a frame is there for the block.
 
     Raises:
         InputError: If it is no table.
     """
-    if data is None:
-        yield None
-        return
     if isinstance(data, str | Path):
         yield expanded_path(str(data))
         return

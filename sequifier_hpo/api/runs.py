@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import model_of_run
-from sequifier_hpo.inference.evaluating import Outputs, evaluate, what_is_judged
+from sequifier_hpo.inference.evaluating import OutputFiles, evaluate, what_is_judged
 from sequifier_hpo.inference.predicting import Request, UnknownValues, predict_table
 from sequifier_hpo.records import Run, RunFigures, RunState, Stored
 from sequifier_hpo.report.evaluations import keep_evaluation
@@ -63,7 +63,7 @@ class StudyRun:
     """Whether other data took the place of those it was trained on."""
     started: datetime | None
     ended: datetime | None
-    _origin: "_Origin" = field(repr=False)
+    _origin: _Origin = field(repr=False)
 
     @classmethod
     def of(
@@ -121,9 +121,9 @@ class StudyRun:
         Raises:
             InputError: If the model, the split or the table cannot be had.
         """
-        outputs = Outputs(None if events is None else expanded_path(str(events)))
+        outputs = OutputFiles(_path(events))
         source = self._origin.source
-        with as_file(data) as table:
+        with nullcontext() if data is None else as_file(data) as table:
             judged = what_is_judged(split, table)
             with model_of_run(source, self.number, _path(metadata), _warn) as chosen:
                 found = evaluate(chosen, judged, outputs, _warn)
@@ -169,7 +169,6 @@ class StudyRun:
             as_file(data) as table,
             model_of_run(self._origin.source, self.number, _path(metadata), _warn) as chosen,
         ):
-            assert table is not None, "there are data"
             request = Request(table, wanted, steps, top_k, allow_empty_history)
             frames = list(predict_table(chosen.model, chosen.metadata, request, unknown))
         for found in unknown.all():

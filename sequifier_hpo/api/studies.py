@@ -10,7 +10,7 @@ from sequifier_hpo.api.frames import as_pandas, losses_table, runs_table
 from sequifier_hpo.api.runs import StudyRun
 from sequifier_hpo.config.locate import StudySource, find_study
 from sequifier_hpo.config.paths import expanded_path
-from sequifier_hpo.inference.chosen_model import chosen_run
+from sequifier_hpo.report.chosen_run import chosen_run
 from sequifier_hpo.report.figures import light_figures
 from sequifier_hpo.report.leaderboard import leaderboard, progress
 from sequifier_hpo.report.study_reader import read_source
@@ -91,8 +91,7 @@ class Study:
     @property
     def leaderboard(self) -> list[StudyRun]:
         """The complete runs on the present data, best first."""
-        ranked = [run for run in self._runs.values() if run.rank is not None]
-        return sorted(ranked, key=lambda run: run.rank or 0)
+        return [self._runs[run.number] for run in leaderboard(self._snapshot.runs)]
 
     @property
     def best(self) -> StudyRun:

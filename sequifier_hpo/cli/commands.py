@@ -100,6 +100,6 @@ def _help_of(function: Callable[..., None]) -> str:
 
 
 def _hint(word: str) -> str:
-    known = MEANT.get(word.lower())
-    found = [known] if known else get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.6)
-    return f"; did you mean `{found[0]}`?" if found else ""
+    word = word.lower()
+    found = MEANT.get(word) or next(iter(get_close_matches(word, COMMANDS, n=1, cutoff=0.6)), None)
+    return f"; did you mean `{found}`?" if found else ""

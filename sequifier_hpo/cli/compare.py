@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from sequifier_hpo.cli.comparison_text import comparison_text
 from sequifier_hpo.cli.options import AsJson
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
-from sequifier_hpo.config.train import TEST, VALIDATION
+from sequifier_hpo.config.train import VALIDATION
 from sequifier_hpo.errors import InputError
 
 _Models = Annotated[
@@ -39,20 +40,19 @@ def compare(
     """
     if len(models) < 2:
         raise InputError("there is nothing to compare with", "name two models or more")
-    if split not in {VALIDATION, TEST}:
-        raise InputError(f"--split {split} is no split", f"choose {VALIDATION} or {TEST}")
     # What reads studies and models takes half a second to load.
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
     from sequifier_hpo.inference.comparing import compare as compared  # noqa: PLC0415
-    from sequifier_hpo.inference.comparing import comparison_lines  # noqa: PLC0415
+    from sequifier_hpo.inference.evaluating import what_is_judged  # noqa: PLC0415
 
+    judged = what_is_judged(split, None)
     with ExitStack() as stack:
         chosen = [
             stack.enter_context(chosen_model(file, None, None, run, model, None))
             for file, run, model in map(named, models)
         ]
-        found = compared(chosen, split, say)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(comparison_lines(found)))
+        found = compared(chosen, judged.split, say)
+    print(json.dumps(found, indent=2) if as_json else comparison_text(found))
 
 
 def named(text: str) -> tuple[Path | None, int | None, Path | None]:

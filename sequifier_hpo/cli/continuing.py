@@ -57,12 +57,10 @@ def _run_file(run: str) -> Path:
     if not run.isdecimal():
         return Path(run)
     # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.report.chosen_run import chosen_run  # noqa: PLC0415
     from sequifier_hpo.report.run_files import train_file_of  # noqa: PLC0415
     from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
 
     source = find_study(None, None, None)
     snapshot = read_source(source)
-    for known in snapshot.runs:
-        if known.number == int(run):
-            return train_file_of(source, known, snapshot.study_id)
-    raise InputError(f"the study {source.name} has no run {run}", "name its file instead")
+    return train_file_of(source, chosen_run(source, snapshot, int(run)), snapshot.study_id)

@@ -17,7 +17,6 @@ from sequifier_hpo.cli.options import (
     StudyName,
 )
 from sequifier_hpo.cli.say import say
-from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.config.paths import expanded_path
 
 _Split = Annotated[
@@ -69,23 +68,21 @@ def evaluate(
     """
     # What reads studies and models takes half a second to load.
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
-    from sequifier_hpo.inference.evaluating import Outputs, what_is_judged  # noqa: PLC0415
+    from sequifier_hpo.inference.evaluating import OutputFiles, what_is_judged  # noqa: PLC0415
     from sequifier_hpo.inference.evaluating import evaluate as judge  # noqa: PLC0415
     from sequifier_hpo.report.evaluations import keep_evaluation  # noqa: PLC0415
 
     judged = what_is_judged(split, data)
     with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
         say(f"judging {chosen.name}")
-        found = judge(chosen, judged, Outputs(events), say)
-        has_test = data is None and split is None and chosen.has_test_split
+        found = judge(chosen, judged, OutputFiles(events), say)
     print(json.dumps(found, indent=2) if as_json else evaluation_text(found))
     if events is not None:
         say(f"wrote {events}: {found['num_events']:,} events")
-    if found["run"] is not None and data is None:
-        folder = find_study(config_path, storage, study_name).study_folder
-        kept = keep_evaluation(folder, found)
+    if chosen.study_folder is not None and data is None:
+        kept = keep_evaluation(chosen.study_folder, found)
         say(f"kept as {kept}; the report shows it")
-    if has_test and not as_json:
+    if data is None and split is None and not as_json and chosen.has_test_split:
         say(
             "\nnext:\n  sequifier-hpo evaluate --split test    "
             "# events that chose nothing: an honest figure, if looked at once"

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sequifier_hpo.words import shortened
+
 Figures = Mapping[str, Any]
 
 _MOST_LETTERS = 14
@@ -62,7 +64,7 @@ def _of_classes(figures: Figures) -> Iterator[str]:
 
 
 def _confusion(confusion: Figures) -> Iterator[str]:
-    labels = [_shortened(label) for label in confusion["labels"]]
+    labels = [shortened(label, _MOST_LETTERS) for label in confusion["labels"]]
     width = max(max(map(len, labels)), *(len(f"{n:,}") for row in confusion["counts"] for n in row))
     yield "  what came (rows) and what was predicted (columns)"
     yield "    " + _cells(["", *labels], width)
@@ -72,10 +74,6 @@ def _confusion(confusion: Figures) -> Iterator[str]:
 
 def _cells(cells: Sequence[str], width: int) -> str:
     return "  ".join(cell.rjust(width) for cell in cells)
-
-
-def _shortened(label: str) -> str:
-    return label if len(label) <= _MOST_LETTERS else label[: _MOST_LETTERS - 1] + "…"
 
 
 def _of_numbers(figures: Figures) -> Iterator[str]:

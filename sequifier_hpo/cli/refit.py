@@ -50,8 +50,10 @@ def refit(
     Example: sequifier-hpo refit
     """
     source = find_study(config_path, storage, study_name)
-    # Optuna and what it brings take half a second: only when a study is really read.
-    from sequifier_hpo.inference.chosen_model import chosen_run, model_of_file  # noqa: PLC0415
+    # What reads studies and models takes half a second to load.
+    from sequifier_hpo.inference.chosen_model import model_of_file  # noqa: PLC0415
+    from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
+    from sequifier_hpo.report.chosen_run import chosen_run  # noqa: PLC0415
     from sequifier_hpo.report.run_files import train_file_of  # noqa: PLC0415
     from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
 
@@ -67,14 +69,15 @@ def refit(
     say(f"refitting run {chosen.number} of {source.name}")
     config, new_file = _prepared(file, best_epoch, name)
     result = _train(config, new_file)
-    model = _last_model(config, result)
+    _remove_best(config, result)
+    model = config.paths.model(
+        config.model_name, "last", result.last_epoch, "onnx", embedding=False
+    )
     ready = model_of_file(model, None)
     if not ready.has_test_split:
         say("there is no test split: the new model is not judged")
         _show(model, {}, as_json=as_json)
         return
-    from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
-
     _show(model, evaluate(ready, Judged(TEST)), as_json=as_json)
 
 
@@ -118,16 +121,13 @@ def _train(config: TrainConfig, file: Path) -> TrainingResult:
     return result
 
 
-def _last_model(config: TrainConfig, result: TrainingResult) -> Path:
-    """The model after the last epoch; that of the "best" was chosen by data it has learned from."""
-    paths = config.paths
-    for kind in ("pt", "onnx"):
+def _remove_best(config: TrainConfig, result: TrainingResult) -> None:
+    """Remove the model of the "best" epoch, which was chosen by data that it has learned from."""
+    name, epoch = config.model_name, result.last_epoch
+    for suffix in ("pt", "onnx"):
         for embedding in (False, True):
-            path = paths.model(
-                config.model_name, "best", result.last_epoch, kind, embedding=embedding
-            )
+            path = config.paths.model(name, "best", epoch, suffix, embedding=embedding)
             path.unlink(missing_ok=True)
-    return paths.model(config.model_name, "last", result.last_epoch, "onnx", embedding=False)
 
 
 def _show(model: Path, found: dict[str, Any], *, as_json: bool) -> None:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.data import unbeaten
-from sequifier_hpo.report.leaderboard import count_a_part, shortened, value_of, varying_labels
+from sequifier_hpo.report.leaderboard import count_a_part, value_of, varying_labels
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.report.verification import CheckedRun
-from sequifier_hpo.words import counted, visible
+from sequifier_hpo.words import counted, shortened, visible
 
 _TOP = 10
 _WIDTH = 100  # where no terminal says otherwise

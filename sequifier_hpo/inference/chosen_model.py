@@ -13,17 +13,10 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.asking import ask
 from sequifier_hpo.inference.model_file import Model
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.leaderboard import leaderboard
+from sequifier_hpo.report.chosen_run import chosen_run
 from sequifier_hpo.report.run_files import train_file_of
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study import StudySnapshot
-from sequifier_hpo.words import run_numbers
-
-
-class NoRunError(InputError):
-    """A study has no complete run yet."""
-
-    exit_code = 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +33,8 @@ class ChosenModel:
     run: Run | None = None
     snapshot: StudySnapshot | None = None
     """Of the study that the run belongs to."""
+    study_folder: Path | None = None
+    """Of the same study."""
 
     @property
     def has_test_split(self) -> bool:
@@ -119,30 +114,8 @@ def model_of_run(
                 "name them with --metadata",
             )
         name = f"run {run.number} of {source.name}"
-        yield ChosenModel(model, name, metadata, model.about.config or config, run, snapshot)
-
-
-def chosen_run(source: StudySource, snapshot: StudySnapshot, number: int | None) -> Run:
-    """The run of that number; None = the best.
-
-    Raises:
-        NoRunError: If the best is wanted and none is complete.
-        InputError: If there is no run of that number.
-    """
-    ranked = leaderboard(snapshot.runs)
-    if number is None:
-        if not ranked:
-            raise NoRunError(
-                f"no run of the study {source.name} is complete yet",
-                f"`sequifier-hpo status {source.options}` shows what happened to them; --run takes "
-                "any run that has a checkpoint",
-            )
-        return ranked[0]
-    for run in snapshot.runs:
-        if run.number == number:
-            return run
-    known = run_numbers([run.number for run in snapshot.runs])
-    raise InputError(f"the study {source.name} has no run {number}", f"it has {known or 'none'}")
+        config = model.about.config or config
+        yield ChosenModel(model, name, metadata, config, run, snapshot, source.study_folder)
 
 
 def _model_file(config: TrainConfig, run: Run) -> Path | None:

@@ -1,7 +1,7 @@
 """Compares models on the same events: differences of their losses, with intervals."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from sequifier_hpo.config.metadata import metadata_of
 from sequifier_hpo.config.train import TEST, split_for_test, validation_split
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import ChosenModel
-from sequifier_hpo.inference.evaluating import Judged, Outputs, evaluate
+from sequifier_hpo.inference.evaluating import Judged, OutputFiles, evaluate
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.records import SplitDigest
-from sequifier_hpo.words import counted
 
 _RESAMPLES = 2000
 _SEED = 0
@@ -64,7 +63,7 @@ def compare(
             on_message(f"judging {chosen.name}")
             path = Path(folder) / f"{i}.npz"
             judged = Judged(split, last_positions=last_positions)
-            evaluate(chosen, judged, Outputs(sequences=path))
+            evaluate(chosen, judged, OutputFiles(sequences=path))
             with np.load(path) as arrays:
                 found.append((chosen.name, SequenceLosses(**arrays)))
     ranked = sorted(found, key=lambda item: float(item[1].sums.sum()))
@@ -146,27 +145,3 @@ def _digest(chosen: ChosenModel, split: str) -> SplitDigest | None:
     types = chosen.metadata.types_of(chosen.model.about.targets)
     found = data_digest(files.path, files.path, files.form, stored, types, keeps=False)
     return found.validation
-
-
-def comparison_lines(found: dict[str, Any]) -> Iterator[str]:
-    """A comparison as a person reads it."""
-    yield (
-        f"on the {found['split']} split: {counted(found['num_events'], 'event')} of "
-        f"{counted(found['num_sequences'], 'sequence')}"
-    )
-    width = max(len(row["model"]) for row in found["models"])
-    yield f"  {'':<{width}}  {'loss':>10}  {'difference':>11}  95 % interval"
-    for row in found["models"]:
-        difference = f"{row['difference']:+.6f}" if row["difference"] else ""
-        interval = ""
-        if row["interval"] is not None:
-            low, high = row["interval"]
-            interval = f"{low:+.6f} to {high:+.6f}"
-            interval += "   may be chance" if low <= 0 <= high else ""
-        line = f"  {row['model']:<{width}}  {row['loss']:>10.6f}  {difference:>11}  {interval}"
-        yield line.rstrip()
-    if found["num_sequences"] < _LEAST_SEQUENCES:
-        yield (
-            f"with fewer than {_LEAST_SEQUENCES} sequences it cannot be said how far the differences "
-            "are chance"
-        )

@@ -24,7 +24,6 @@ from sequifier_hpo.inference.asking import ask
 from sequifier_hpo.inference.chosen_model import ChosenModel
 from sequifier_hpo.inference.decoding import labels_of, units_of
 from sequifier_hpo.preprocessing.counted_events import read_places
-from sequifier_hpo.preprocessing.encode import Unknown
 from sequifier_hpo.preprocessing.new_data import write_windows
 from sequifier_hpo.preprocessing.raw_text import read_as_text
 from sequifier_hpo.preprocessing.stored_split import describe_split
@@ -60,7 +59,7 @@ def what_is_judged(split: str | None, table: Path | None) -> Judged:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputFiles:
     """Files to write beside the figures."""
 
     events: Path | None = None
@@ -69,13 +68,13 @@ class Outputs:
     """Of numpy: `ids`, `sums` and `counts` of the loss of every sequence."""
 
 
-NO_FILES = Outputs()
+NO_FILES = OutputFiles()
 
 
 def evaluate(
     chosen: ChosenModel,
     judged: Judged,
-    outputs: Outputs = NO_FILES,
+    outputs: OutputFiles = NO_FILES,
     on_message: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Judge a model.
@@ -87,9 +86,10 @@ def evaluate(
         on_message: Told what a person should know.
 
     Returns:
-        JSON values: `model`, `run`, `study`, `study_id`, `split` and `data`; `loss` over the positions that the
-        search counts, `loss_all_positions`, `loss_in_search` (None = not known, or of another
-        split); `num_events`, `baselines` and `targets`, as `training.judging.judge` says.
+        JSON values: `model`, `run`, `study`, `study_id`, `split` and `data`; `loss` over the
+        positions that the search counts, `loss_all_positions`, `loss_in_search` (None = not known,
+        or of another split); `num_events`, `baselines` and `targets`, as `training.judging.judge`
+        says.
 
     Raises:
         InputError: If the split is missing, or not of the data that the model was trained with.
@@ -203,7 +203,7 @@ def _write_split(
     about = chosen.model.about
     columns = list(dict.fromkeys([*about.inputs, *about.targets]))
     path = folder / "events.parquet"
-    unknown: tuple[Unknown, ...] = write_windows(
+    unknown = write_windows(
         path,
         read_as_text(table, columns),
         about.length,

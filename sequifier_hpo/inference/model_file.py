@@ -34,9 +34,6 @@ class ModelAbout:
     """What a model file says about itself."""
 
     path: Path
-    run_name: str
-    train_yaml_sha256: str
-    """Digest of the text of the run's `train.yaml` without the comments at its head."""
     inputs: list[str]
     """Input columns, in order."""
     targets: list[str]
@@ -116,8 +113,6 @@ def _about(path: Path, properties: Mapping[str, str]) -> ModelAbout:
         counted = int(properties.get("validation_positions", length))
         return ModelAbout(
             path=path,
-            run_name=properties.get("run_name", ""),
-            train_yaml_sha256=properties.get("train_yaml_sha256", ""),
             inputs=json.loads(properties["input_columns"]),
             targets=json.loads(properties["target_columns"]),
             class_labels=json.loads(properties["class_labels"]),

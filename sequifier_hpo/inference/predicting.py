@@ -75,7 +75,8 @@ def predict_table(
 
     Yields:
         Rows of the result, ascending by sequence and step: the sequence, the position of the
-        predicted event, and per target `predicted` and, of classes, `probability`; then `2nd`, ...
+        predicted event, and per target `TARGET`, of classes also `TARGET.probability`, and of those
+        that come next `TARGET.2`, `TARGET.2.probability` and so on.
 
     Raises:
         InputError: If the table cannot be encoded, or the model cannot go on from what it predicts.

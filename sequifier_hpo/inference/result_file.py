@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -27,23 +27,19 @@ def write_table(frames: Iterable[pl.DataFrame], path: Path | None) -> int:
         EnvironmentFaultError: If it cannot be written.
     """
     if path is None:
-        return _as_csv(frames, None)
+        return _as_csv(frames, sys.stdout.write)
     if path.suffix == ".parquet":
         return _as_parquet(frames, path)
-    return _as_csv(frames, path)
-
-
-def _as_csv(frames: Iterable[pl.DataFrame], path: Path | None) -> int:
-    num_rows = 0
-    if path is None:
-        for frame in frames:
-            sys.stdout.write(frame.write_csv(include_header=not num_rows))
-            num_rows += frame.height
-        return num_rows
     with StagedFiles() as files, files.open(path) as file:
-        for frame in frames:
-            frame.write_csv(file, include_header=not num_rows)
-            num_rows += frame.height
+        return _as_csv(frames, lambda text: file.write(text.encode()))
+
+
+def _as_csv(frames: Iterable[pl.DataFrame], write: Callable[[str], object]) -> int:
+    # Polars would write past a stream of Python, and so past what escapes control characters.
+    num_rows = 0
+    for frame in frames:
+        write(frame.write_csv(include_header=not num_rows))
+        num_rows += frame.height
     return num_rows
 
 

@@ -19,7 +19,7 @@ from sequifier_hpo.report.figure_parts import (
     whole_numbers,
     wrapped,
 )
-from sequifier_hpo.report.leaderboard import shortened
+from sequifier_hpo.words import shortened
 
 _FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
 _POINT = 6

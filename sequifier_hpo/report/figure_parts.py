@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from sequifier_hpo.records import Run, RunState, Stored
-from sequifier_hpo.report.leaderboard import shortened, value_of
+from sequifier_hpo.report.leaderboard import value_of
 from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.words import shortened
 
 Figure = dict[str, Any]
 

@@ -127,8 +127,3 @@ def longer_line(run: Run) -> str:
 def value_of(label: Stored) -> str:
     """The readable part of a label: what follows its index; the number of a range."""
     return label.partition(": ")[2] if isinstance(label, str) else value_text(label)
-
-
-def shortened(text: str, limit: int) -> str:
-    """A text of at most `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -12,10 +12,11 @@ from typing import Any
 from sequifier_hpo.config.paths import retraining_name, run_name
 from sequifier_hpo.config.search import LoadedSearch
 from sequifier_hpo.records import DataDigest, Run
-from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE, shortened, value_of
+from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE, value_of
 from sequifier_hpo.report.study_facts import StudyFacts, facts_of_space
 from sequifier_hpo.searchspace import Point, SearchSpace, value_text, values_of
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
+from sequifier_hpo.words import shortened
 
 _MAX_VALUE = 400  # characters: hundreds of columns would bury the rest
 _MAX_ATTRIBUTE = 100  # characters: the dashboard never breaks the line, and grows as wide

@@ -7,8 +7,7 @@ from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import MAX_TEXT, Figure, escaped, layout_of, rounded
-from sequifier_hpo.report.leaderboard import shortened
-from sequifier_hpo.words import duration
+from sequifier_hpo.words import duration, shortened
 
 _STATE_COLOURS = {
     RunState.COMPLETE: "@point",

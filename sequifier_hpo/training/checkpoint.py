@@ -32,7 +32,7 @@ from sequifier_hpo.words import counted, first_line
 
 OWN_KEY = "sequifier_hpo"
 _KEPT_WHILE_TRAINING = 2
-_NO_KEYS = "it lacks the keys of a checkpoint"
+NO_KEYS = "it lacks the keys of a checkpoint"
 _SEQUIFIER_KEYS = frozenset({"epoch", "model_state_dict", "optimizer_state_dict"})
 
 
@@ -147,7 +147,7 @@ class CheckpointStore:
         self, run: Origin, last_epoch: int, *, trusts: bool
     ) -> Iterator[tuple[Path, dict[str, Any], Verdict]]:
         """Every sound checkpoint, the most advanced first, and what the run may do with it."""
-        for path, content in self._sound():
+        for path, content in self.sound():
             verdict = judge(run, content.get(OWN_KEY), trusts=trusts)
             if verdict.is_continued and self._num_epochs_of(path, content) > last_epoch:
                 verdict = verdict.hindered(
@@ -157,7 +157,7 @@ class CheckpointStore:
                 )
             yield path, content, verdict
 
-    def _sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def sound(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Every checkpoint of this model name that can be read, the most advanced first."""
         path = self._paths.interrupted_checkpoint(self._model_name)
         interrupted = self._read(path) if path.exists() else None
@@ -253,7 +253,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     content = read_torch_file(path)
     if not content.keys() >= _SEQUIFIER_KEYS:
-        raise DamagedCheckpointError(_NO_KEYS)
+        raise DamagedCheckpointError(NO_KEYS)
     return content
 
 
@@ -276,7 +276,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
             raise
         raise DamagedCheckpointError(_reason(error)) from error
     if not isinstance(content, dict):
-        raise DamagedCheckpointError(_NO_KEYS)
+        raise DamagedCheckpointError(NO_KEYS)
     return content
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.checkpoint import (
+    NO_KEYS,
     OWN_KEY,
     DamagedCheckpointError,
     read_torch_file,
@@ -48,5 +49,5 @@ def _state(path: Path) -> dict[str, Tensor]:
     best = None if own is None else own["progress"].get("best_state")
     state = best or content.get("model_state_dict")
     if not isinstance(state, dict) or not all(torch.is_tensor(part) for part in state.values()):
-        raise DamagedCheckpointError("it lacks the keys of a checkpoint")
+        raise DamagedCheckpointError(NO_KEYS)
     return {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}

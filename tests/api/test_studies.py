@@ -14,6 +14,8 @@ import pytest
 import sequifier_hpo
 from sequifier_hpo.api.frames import runs_table
 from sequifier_hpo.api.given import as_file
+from sequifier_hpo.cli.continuing import continued_file
+from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
 from sequifier_hpo.errors import ConfigError, EnvironmentFaultError, InputError
 from tests.cli.conftest import Study
 
@@ -106,6 +108,14 @@ def test_mistakes_are_said_in_the_words_of_the_command_line(study: Study) -> Non
         sequifier_hpo.search(study.file, workers=0)
 
 
+def test_a_run_to_go_on_from_is_one_of_the_study(study: Study) -> None:
+    study.complete(1.5)
+    Path(study.file).rename(DEFAULT_SEARCH_FILE)
+
+    with pytest.raises(InputError, match=r"the study shop has no run 7\n.*it has run 0"):
+        continued_file("7", 4)
+
+
 def test_what_is_asked_of_a_run_is_checked_first(study: Study) -> None:
     study.complete(1.5)
     best = sequifier_hpo.open_study(study.file).best
@@ -140,10 +150,8 @@ def test_a_frame_of_pandas_is_read_as_its_csv_and_one_of_polars_as_parquet() -> 
             assert not index
 
     with as_file(Frame()) as path:
-        assert path is not None
         assert path.read_text() == "sequenceId\n1\n"
     with as_file(pl.DataFrame({"a": [1]})) as parquet:
-        assert parquet is not None
         assert pl.read_parquet(parquet)["a"].to_list() == [1]
     assert not path.exists()
     assert not parquet.exists()

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sequifier_hpo.cli.compare import compare as command
 from sequifier_hpo.cli.compare import named
+from sequifier_hpo.cli.comparison_text import comparison_text
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import ChosenModel, model_of_file
 from sequifier_hpo.inference.comparing import (
     SequenceLosses,
     compare,
-    comparison_lines,
     difference_interval,
 )
 from tests.inference.conftest import ALL, export, small_config, write_metadata
@@ -54,7 +55,7 @@ def test_models_of_different_lengths_are_judged_at_the_positions_that_both_predi
         assert row["difference"] == pytest.approx(row["loss"] - best["loss"])
         low, high = row["interval"]
         assert low < row["difference"] < high
-    assert len(list(comparison_lines(found))) == 5
+    assert len(comparison_text(found).splitlines()) == 5
 
 
 def test_models_with_different_losses_are_not_compared(make_chosen: MakeChosen) -> None:
@@ -87,6 +88,29 @@ def test_the_interval_is_as_wide_as_sequences_differ() -> None:
     width = 2 * 1.96 * 2 / np.sqrt(400) / 5
     assert interval[1] - interval[0] == pytest.approx(width, rel=0.15)
     assert difference_interval(other, other) == [0, 0]
+
+
+def test_a_comparison_says_what_may_be_chance() -> None:
+    rows = [
+        {"model": "run 3 of shop", "loss": 1.25, "difference": 0.0, "interval": None},
+        {"model": "run 1 of shop", "loss": 1.5, "difference": 0.25, "interval": [0.125, 0.375]},
+        {"model": "run 2 of shop", "loss": 1.5, "difference": 0.25, "interval": [-0.125, 0.5]},
+    ]
+    found = {"split": "test", "num_events": 60, "num_sequences": 12, "models": rows}
+    few = {**found, "num_sequences": 9, "models": [{**row, "interval": None} for row in rows]}
+
+    head, _, best, sure, chance = comparison_text(found).splitlines()
+
+    assert head == "on the test split: 60 events of 12 sequences"
+    assert best.split() == ["run", "3", "of", "shop", "1.250000"]
+    assert sure.endswith("+0.250000  +0.125000 to +0.375000")
+    assert chance.endswith("-0.125000 to +0.500000   may be chance")
+    assert "cannot be said how far the differences are chance" in comparison_text(few)
+
+
+def test_a_split_that_does_not_exist_is_refused_before_models_are_read() -> None:
+    with pytest.raises(InputError, match="tset is no split"):
+        command(["a.onnx", "b.onnx"], "tset")
 
 
 def test_a_few_sequences_have_no_interval() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sequifier_hpo.cli.visible_output import visible_output
 from sequifier_hpo.inference import result_file
 from sequifier_hpo.inference.result_file import write_table
 
@@ -36,6 +37,13 @@ def test_without_a_file_the_table_is_printed(capsys: pytest.CaptureFixture[str])
     write_table(pieces(), None)
 
     assert capsys.readouterr().out == WHOLE.write_csv()
+
+
+def test_what_is_printed_does_not_control_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with visible_output():
+        write_table([pl.DataFrame({"a": ["\x1b[2J"]})], None)
+
+    assert capfd.readouterr().out == "a\n\\u001b[2J\n"
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])

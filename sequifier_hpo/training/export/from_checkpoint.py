@@ -12,7 +12,7 @@ from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.training.answering import answer
-from sequifier_hpo.training.checkpoint import OWN_KEY, DamagedCheckpointError, read_checkpoint
+from sequifier_hpo.training.checkpoint import OWN_KEY, CheckpointStore
 from sequifier_hpo.training.export.models import export_models, onnx_only
 from sequifier_hpo.training.progress import Progress
 
@@ -45,7 +45,7 @@ def export_from_checkpoint(wanted: Wanted, folder: Path) -> Path:
             ended.
     """
     config = load_train_config(wanted.run_file)
-    content, path = _newest(config)
+    path, content = _newest(config)
     own = content.get(OWN_KEY)
     if own is None:
         raise InputError(
@@ -87,25 +87,17 @@ def _is_of_another_run(own: Mapping[str, Any], progress: Progress, wanted: Wante
     return study_id is not None and (study_id, identity["key"]) != (wanted.study_id, wanted.key)
 
 
-def _newest(config: TrainConfig) -> tuple[dict[str, Any], Path]:
+def _newest(config: TrainConfig) -> tuple[Path, dict[str, Any]]:
     """The most advanced checkpoint under the run's name that can be read."""
-    found = []
-    for path in config.paths.checkpoints_of(config.model_name):
-        try:
-            content = read_checkpoint(path)
-        except DamagedCheckpointError:
-            continue
-        is_midway = path == config.paths.interrupted_checkpoint(config.model_name)
-        found.append((int(content["epoch"]), is_midway, path, content))
-    if not found:
-        raise InputError(
-            f"the run {config.model_name} has neither a model in {config.paths.models} nor a "
-            f"checkpoint in {config.paths.checkpoints}",
-            "fetch one from where it was trained, or train the run again: `sequifier-hpo train` "
-            "with its file",
-        )
-    *_, path, content = max(found, key=lambda each: each[:2])
-    return content, path
+    store = CheckpointStore(config.paths, config.model_name, lambda _: None)
+    for found in store.sound():
+        return found
+    raise InputError(
+        f"the run {config.model_name} has neither a model in {config.paths.models} nor a "
+        f"checkpoint in {config.paths.checkpoints}",
+        "fetch one from where it was trained, or train the run again: `sequifier-hpo train` "
+        "with its file",
+    )
 
 
 def _handle(request: Mapping[str, Any]) -> dict[str, str]:

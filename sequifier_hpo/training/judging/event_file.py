@@ -8,6 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sequifier_hpo.config.preprocess import ID_COLUMNS
+
 Places = NDArray[np.int64]
 """(windows, 2): sequence, and position of the first item within the sequence's share of the split."""
 
@@ -54,7 +56,7 @@ class EventFile:
             losses: Per target the criterion, (N,).
         """
         sequences, starts = self._places[windows].T
-        columns: dict[str, Any] = {"sequenceId": sequences, "position": starts + positions}
+        columns: dict[str, Any] = {ID_COLUMNS[0]: sequences, "position": starts + positions}
         for target, output in outputs.items():
             if target in self._labels:
                 columns |= self._classes(target, output, actual[target])
