@@ -9,7 +9,7 @@ from sequifier_hpo.config.preprocess import MissingValues, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.preprocessing.categories import MISSING
 from sequifier_hpo.preprocessing.event_table import EventTable
-from sequifier_hpo.preprocessing.table_checks import GAPS, REAL_TYPES, Fault, find_faults, is_gap
+from sequifier_hpo.preprocessing.table_checks import REAL_TYPES, Fault, find_faults, is_gap
 from sequifier_hpo.words import counted
 
 
@@ -37,10 +37,10 @@ class Roles:
 def assign_roles(config: PreprocessConfig, table: EventTable) -> Roles:
     """Give every column the kind that the file says, and missing values what it says of them."""
     columns = [table.sequence, table.order, *table.features]
+    listing = "it has: " + ", ".join(columns)
     unknown = [
         f"{field}: there is no column `{column}` ({did_you_mean(column, columns) or listing})"
         for field, named in (("column_types", config.column_types), ("missing", config.missing))
-        for listing in ("it has: " + ", ".join(columns),)
         for column in (named if isinstance(named, dict) else ())
         if column not in columns
     ]
@@ -133,13 +133,7 @@ def _without_marks(config: PreprocessConfig, table: EventTable) -> EventTable:
     for (c, dtype), number in numbers.items():
         if found[f"{c}\0{dtype}\0any"] and found[f"{c}\0{dtype}\0all"]:
             kinds.setdefault(c, number.fill_nan(None) if dtype == pl.Float64 else number)
-    marks = [
-        pl.when(~pl.col(c).str.strip_chars().str.to_lowercase().is_in(GAPS))
-        .then(pl.col(c))
-        .alias(c)
-        for c in texts
-        if c not in kinds
-    ]
+    marks = [pl.when(~is_gap(c)).then(pl.col(c)).alias(c) for c in texts if c not in kinds]
     return replace(table, rows=table.rows.with_columns(*reals, *kinds.values(), *marks))
 
 

@@ -15,11 +15,11 @@ from sequifier_hpo.words import counted
 
 REAL_TYPES = frozenset({pl.Float32, pl.Float64})
 
-# How programs write "no value" into a column of numbers. polars reads such a column as text, and
-# text would silently become categories.
 _NO_VALUE = "has no value"
 _TOO_LONG = "is beyond 64 bits"
-GAPS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "?"]
+# How programs write "no value" into a column of numbers. polars reads such a column as text, and
+# text would silently become categories.
+_GAPS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "?"]
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,9 @@ def number_faults(table: EventTable, column: str) -> list[Fault | str]:
 def _sequence_faults(table: EventTable) -> list[Fault | str]:
     """What keeps a column from saying whose events the rows are."""
     column, dtype = table.sequence, table.schema[table.sequence]
-    if not (dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Date)):
-        return number_faults(table, column)
-    questions: list[Question] = [(column, _NO_VALUE, pl.col(column).is_null(), False)]
-    if dtype.is_integer():
-        questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
-    return find_faults(table, questions)
+    if dtype in (pl.String, pl.Boolean, pl.Date):
+        return find_faults(table, [(column, _NO_VALUE, pl.col(column).is_null(), False)])
+    return number_faults(table, column)
 
 
 def _order_faults(table: EventTable) -> list[Fault | str]:
@@ -219,14 +216,14 @@ def _feature_questions(
 
 def is_gap(column: str) -> pl.Expr:
     """Rows in which a text column has a mark of a missing value."""
-    return pl.col(column).str.strip_chars().str.to_lowercase().is_in(GAPS)
+    return pl.col(column).str.strip_chars().str.to_lowercase().is_in(_GAPS)
 
 
 def _has_gaps_among_numbers(categories: Categories) -> bool:
     """Whether all texts of a column are numbers, or marks of missing ones."""
     texts = categories.values.drop_nulls().str.strip_chars().str.to_lowercase()
     is_number = texts.cast(pl.Float64, strict=False).is_not_null()
-    return bool(is_number.any() and (texts.is_in(GAPS) | is_number).all())
+    return bool(is_number.any() and (texts.is_in(_GAPS) | is_number).all())
 
 
 def faults_of(
