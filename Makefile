@@ -83,7 +83,7 @@ reference-3: ## Sequifier 3.1.1.0 in an environment of its own, also for studies
 	  && .venv-reference-3/bin/pip install --quiet -r studies/throughput/requirements-3.1.1.0.txt \
 	  && .venv-reference-3/bin/pip install --quiet --no-deps sequifier==3.1.1.0; }
 
-chaos: $(INSTALLED) ## Kill searches 400 times, cut two hosts off from their server 1,000 times (hours)
+chaos: $(INSTALLED) ## Kill searches 600 times, cut two hosts off from their server 1,000 times (hours)
 	SEQUIFIER_HPO_KILLS=50 SEQUIFIER_HPO_FAULTS=334 $(BIN)/python -m pytest -s tests/process/test_chaos.py
 
 # Needs root, and the Debian packages that it names. PARTS: classic, containerd, slurm.

@@ -9,7 +9,7 @@ from sequifier_hpo.config.preprocess import MissingValues, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.preprocessing.categories import MISSING
 from sequifier_hpo.preprocessing.event_table import EventTable
-from sequifier_hpo.preprocessing.table_checks import GAPS, REAL_TYPES, Fault, find_faults, is_gap
+from sequifier_hpo.preprocessing.table_checks import REAL_TYPES, Fault, find_faults, is_gap
 from sequifier_hpo.words import counted
 
 
@@ -21,7 +21,6 @@ class Roles:
     """Without the rows that were dropped."""
     num_missing: dict[str, int]
     """Column -> cells without a value that are allowed; only where there are any."""
-    num_dropped: int
     faults: tuple[Fault | str, ...]
     """What contradicts the preprocessing file."""
 
@@ -37,26 +36,25 @@ class Roles:
 def assign_roles(config: PreprocessConfig, table: EventTable) -> Roles:
     """Give every column the kind that the file says, and missing values what it says of them."""
     columns = [table.sequence, table.order, *table.features]
+    listing = "it has: " + ", ".join(columns)
     unknown = [
         f"{field}: there is no column `{column}` ({did_you_mean(column, columns) or listing})"
         for field, named in (("column_types", config.column_types), ("missing", config.missing))
-        for listing in ("it has: " + ", ".join(columns),)
         for column in (named if isinstance(named, dict) else ())
         if column not in columns
     ]
     if config.missing is None and not config.column_types:
-        return Roles(table, {}, 0, tuple(unknown))
+        return Roles(table, {}, tuple(unknown))
     table, faults = _with_kinds(config, table)
     table = _without_marks(config, table)
     nulls = table.ask(*(pl.col(name).null_count() for name in columns))
     missing = {c: nulls[c] for c in columns if nulls[c] and config.missing_of(c) is not None}
     faults += [fault for column in missing for fault in _missing_faults(config, table, column)]
     dropped = [c for c in columns if config.missing_of(c) == "drop" and nulls[c]]
-    num_left = table.num_rows
     if dropped:
         is_whole = pl.all_horizontal(pl.col(dropped).is_not_null())
-        table = replace(table, rows=table.rows.filter(is_whole))
-        num_left = int(table.ask(pl.len())["len"])
+        num_left = int(table.ask(is_whole.sum().alias("left"))["left"])
+        table = replace(table, rows=table.rows.filter(is_whole), num_rows=num_left)
         if not num_left:
             faults.append("no row is left without missing values: drop fewer, or leave columns out")
     texts = [c for c in missing if config.missing_of(c) == "category" and _is_text(table, c)]
@@ -64,7 +62,7 @@ def assign_roles(config: PreprocessConfig, table: EventTable) -> Roles:
         table = replace(
             table, rows=table.rows.with_columns(pl.col(texts).cast(pl.String).fill_null(MISSING))
         )
-    return Roles(table, missing, table.num_rows - num_left, (*unknown, *faults))
+    return Roles(table, missing, (*unknown, *faults))
 
 
 def missing_notes(config: PreprocessConfig, roles: Roles) -> Iterator[str]:
@@ -77,8 +75,9 @@ def missing_notes(config: PreprocessConfig, roles: Roles) -> Iterator[str]:
     for column, number in roles.num_missing.items():
         became = words[str(config.missing_of(column))]
         yield f"column `{column}`: {counted(number, 'missing value')} {became}"
-    if roles.num_dropped:
-        yield f"dropped {counted(roles.num_dropped, 'row')} of {roles.table.num_rows:,}"
+    num_read = roles.table.num_read
+    if num_dropped := num_read - roles.table.num_rows:
+        yield f"dropped {counted(num_dropped, 'row')} of {num_read:,}"
 
 
 def _with_kinds(
@@ -133,13 +132,7 @@ def _without_marks(config: PreprocessConfig, table: EventTable) -> EventTable:
     for (c, dtype), number in numbers.items():
         if found[f"{c}\0{dtype}\0any"] and found[f"{c}\0{dtype}\0all"]:
             kinds.setdefault(c, number.fill_nan(None) if dtype == pl.Float64 else number)
-    marks = [
-        pl.when(~pl.col(c).str.strip_chars().str.to_lowercase().is_in(GAPS))
-        .then(pl.col(c))
-        .alias(c)
-        for c in texts
-        if c not in kinds
-    ]
+    marks = [pl.when(~is_gap(c)).then(pl.col(c)).alias(c) for c in texts if c not in kinds]
     return replace(table, rows=table.rows.with_columns(*reals, *kinds.values(), *marks))
 
 

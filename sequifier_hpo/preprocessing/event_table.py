@@ -20,7 +20,6 @@ class EventTable:
     rows: pl.LazyFrame
     """`ROW`, sequence, order and features; rows in the order of the files."""
     num_rows: int
-    """As many as were read; of these, some may have been dropped from `rows`."""
     features: list[str]
     """Feature columns, in the order in which the metadata lists them."""
     sequence: str
@@ -40,10 +39,17 @@ class EventTable:
         """A table in memory."""
         sequence, order = raw.frame.columns[:2]
         rows = raw.frame.lazy().with_row_index(ROW)
+        if raw.rows is not None:
+            rows = rows.with_columns(raw.rows.alias(ROW))
         return cls(
             *(rows, raw.frame.height, raw.features, sequence, order),
             *(raw.files, raw.is_csv, raw.index),
         )
+
+    @property
+    def num_read(self) -> int:
+        """Rows of the files; of these, some may be no part of the table."""
+        return sum(number for _, number in self.files)
 
     @property
     def schema(self) -> pl.Schema:

@@ -17,6 +17,7 @@ import polars as pl
 from sequifier_hpo.config.metadata import DataMetadata, unknown_id
 from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.categories import INTEGER_TYPES
 from sequifier_hpo.preprocessing.encode import (
     ColumnKind,
     EncodedColumn,
@@ -24,15 +25,15 @@ from sequifier_hpo.preprocessing.encode import (
     standardise,
     unknown_values,
 )
+from sequifier_hpo.preprocessing.event_table import EventTable
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.number_columns import NumberColumn
 from sequifier_hpo.preprocessing.raw_files import RawTable
 from sequifier_hpo.preprocessing.raw_text import read_as_text
 from sequifier_hpo.preprocessing.table_checks import (
-    INTEGER_TYPES,
     REAL_TYPES,
     faults_of,
-    id_faults,
+    number_faults,
     order_items,
 )
 from sequifier_hpo.preprocessing.windows import Ints, find_sequences, gather_items, lay_windows
@@ -141,7 +142,7 @@ def encode_events(
     path, _ = table.files[0]
     columns = table.features
     table, named = _without_empty_sequences(table)
-    _refuse(path, [fault for column in ID_COLUMNS for fault in id_faults(table, column)])
+    _refuse(path, _id_faults(table))
     events, empty = _newest(table, length, sequence_ids, named)
     refused = [text for text in empty if not (allows_empty and _WHOLE_NUMBER.fullmatch(text))]
     if refused:
@@ -173,7 +174,7 @@ def write_windows(
         EnvironmentFaultError: If the file cannot be written.
     """
     source, _ = table.files[0]
-    _refuse(source, [fault for column in ID_COLUMNS for fault in id_faults(table, column)])
+    _refuse(source, _id_faults(table))
     ids = table.frame.select(pl.col(ID_COLUMNS).cast(pl.Int64)).with_row_index(_ROW)
     ordered = order_items(replace(table, frame=ids))
     if not ordered.height:
@@ -195,6 +196,11 @@ def write_windows(
     ]
     write_long_table(path, "parquet", windows, columns)
     return tuple(each.unknown for each in encoded if each.unknown is not None)
+
+
+def _id_faults(table: RawTable) -> list[str]:
+    events = EventTable.of(table)
+    return [str(fault) for column in ID_COLUMNS for fault in number_faults(events, column)]
 
 
 def _laid_out(

@@ -68,15 +68,14 @@ class NumberColumn:
                 file.write(np.ascontiguousarray(numbers, self._dtype).data)
         self._filled += len(numbers)
 
-    def parts(self, end: int | None = None) -> Iterator[tuple[int, Numbers]]:
-        """The numbers before `end` (None = all), each part with the place of its first."""
-        stop = self.length if end is None else end
-        for begin in range(0, stop, PART_NUMBERS):
-            count = min(PART_NUMBERS, stop - begin)
+    def parts(self) -> Iterator[tuple[int, Numbers]]:
+        """The numbers, each part with the place of its first."""
+        for begin in range(0, self.length, PART_NUMBERS):
+            end = min(begin + PART_NUMBERS, self.length)
             if self.path is None:
-                yield begin, self._memory[begin : begin + count]
+                yield begin, self._memory[begin:end]
             else:
-                yield begin, self._read(begin, begin + count)
+                yield begin, self._read(begin, end)
 
     @property
     def values(self) -> Numbers:

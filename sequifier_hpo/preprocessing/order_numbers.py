@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sequifier_hpo.preprocessing.windows import Ints
+
 # Times as texts: with or without seconds and their parts, and with a zone that counts.
 _DATE = "%Y-%m-%d"
 _CLOCKS = ("%H:%M", "%H:%M:%S%.f")
@@ -42,16 +44,22 @@ def order_numbers(column: str, dtype: Any) -> pl.Expr:
 
 
 def _ordered_bits(values: pl.Series) -> pl.Series:
-    # -0.0 is 0.0; the bits of negative numbers grow as they fall.
-    bits = (values.to_numpy() + 0.0).view(np.int64)
-    return pl.Series(values.name, np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits))
+    bits = (values.to_numpy() + 0.0).view(np.int64)  # -0.0 is 0.0
+    return pl.Series(values.name, _turned(bits))
+
+
+def _turned(bits: Ints) -> Ints:
+    """Bits of decimal numbers as numbers of the same order, or back.
+
+    Those of negative numbers grow as they fall.
+    """
+    return np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
 
 
 def moment_text(number: int, dtype: Any) -> str:
     """What a number of an order column means to its reader."""
     if dtype in (pl.Float32, pl.Float64):
-        bits = np.array([number], dtype=np.int64)
-        bits = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
+        bits = _turned(np.array([number], dtype=np.int64))
         return f"{bits.view(np.float64)[0]:g}"
     if dtype == pl.Time:
         return str(pl.Series([number]).cast(pl.Time)[0])

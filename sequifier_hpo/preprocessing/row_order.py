@@ -57,7 +57,6 @@ def order_rows(
     categories: Mapping[str, Categories],
     places: Places,
     *,
-    num_rows: int,
     keeps_orders: bool,
     scratch: Path | None,
 ) -> OrderedRows:
@@ -67,7 +66,6 @@ def order_rows(
         table: It, checked.
         categories: Of every feature that is not real.
         places: What it is ordered by.
-        num_rows: Of the table.
         keeps_orders: Whether `orders` is asked for.
         scratch: Folder for what does not fit into memory; None = all does.
 
@@ -76,6 +74,7 @@ def order_rows(
     """
     batches = _numbered(table, categories, places)
     buckets = batches if scratch is None else _dealt(table, batches, places, scratch)
+    num_rows = table.num_rows
     columns = {
         name: NumberColumn(
             np.int64 if name in categories else np.float64, num_rows, _file(scratch, f"sorted{i}")

@@ -100,7 +100,7 @@ def preprocess(
         notes = (
             *split_notes(config, data.splits),
             *data.notes,
-            *column_notes(config, data.columns, categories, data.num_rows),
+            *column_notes(config, data.columns, categories, table.num_rows),
             *table_notes(table, categories),
             *map_notes(config, categories, maps),
             *missing_notes(config, roles),
@@ -109,7 +109,7 @@ def preprocess(
     return PreprocessSummary(
         metadata_path=_metadata_path(config),
         split_paths=tuple(_split_paths(config)),
-        num_rows=data.num_rows,
+        num_rows=table.num_rows,
         num_sequences=len(data.sequences),
         num_windows=tuple(len(layout) for layout in data.splits),
         columns={c.name: summary_of(c, roles.num_missing.get(c.name, 0)) for c in data.columns},

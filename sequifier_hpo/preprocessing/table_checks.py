@@ -7,8 +7,7 @@ import polars as pl
 
 from sequifier_hpo.config.preprocess import ID_COLUMNS, PreprocessConfig
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.categories import INTEGER_TYPES as INTEGER_TYPES
-from sequifier_hpo.preprocessing.categories import Categories
+from sequifier_hpo.preprocessing.categories import INTEGER_TYPES, Categories
 from sequifier_hpo.preprocessing.event_table import ROW, EventTable
 from sequifier_hpo.preprocessing.order_numbers import NO_TIME, order_numbers
 from sequifier_hpo.preprocessing.raw_files import RawTable
@@ -16,11 +15,11 @@ from sequifier_hpo.words import counted
 
 REAL_TYPES = frozenset({pl.Float32, pl.Float64})
 
-# How programs write "no value" into a column of numbers. polars reads such a column as text, and
-# text would silently become categories.
 _NO_VALUE = "has no value"
 _TOO_LONG = "is beyond 64 bits"
-GAPS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "?"]
+# How programs write "no value" into a column of numbers. polars reads such a column as text, and
+# text would silently become categories.
+_GAPS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "?"]
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,10 @@ def check_events(
         InputError: With every fault of the table.
     """
     faults = list(found)
-    is_of_sequence, order_is_free = config.sequence_column, config.order_column
-    if not is_of_sequence:
-        faults += _number_faults(table, table.sequence)
-    else:
-        faults += _sequence_faults(table)
-    faults += order_faults(table) if order_is_free else _number_faults(table, table.order)
+    faults += (
+        _sequence_faults(table) if config.sequence_column else number_faults(table, table.sequence)
+    )
+    faults += _order_faults(table) if config.order_column else number_faults(table, table.order)
     questions: list[Question] = []
     for column in table.features:
         asked = _feature_questions(config, table, column, categories)
@@ -146,26 +143,7 @@ def _repetition(table: RawTable) -> str:
     )
 
 
-def id_faults(table: RawTable, column: str) -> Iterator[str]:
-    """What keeps an id column from being whole numbers."""
-    values = table.frame[column]
-    yield from faults_of(table, column, values.is_null(), "has no value")
-    if values.dtype.is_integer():
-        is_lost = values.cast(pl.Int64, strict=False).is_null() & values.is_not_null()
-        yield from faults_of(table, column, is_lost, "is beyond 64 bits", show=True)
-        return
-    wanted = "is not a whole number"
-    is_wrong = values.is_not_null()
-    if values.dtype == pl.String:
-        is_wrong &= values.cast(pl.Int64, strict=False).is_null()
-    elif values.dtype in REAL_TYPES and (values.round() == values).all():
-        wanted = f"is stored as {values.dtype}, not as a whole number"
-    elif values.dtype in REAL_TYPES:
-        is_wrong &= ~(values.round() == values)
-    yield from faults_of(table, column, is_wrong, wanted, show=True)
-
-
-def _number_faults(table: EventTable, column: str) -> list[Fault | str]:
+def number_faults(table: EventTable, column: str) -> list[Fault | str]:
     """What keeps a column from being whole numbers."""
     values, dtype = pl.col(column), table.schema[column]
     questions: list[Question] = [(column, _NO_VALUE, values.is_null(), False)]
@@ -186,15 +164,12 @@ def _number_faults(table: EventTable, column: str) -> list[Fault | str]:
 def _sequence_faults(table: EventTable) -> list[Fault | str]:
     """What keeps a column from saying whose events the rows are."""
     column, dtype = table.sequence, table.schema[table.sequence]
-    if not (dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Date)):
-        return _number_faults(table, column)
-    questions: list[Question] = [(column, _NO_VALUE, pl.col(column).is_null(), False)]
-    if dtype.is_integer():
-        questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
-    return find_faults(table, questions)
+    if dtype in (pl.String, pl.Boolean, pl.Date):
+        return find_faults(table, [(column, _NO_VALUE, pl.col(column).is_null(), False)])
+    return number_faults(table, column)
 
 
-def order_faults(table: EventTable) -> list[Fault | str]:
+def _order_faults(table: EventTable) -> list[Fault | str]:
     """What keeps a column from ordering events by time or number."""
     column, dtype = table.order, table.schema[table.order]
     values = pl.col(column)
@@ -241,14 +216,14 @@ def _feature_questions(
 
 def is_gap(column: str) -> pl.Expr:
     """Rows in which a text column has a mark of a missing value."""
-    return pl.col(column).str.strip_chars().str.to_lowercase().is_in(GAPS)
+    return pl.col(column).str.strip_chars().str.to_lowercase().is_in(_GAPS)
 
 
 def _has_gaps_among_numbers(categories: Categories) -> bool:
     """Whether all texts of a column are numbers, or marks of missing ones."""
     texts = categories.values.drop_nulls().str.strip_chars().str.to_lowercase()
     is_number = texts.cast(pl.Float64, strict=False).is_not_null()
-    return bool(is_number.any() and (texts.is_in(GAPS) | is_number).all())
+    return bool(is_number.any() and (texts.is_in(_GAPS) | is_number).all())
 
 
 def faults_of(

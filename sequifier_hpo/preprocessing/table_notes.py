@@ -28,9 +28,9 @@ def _index_notes(table: EventTable) -> Iterator[str]:
         name, fix = f"the column `{column}`", "name it in `selected_columns` to keep it"
         if not column.strip() or column.startswith("_duplicated_"):
             name, fix = "the first column, which has no name", "give it a name to keep it"
-        more = ", ..." if table.num_rows > len(values) else ""
+        more = ", ..." if table.num_read > len(values) else ""
         yield (
-            f"left out {name} ({counted(table.num_rows, 'row')}: {', '.join(values)}{more}): "
+            f"left out {name} ({counted(table.num_read, 'row')}: {', '.join(values)}{more}): "
             f"it looks like the row index of pandas; {fix}"
         )
 

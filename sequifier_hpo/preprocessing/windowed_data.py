@@ -37,7 +37,6 @@ from sequifier_hpo.words import counted
 class WindowedData:
     """Everything to be written, still as columns and positions in them."""
 
-    num_rows: int
     sequences: Sequences
     sequence_names: pl.Series | None
     """Texts of the sequences 1, 2, ...; None = the raw table has numbers for them."""
@@ -68,27 +67,23 @@ def window_data(
     Raises:
         InputError: If the data cannot be windowed as asked.
     """
-    num_rows = int(table.ask(pl.len().alias("number"))["number"])
-    on_progress(
-        f"encoding {counted(num_rows, 'row')}, {counted(len(table.features), 'feature column')}"
-    )
+    rows, features = counted(table.num_rows, "row"), len(table.features)
+    on_progress(f"encoding {rows}, {counted(features, 'feature column')}")
     names = _sequence_names(config, table)
     ordered = order_rows(
         table,
         categories,
         Places(names, _order(config, table), allows_ties=config.order_column is not None),
-        num_rows=num_rows,
         keeps_orders=config.split_by == "time",
         scratch=scratch,
     )
-    bounds, notes = _bounds(config, table, ordered, num_rows)
+    bounds, notes = _bounds(config, table, ordered)
     splits = _lay_all_windows(config, ordered.sequences, bounds)
     is_learned = None
     if config.statistics_from == "training":
         is_learned = partial(rows_of_first_split, ordered.sequences, bounds)
     columns = list(_encoded(ordered, categories, maps, is_learned, scratch))
     return WindowedData(
-        num_rows=num_rows,
         sequences=ordered.sequences,
         sequence_names=None if names is None else names.values,
         columns=columns,
@@ -120,7 +115,7 @@ def _sequence_names(config: PreprocessConfig, table: EventTable) -> Categories |
 
 
 def _bounds(
-    config: PreprocessConfig, table: EventTable, ordered: OrderedRows, num_rows: int
+    config: PreprocessConfig, table: EventTable, ordered: OrderedRows
 ) -> tuple[Ints, list[str]]:
     """Where the splits of each sequence begin and end; and when, if they do so by time."""
     if ordered.orders is None:
@@ -130,12 +125,12 @@ def _bounds(
     def parts() -> Iterator[Ints]:
         return (part for _, part in orders.parts())
 
-    cuts = moments_at(parts, num_rows, config.exact_ratios())
+    cuts = moments_at(parts, table.num_rows, config.exact_ratios())
     bounds = bounds_in_time(parts(), ordered.sequences, cuts)
     sizes = (bounds[:, 1:] - bounds[:, :-1]).sum(axis=0)
     dtype = table.schema[table.order]
     notes = [
-        f"split {i} begins at {moment_text(cut, dtype)}, and holds {sizes[i] / num_rows:.1%} of the "
+        f"split {i} begins at {moment_text(cut, dtype)}, and holds {sizes[i] / table.num_rows:.1%} of the "
         "events"
         for i, cut in enumerate(cuts, start=1)
     ]

@@ -62,7 +62,6 @@ class Layout:
     """Where all windows of one split lie, before they are laid out one by one."""
 
     seq_length: int
-    stride: int
     sequences: Sequences
     bounds: Ints
     split: int
@@ -196,7 +195,6 @@ def lay_windows(
         _check_exact(sequences.ids[present], num_items, last_starts, split, seq_length, stride)
     return Layout(
         seq_length=seq_length,
-        stride=stride,
         sequences=sequences,
         bounds=bounds,
         split=split,

@@ -1,10 +1,14 @@
 """Two real Docker engines from Debian's packages, and the base images, made without a hub."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import signal
+import ssl
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +38,6 @@ if ! [ -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec postgres -c listen_addresses='*'
 """
-_PIP_FILES = (
-    *("/etc/pip.conf", "/etc/xdg/pip", "/root/.config/pip"),
-    "/etc/ssl/certs/ca-certificates.crt",
-)
 
 
 class Roots:
@@ -70,15 +70,16 @@ class Roots:
         link = root / "usr/bin/python"
         if not link.is_symlink():
             link.symlink_to("python3")
-        wheels = os.environ.get("PIP_FIND_LINKS", "").split()
-        for copied in map(Path, (*_PIP_FILES, *wheels)):
-            if copied.is_absolute() and copied.exists():
-                target = root / str(copied).lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if copied.is_dir():
-                    shutil.copytree(copied, target, dirs_exist_ok=True)
-                else:
-                    shutil.copyfile(copied, target)
+        pip = (sys.executable, "-m", "pip", "config")
+        certificates = ssl.get_default_verify_paths().cafile
+        copied = pip_paths(run(*pip, "debug"), run(*pip, "list"))
+        for path in (*copied, *([Path(certificates)] if certificates else [])):
+            target = root / path.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, target, dirs_exist_ok=True)
+            elif path.exists():
+                shutil.copyfile(path, target)
         return root
 
     def postgres(self) -> Path:
@@ -104,6 +105,19 @@ class Roots:
             for plugin in (self.folder / "unpacked").rglob("cli-plugins/docker-*"):
                 shutil.copy(plugin, plugins)
         return folder
+
+
+def pip_paths(debug: str, settings: str) -> list[Path]:
+    """The files and folders that pip is set up with: its own files, and what they name.
+
+    Args:
+        debug: What `pip config debug` says.
+        settings: What `pip config list` says.
+    """
+    files = re.findall(r"^ +(.+), exists: True$", debug, re.MULTILINE)
+    values = re.findall(r"\.(?:constraint|cert|find-links)=(.+)$", settings, re.MULTILINE)
+    named = [path for value in values for path in ast.literal_eval(value).split()]
+    return [path for path in map(Path, [*files, *named]) if path.is_absolute()]
 
 
 def _this_release() -> str:

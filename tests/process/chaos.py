@@ -32,6 +32,18 @@ def write_search(project: Project, name: str) -> str:
     )
 
 
+def write_sample_search(project: Project, name: str) -> str:
+    """Eight short runs of a larger space; returns its file."""
+    return project.write_search(
+        name,
+        search_strategy="sample",
+        n_samples=8,
+        training__epochs=[EPOCHS],
+        training__dropout=[0.0, 0.2],
+        model__dim_feedforward=[8, 16, 24],
+    )
+
+
 def write_learning_search(project: Project, name: str) -> str:
     """A search of 18 short runs, the last six of which are learned; returns its file."""
     return project.write_search(
@@ -44,18 +56,6 @@ def write_learning_search(project: Project, name: str) -> str:
         training__dropout=[0.0, 0.2],
         model__dim_feedforward=[8, 16, 24],
         model__attention_type=["mha"],
-    )
-
-
-def write_sample_search(project: Project, name: str) -> str:
-    """Eight short runs of a larger space; returns its file."""
-    return project.write_search(
-        name,
-        search_strategy="sample",
-        n_samples=8,
-        training__epochs=[EPOCHS],
-        training__dropout=[0.0, 0.2],
-        model__dim_feedforward=[8, 16, 24],
     )
 
 
