@@ -16,8 +16,8 @@ from sequifier_hpo.report.notes import (
     trial_note,
     verification_note,
 )
-from sequifier_hpo.search import ChosenRuns, Retraining, proposer_of, pruner_of
 from sequifier_hpo.searchspace import Point, decode
+from sequifier_hpo.strategy import ChosenRuns, Retraining, proposer_of, pruner_of
 from sequifier_hpo.study import Claim, Description, NoPruner, Proposer, Pruner, Strategy
 from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
 

@@ -16,7 +16,7 @@ from sequifier_hpo.cli.tables import as_text
 from sequifier_hpo.words import counted
 
 if TYPE_CHECKING:
-    from sequifier_hpo.search.efficiency import Efficiency, Quartiles
+    from sequifier_hpo.strategy.efficiency import Efficiency, Quartiles
 
 
 class PruningMethod(StrEnum):
@@ -81,10 +81,10 @@ def replay(
     Example: sequifier-hpo replay runs.csv
     """
     # Optuna takes half a second: only when a table is really searched.
-    from sequifier_hpo.search.efficiency import efficiency, ways_to_search  # noqa: PLC0415 - see above
-    from sequifier_hpo.search.pruning import Pruning  # noqa: PLC0415 - see above
-    from sequifier_hpo.search.replay import ReplaySettings  # noqa: PLC0415 - see above
-    from sequifier_hpo.search.table import read_table  # noqa: PLC0415 - see above
+    from sequifier_hpo.strategy.efficiency import efficiency, ways_to_search  # noqa: PLC0415 - see above
+    from sequifier_hpo.strategy.pruning import Pruning  # noqa: PLC0415 - see above
+    from sequifier_hpo.strategy.replay import ReplaySettings  # noqa: PLC0415 - see above
+    from sequifier_hpo.strategy.table import read_table  # noqa: PLC0415 - see above
 
     runs = read_table(table)
     say(f"{table}: {counted(len(runs.runs), 'run')}, best loss {runs.best(0):.6g}")

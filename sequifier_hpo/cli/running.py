@@ -40,8 +40,8 @@ from sequifier_hpo.report.verification import (
     verification_record,
 )
 from sequifier_hpo.report.writing import SearchReport
-from sequifier_hpo.search import retrainings_of
 from sequifier_hpo.searchspace import Point
+from sequifier_hpo.strategy import retrainings_of
 from sequifier_hpo.study import Consent
 from sequifier_hpo.words import counted
 

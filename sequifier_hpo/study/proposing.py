@@ -1,4 +1,4 @@
-"""How a study asks which run comes next, and which is stopped; the package `search` answers."""
+"""How a study asks which run comes next, and which is stopped; the package `strategy` answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -14,8 +14,8 @@ from statistics import median
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from sequifier_hpo.search.bayesian import Taught, suggest
-from sequifier_hpo.search.pruning import Pruning
+from sequifier_hpo.strategy.bayesian import Taught, suggest
+from sequifier_hpo.strategy.pruning import Pruning
 
 LENGTHS = (10, 100, 1000, 5000)
 SPACE: dict[str, BaseDistribution] = {

@@ -18,10 +18,10 @@ from statistics import median
 import optuna
 from stock import optuna_ways, search, sequifier_way
 
-from sequifier_hpo.search.efficiency import BUDGETS, Efficiency, summary, trainings_to
-from sequifier_hpo.search.pruning import Pruning
-from sequifier_hpo.search.replay import Replay, ReplaySettings, replay
-from sequifier_hpo.search.table import RunTable, read_table
+from sequifier_hpo.strategy.efficiency import BUDGETS, Efficiency, summary, trainings_to
+from sequifier_hpo.strategy.pruning import Pruning
+from sequifier_hpo.strategy.replay import Replay, ReplaySettings, replay
+from sequifier_hpo.strategy.table import RunTable, read_table
 
 FOLDER = Path(__file__).parent
 WINDOWS = 1000

@@ -21,9 +21,9 @@ from optuna.pruners import (
 from optuna.samplers import TPESampler
 from optuna.trial import Trial, TrialState
 
-from sequifier_hpo.search.past import Past, PastRun
-from sequifier_hpo.search.replay import Improvement, Replay
-from sequifier_hpo.search.table import RunTable
+from sequifier_hpo.strategy.past import Past, PastRun
+from sequifier_hpo.strategy.replay import Improvement, Replay
+from sequifier_hpo.strategy.table import RunTable
 
 MAX_REPEATS = 100
 """Proposals in a row that were trained before, after which a search ends."""

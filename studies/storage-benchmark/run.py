@@ -27,7 +27,6 @@ from sequifier_hpo.records import Counted, DataDigest, SplitDigest
 from sequifier_hpo.report.artifacts import keep_artifacts
 from sequifier_hpo.report.notes import Places, trial_attributes, trial_note
 from sequifier_hpo.report.tables import results_csv
-from sequifier_hpo.search import GridRuns
 from sequifier_hpo.searchspace import (
     EffectiveSpace,
     Keyer,
@@ -36,6 +35,7 @@ from sequifier_hpo.searchspace import (
     compile_space,
     decode,
 )
+from sequifier_hpo.strategy import GridRuns
 from sequifier_hpo.study import Artifact, Description, Ledger, OwnerLock, Storage, StudyPlan
 
 NUM_REPORTS = 3

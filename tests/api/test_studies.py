@@ -31,7 +31,7 @@ def test_the_package_loads_nothing_until_it_is_used() -> None:
 
 
 def test_search_is_the_function_though_a_package_has_that_name() -> None:
-    room = importlib.import_module("sequifier_hpo.search")
+    room = importlib.import_module("sequifier_hpo.strategy")
 
     assert importlib.reload(room) is room
     assert sequifier_hpo.search.__module__ == "sequifier_hpo.api.searching"

@@ -11,15 +11,15 @@ from sqlalchemy import text
 
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.records import Counted, DataDigest, SplitDigest
-from sequifier_hpo.search import (
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.strategy import (
     ChosenRuns,
     GridRuns,
     LearningRuns,
     SampledRuns,
     pruner_of,
 )
-from sequifier_hpo.search.last_round import LastRound
-from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.strategy.last_round import LastRound
 from sequifier_hpo.study import (
     Consent,
     Description,

@@ -6,8 +6,8 @@ import optuna
 import pytest
 
 from sequifier_hpo.records import BatchPlan, RunState
-from sequifier_hpo.search import ChosenRuns
 from sequifier_hpo.searchspace import Point
+from sequifier_hpo.strategy import ChosenRuns
 from sequifier_hpo.study import (
     Claim,
     Description,

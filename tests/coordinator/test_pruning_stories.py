@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.search.pruning import Pruning
-from sequifier_hpo.search.stopping import EarlyStopping, PruningSince
+from sequifier_hpo.strategy.pruning import Pruning
+from sequifier_hpo.strategy.stopping import EarlyStopping, PruningSince
 from tests.coordinator.memory_ledger import MemoryLedger, RunStands
 from tests.coordinator.stage import NUM_LOST_WORKERS, Stage
 from tests.coordinator.story import NUM_EPOCHS, Deed, Story

@@ -11,7 +11,7 @@ from pathlib import Path
 from optuna.distributions import BaseDistribution
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.search.told import order_of, told
+from sequifier_hpo.strategy.told import order_of, told
 
 _EPOCH = re.compile(r"epoch_(\d+)")
 _NUMBER = re.compile(r"(?:^|=)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?= |$)", re.IGNORECASE)

@@ -13,8 +13,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from sequifier_hpo.records import Stored
-from sequifier_hpo.search.bayesian import Params
 from sequifier_hpo.searchspace import Cell, Draws, Parameter, Point, SearchSpace
+from sequifier_hpo.strategy.bayesian import Params
 from sequifier_hpo.study.distributions import distribution_of
 
 

@@ -9,7 +9,7 @@ from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import FrozenTrial, TrialState
 
-from sequifier_hpo.search.facade import Facade, frozen
+from sequifier_hpo.strategy.facade import Facade, frozen
 
 Params = Mapping[str, int | float]
 """Parameter -> value as the sampler is told: a number, or the index of a category."""

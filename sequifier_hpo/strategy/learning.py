@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sequifier_hpo.search.bayesian import Params, Taught, suggest
-from sequifier_hpo.search.sample import SampledRuns, seed_of
-from sequifier_hpo.search.told import ToldSpace
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.strategy.bayesian import Params, Taught, suggest
+from sequifier_hpo.strategy.sample import SampledRuns, seed_of
+from sequifier_hpo.strategy.told import ToldSpace
 from sequifier_hpo.study.proposing import EndedRun, Exhausted, History, NoProposal, Proposal, Wait
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 
-from sequifier_hpo.search.asking import ask
-from sequifier_hpo.search.cells import Cells
 from sequifier_hpo.searchspace import Cell, Draws, EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.strategy.asking import ask
+from sequifier_hpo.strategy.cells import Cells
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 

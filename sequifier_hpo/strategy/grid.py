@@ -6,9 +6,9 @@ from typing import Any, overload
 from optuna.samplers import GridSampler
 
 from sequifier_hpo.records import Stored
-from sequifier_hpo.search.asking import ask
-from sequifier_hpo.search.cells import Cells
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
+from sequifier_hpo.strategy.asking import ask
+from sequifier_hpo.strategy.cells import Cells
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.proposing import History, NoProposal, Proposal
 

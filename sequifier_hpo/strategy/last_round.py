@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sequifier_hpo.search.past import best_stopped
 from sequifier_hpo.searchspace import Point
+from sequifier_hpo.strategy.past import best_stopped
 from sequifier_hpo.study.proposing import (
     Again,
     Answer,

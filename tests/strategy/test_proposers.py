@@ -13,10 +13,10 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 
 from sequifier_hpo.config.search import SearchConfig, load_search
-from sequifier_hpo.search import ChosenRuns, GridRuns, LearningRuns, SampledRuns
-from sequifier_hpo.search.sample import seed_of
-from sequifier_hpo.search.told import ToldSpace
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
+from sequifier_hpo.strategy import ChosenRuns, GridRuns, LearningRuns, SampledRuns
+from sequifier_hpo.strategy.sample import seed_of
+from sequifier_hpo.strategy.told import ToldSpace
 from sequifier_hpo.study import EndedRun, Exhausted, Proposal, Proposer, Wait
 from tests.conftest import WriteSearch
 from tests.contract.conftest import DATA

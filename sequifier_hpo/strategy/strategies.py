@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sequifier_hpo.search.grid import GridRuns
-from sequifier_hpo.search.last_round import LastRound
-from sequifier_hpo.search.learning import LearningRuns
-from sequifier_hpo.search.pruning import Pruning
-from sequifier_hpo.search.sample import SampledRuns
-from sequifier_hpo.search.stopping import EarlyStopping, PruningSince
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.strategy.grid import GridRuns
+from sequifier_hpo.strategy.last_round import LastRound
+from sequifier_hpo.strategy.learning import LearningRuns
+from sequifier_hpo.strategy.pruning import Pruning
+from sequifier_hpo.strategy.sample import SampledRuns
+from sequifier_hpo.strategy.stopping import EarlyStopping, PruningSince
 from sequifier_hpo.study.opening import Strategy
 from sequifier_hpo.study.proposing import Proposer
 

@@ -7,8 +7,8 @@ from optuna.pruners import MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
 from sequifier_hpo.config.search_fields import PruningFields
-from sequifier_hpo.search.facade import Compared, Facade, frozen
-from sequifier_hpo.search.past import Past
+from sequifier_hpo.strategy.facade import Compared, Facade, frozen
+from sequifier_hpo.strategy.past import Past
 
 _NOTHING: Mapping[Any, float] = {}
 

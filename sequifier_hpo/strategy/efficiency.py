@@ -6,9 +6,9 @@ from math import inf
 from statistics import median
 from typing import get_args
 
-from sequifier_hpo.search.past import PastRun
-from sequifier_hpo.search.replay import Replay, ReplaySettings, SearchStrategy, replay
-from sequifier_hpo.search.table import RunTable
+from sequifier_hpo.strategy.past import PastRun
+from sequifier_hpo.strategy.replay import Replay, ReplaySettings, SearchStrategy, replay
+from sequifier_hpo.strategy.table import RunTable
 
 BUDGETS = (10, 20, 40, 80)
 """In full trainings' worth of epochs."""

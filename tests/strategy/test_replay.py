@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.search.bayesian import Taught, suggest
-from sequifier_hpo.search.efficiency import efficiency
-from sequifier_hpo.search.past import Past, PastRun
-from sequifier_hpo.search.pruning import Pruning
-from sequifier_hpo.search.replay import ReplaySettings, replay
-from sequifier_hpo.search.table import RunTable, TableRun, read_table
+from sequifier_hpo.strategy.bayesian import Taught, suggest
+from sequifier_hpo.strategy.efficiency import efficiency
+from sequifier_hpo.strategy.past import Past, PastRun
+from sequifier_hpo.strategy.pruning import Pruning
+from sequifier_hpo.strategy.replay import ReplaySettings, replay
+from sequifier_hpo.strategy.table import RunTable, TableRun, read_table
 
 
 def table_of(seed: int = 0, *, are_speeds_equal: bool = True, num_epochs: int = 9) -> RunTable:

@@ -15,15 +15,15 @@ from optuna.distributions import (
 )
 
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.search import GridRuns, LearningRuns, SampledRuns
-from sequifier_hpo.search.told import ToldSpace
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace, compile_space
+from sequifier_hpo.strategy import GridRuns, LearningRuns, SampledRuns
+from sequifier_hpo.strategy.told import ToldSpace
 from sequifier_hpo.study import EndedRun, Exhausted, Proposal, Proposer
 from sequifier_hpo.study.distributions import distributions
 from tests.conftest import WriteSearch
 from tests.contract.conftest import DATA
-from tests.search.test_proposers import Past, all_of, keys_of
 from tests.search_files import MODEL, TRAINING
+from tests.strategy.test_proposers import Past, all_of, keys_of
 
 RATE = {"low": 1e-4, "high": 1e-1, "log": True}
 MIXED: dict[str, Any] = {

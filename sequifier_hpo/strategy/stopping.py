@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from sequifier_hpo.search.past import Past, PastRun
-from sequifier_hpo.search.pruning import Pruning
 from sequifier_hpo.searchspace import Point
+from sequifier_hpo.strategy.past import Past, PastRun
+from sequifier_hpo.strategy.pruning import Pruning
 from sequifier_hpo.study.proposing import Curves, GoOn, StopAt, TrainedRun, Undecided, Verdict
 
 

@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from sequifier_hpo.search.facade import Facade, frozen
+from sequifier_hpo.strategy.facade import Facade, frozen
 
 
 def ask(

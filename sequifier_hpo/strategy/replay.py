@@ -7,11 +7,11 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sequifier_hpo.search.bayesian import Taught, suggest
-from sequifier_hpo.search.past import Past, PastRun, best_stopped
-from sequifier_hpo.search.pruning import Pruning
-from sequifier_hpo.search.sample import draws, seed_of
-from sequifier_hpo.search.table import RunTable
+from sequifier_hpo.strategy.bayesian import Taught, suggest
+from sequifier_hpo.strategy.past import Past, PastRun, best_stopped
+from sequifier_hpo.strategy.pruning import Pruning
+from sequifier_hpo.strategy.sample import draws, seed_of
+from sequifier_hpo.strategy.table import RunTable
 
 SearchStrategy = Literal["sample", "bayesian"]
 

@@ -1,0 +1,22 @@
+"""Which run comes next, and which is stopped.
+
+Optuna's samplers and pruners do the work; the ledger of `study` hands runs out.
+"""
+
+from sequifier_hpo.strategy.chosen import ChosenRuns
+from sequifier_hpo.strategy.grid import GridRuns
+from sequifier_hpo.strategy.learning import LearningRuns
+from sequifier_hpo.strategy.retraining import Retraining, retrainings_of
+from sequifier_hpo.strategy.sample import SampledRuns
+from sequifier_hpo.strategy.strategies import proposer_of, pruner_of
+
+__all__ = [
+    "ChosenRuns",
+    "GridRuns",
+    "LearningRuns",
+    "Retraining",
+    "SampledRuns",
+    "proposer_of",
+    "pruner_of",
+    "retrainings_of",
+]
