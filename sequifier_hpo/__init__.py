@@ -5,8 +5,6 @@ and their types are in `__init__.pyi`. At its start the package uses only what P
 `python_path`.
 """
 
-import sys
-
 __version__ = "0.1.0"
 __all__ = ["Study", "StudyRun", "__version__", "open_study", "search"]
 
@@ -26,14 +24,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(type(sys)):
-    """The package, whose `search` is the function, though a package below it has that name too."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name != "search":  # an import would set it
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
