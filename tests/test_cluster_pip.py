@@ -6,13 +6,13 @@ DEBUG = """env_var:
   PIP_FIND_LINKS='/wheels'
 env:
 global:
-  /etc/xdg/pip/pip.conf, exists: False
-  /etc/pip.conf, exists: True
+  /unused/pip.conf, exists: False
+  /global/pip.conf, exists: True
     global.constraint: /elsewhere/constraints.txt
 site:
   /venv/pip.conf, exists: False
 user:
-  /home/me/.config/pip/pip.conf, exists: True
+  /own/pip.conf, exists: True
     global.find-links:
 /wheels
 https://example.org/wheels
@@ -31,8 +31,8 @@ def test_settings_of_pip_are_its_files_that_exist_and_the_ones_that_these_name()
     found = set(map(str, pip_paths(DEBUG, SETTINGS)))
 
     assert found == {
-        "/etc/pip.conf",
-        "/home/me/.config/pip/pip.conf",
+        "/global/pip.conf",
+        "/own/pip.conf",
         "/ca.pem",
         "/elsewhere/constraints.txt",
         "/wheels",
@@ -42,4 +42,4 @@ def test_settings_of_pip_are_its_files_that_exist_and_the_ones_that_these_name()
 
 
 def test_a_machine_without_settings_of_pip_has_none_to_copy() -> None:
-    assert pip_paths("env_var:\nenv:\nglobal:\n  /etc/pip.conf, exists: False\n", "") == []
+    assert pip_paths("env_var:\nenv:\nglobal:\n  /global/pip.conf, exists: False\n", "") == []
