@@ -44,40 +44,28 @@ def write_sample_search(project: Project, name: str) -> str:
     )
 
 
-def write_learning_search(project: Project, name: str) -> str:
+def write_learning_search(project: Project, name: str, **changes: Any) -> str:
     """A search of 18 short runs, the last six of which are learned; returns its file."""
-    return project.write_search(
-        name,
-        search_strategy="bayesian",
-        n_samples=18,
-        proposal_gap=3,
-        training__epochs=[2],
-        training__batch_size=[16, 32, 64],
-        training__dropout=[0.0, 0.2],
-        model__dim_feedforward=[8, 16, 24],
-        model__attention_type=["mha"],
-    )
+    learning = {
+        "search_strategy": "bayesian",
+        "n_samples": 18,
+        "proposal_gap": 3,
+        "training__epochs": [2],
+        "training__batch_size": [16, 32, 64],
+        "training__dropout": [0.0, 0.2],
+        "model__dim_feedforward": [8, 16, 24],
+        "model__attention_type": ["mha"],
+    }
+    return project.write_search(name, **{**learning, **changes})
 
 
 def write_pruning_search(project: Project, name: str) -> str:
     """The same with longer runs, most of which are stopped early; returns its file."""
-    return project.write_search(
-        name,
-        search_strategy="bayesian",
-        n_samples=18,
-        proposal_gap=3,
-        pruning={"first_rung": 1},
-        pruning_gap=2,
-        finish_best=2,
-        training__epochs=[5],
-        training__batch_size=[16, 32, 64],
-        training__dropout=[0.0, 0.2],
-        model__dim_feedforward=[8, 16, 24],
-        model__attention_type=["mha"],
-    )
+    pruning = {"pruning": {"first_rung": 1}, "pruning_gap": 2, "finish_best": 2}
+    return write_learning_search(project, name, **pruning, training__epochs=[5])
 
 
-WRITE = {
+WRITE: dict[str, Callable[[Project, str], str]] = {
     "grid": write_search,
     "sample": write_sample_search,
     "bayesian": write_learning_search,
