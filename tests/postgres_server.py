@@ -65,10 +65,10 @@ class PostgresServer:
         """The storage URL of a database."""
         return f"postgresql://tester:{PASSWORD}@{self.listens_on}:{self.port}/{database}"
 
-    def new_database(self, name: str) -> str:
+    def new_database(self, name: str, options: str = "") -> str:
         """Create an empty database; returns its storage URL."""
         with self.connect("postgres") as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" {options}'.encode())
         return self.url_of(name)
 
     def connect(self, database: str) -> "psycopg.Connection[tuple[Any, ...]]":

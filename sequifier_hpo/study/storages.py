@@ -384,6 +384,8 @@ def _postgres_engine_arguments() -> dict[str, Any]:
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
+            # Of a database in SQL_ASCII, the driver would give bytes for text.
+            "client_encoding": "utf8",
         },
     }
 

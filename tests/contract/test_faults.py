@@ -268,6 +268,18 @@ def test_connections_that_were_cut_while_idle_are_replaced_unnoticed(
 
 
 @pytest.mark.slow
+def test_a_database_without_an_encoding_of_its_own_serves(
+    write_search: WriteSearch, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres.new_database("ascii", "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    opener = Opener(Storage(url), url, tmp_path)
+
+    assert claimed(opener.study(plan_of(write_search))).run_number == 0
+    opener.die()
+    opener.storage.close()
+
+
+@pytest.mark.slow
 def test_a_session_zone_of_the_environment_does_not_age_heartbeats(
     write_search: WriteSearch,
     postgres: PostgresServer,
