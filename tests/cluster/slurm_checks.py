@@ -16,7 +16,7 @@ from tests.end_to_end.conftest import Project
 from tests.postgres_server import PostgresServer, temporary_server
 from tests.process.chaos import StoredTrials
 
-_RUN_SECONDS = 40
+_RUN_SECONDS = 60
 """How long a run is to take: two of a task outlast the signal, 30 to 90 s after its start."""
 
 
@@ -245,7 +245,7 @@ class _Story:
         wait("two runs are trained", lambda: stored.num("RUNNING") == 2, 90)
         self.slurm.kill_node(OTHER_HOST)
         with self.checks.of("the run of a dead node is taken over by another"):
-            wait("all runs are complete", lambda: stored.num("COMPLETE") == len(self.losses), 400)
+            wait("all runs are complete", lambda: stored.num("COMPLETE") == len(self.losses), 600)
         job_ends = lambda: not any(s == "RUNNING" for s in job.states().values())  # noqa: E731
         wait("the coordinator that is left ends", job_ends, 60)
         self.checks.that(
@@ -264,11 +264,12 @@ class _Story:
         epochs = [
             each for each in map(json.loads, metrics.splitlines()) if each["event"] == "epoch"
         ]
-        num_epochs = max(10, round(_RUN_SECONDS / epochs[-1]["seconds"]))
+        num_epochs = max(10, round(_RUN_SECONDS / min(each["seconds"] for each in epochs)))
         values = {
             "training__epochs": [num_epochs],
             "training__batch_size": [32],
-            "model__dim_feedforward": [8, 16],
+            "model__dim_feedforward": [8, 12, 16, 24],
+            "model__attention_type": ["mha"],
             "input_columns": [["weather", "month"]],
         }
         plain = self.project.write_search("plain", **values)
