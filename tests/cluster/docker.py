@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.checks import Checks
-from tests.cluster.shell import Daemons, attempt, run, wait
+from tests.cluster.shell import CommandError, Daemons, attempt, run, wait
 
 _NEXT_RELEASE = "trixie"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -149,7 +149,8 @@ class Engine:
     """The root folder that it runs in; None = this machine's."""
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_folder()  # of a round that was killed
+        self.folder.mkdir(parents=True)
         self._daemons = Daemons(self.folder / "logs")
         self._socket = self.folder / "docker.sock"
         self.env: Mapping[str, str] = {
@@ -188,6 +189,9 @@ class Engine:
         self._daemons.end_all()
         attempt("ip", "link", "delete", "docker0")
         subprocess.run(["iptables-restore"], input=self._rules, text=True, check=False)
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
         for mount in reversed([line.split()[1] for line in mounts if str(self.folder) in line]):
             attempt("umount", "--lazy", mount)
@@ -236,13 +240,16 @@ class Engine:
             ["tar", "-C", root, "--exclude=./proc/*", "--exclude=./sys/*", "-c", "."],
             stdout=subprocess.PIPE,
         ) as tar:
-            subprocess.run(
+            done = subprocess.run(
                 ["docker", "import", *words, "-", tag],
                 stdin=tar.stdout,
                 env={**os.environ, **self.env},
-                check=True,
+                check=False,
                 capture_output=True,
+                text=True,
             )
+        if done.returncode != 0:
+            raise CommandError(f"docker import {tag}: {done.stderr}")
 
 
 # Not chroot: there `docker exec` would land in this machine's root.

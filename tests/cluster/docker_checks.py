@@ -36,7 +36,8 @@ def check_engine(checks: Checks, engine: Engine, docker: Path) -> None:
     try:
         engine.start()
         checks.engine = engine.versions()
-        engine.import_bases()
+        with checks.of("the engine takes the base images"):
+            engine.import_bases()
         story = _Story(checks, engine, _clone(engine.folder / "clone", docker))
         for part in (
             story.refusals,
