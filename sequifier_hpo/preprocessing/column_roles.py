@@ -45,8 +45,7 @@ def assign_roles(config: PreprocessConfig, table: EventTable) -> Roles:
     ]
     if config.missing is None and not config.column_types:
         return Roles(table, {}, tuple(unknown))
-    table, faults = _with_kinds(config, table)
-    table = _without_marks(config, table)
+    table, faults = _with_kinds(config, _without_marks(config, table))
     nulls = table.ask(*(pl.col(name).null_count() for name in columns))
     missing = {c: nulls[c] for c in columns if nulls[c] and config.missing_of(c) is not None}
     faults += [fault for column in missing for fault in _missing_faults(config, table, column)]
@@ -108,8 +107,10 @@ def _with_kinds(
         dtype = schema.get(column)
         values = pl.col(column)
         if kind == "real" and dtype == pl.String:
-            gap = is_gap(column) if config.missing_of(column) is not None else pl.lit(value=False)
             number = values.str.strip_chars().cast(pl.Float64, strict=False)
+            gap = pl.lit(value=False)
+            if config.missing_of(column) is not None:
+                gap, number = is_gap(column), number.fill_nan(None)
             is_wrong = values.is_not_null() & number.is_null() & ~gap
             faults += find_faults(table, [(column, "is not a number", is_wrong, True)])
             casts.append(number)
