@@ -73,7 +73,9 @@ def write(project: Project, columns: dict[str, list[Any]], name: str) -> Path:
         return path
     stripped = pl.DataFrame(columns).with_columns(pl.all().exclude("who", "name").str.strip_chars())
     stripped.write_csv(path)
-    typed = pl.read_csv(path, try_parse_dates=True, null_values=[*filter(None, _MARKS), "?"])
+    typed = pl.read_csv(
+        path, try_parse_dates=True, null_values=[*(m for m in _MARKS if m is not None), "?"]
+    )
     numbers = {"code": pl.Int64, "price": pl.Float64}
     typed.with_columns(pl.col(c).cast(dtype) for c, dtype in numbers.items()).write_parquet(path)
     return path
