@@ -58,6 +58,8 @@ class EventTable:
 
     def ask(self, *questions: pl.Expr) -> dict[str, Any]:
         """Answers about the whole table, each one value, found in one pass."""
+        if not questions:
+            return {}
         return self.rows.select(questions).collect(engine="streaming").row(0, named=True)
 
     def place(self, row: int) -> str:
