@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.observer import ActiveRun
-from sequifier_hpo.records import ALL_POSITIONS, Counted, RunIdentity
+from sequifier_hpo.records import ALL_POSITIONS, BatchPlan, Counted, MemoryNeed, RunIdentity
 from sequifier_hpo.study import Artifact, Claim
 
 
@@ -23,5 +23,7 @@ class Surroundings:
     """Removes the models of a run that was trained on, and is stopped."""
     identity: Callable[[Claim], RunIdentity | None] = lambda _claim: None
     """What the run of a claim is."""
+    need: Callable[[Claim, TrainConfig, BatchPlan], MemoryNeed | None] = lambda *_run: None
+    """What training the run of a claim with other batches takes; None = that is not known."""
     counted: Counted = ALL_POSITIONS
     """Which positions the validation loss counts."""

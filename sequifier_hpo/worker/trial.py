@@ -67,6 +67,9 @@ def _train(
 ) -> TrainingResult:
     config = order.config
     _log_start(order, log)
+    if order.foreseen:
+        kind, batch_size = OutcomeKind.OUT_OF_MEMORY, config.training_spec.batch_size
+        return TrainingResult(kind=kind, reason=order.foreseen, batch_size=batch_size)
 
     def on_epoch(report: EpochReport) -> None:
         log.epoch(report)
