@@ -177,9 +177,8 @@ class TrainingResult(FrozenModel):
     seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_memory_bytes: int = 0
-    missing_bytes: int = 0
-    """Of one that ran out of memory: it would have lacked so much on a device of its own; 0 = that
-    is not known."""
+    is_certain: bool = False
+    """Whether it would have run out of memory whatever else there was on the device."""
     model_files: list[str] = Field(default=[])
 
 

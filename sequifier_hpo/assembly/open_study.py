@@ -3,14 +3,11 @@
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import cached_property
 
 from sequifier_hpo.assembly.jobs import Job
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.storage_url import sqlite_path
-from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.coordinator.devices import device_kind, require_device, worker_specs
-from sequifier_hpo.coordinator.figures import with_batches
+from sequifier_hpo.coordinator.devices import require_device, worker_specs
 from sequifier_hpo.coordinator.log import log_to
 from sequifier_hpo.coordinator.loop import Coordinator
 from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
@@ -18,10 +15,9 @@ from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.coordinator.surroundings import Surroundings
 from sequifier_hpo.preprocessing.inputs import counted_by_search
-from sequifier_hpo.records import BatchPlan, MemoryNeed, Run, RunIdentity
+from sequifier_hpo.records import Run, RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
 from sequifier_hpo.report.results import keep_best_models, remove_models, write_results
-from sequifier_hpo.searchspace import memory_need
 from sequifier_hpo.study import (
     NO_CONSENT,
     Artifact,
@@ -141,7 +137,6 @@ class OpenStudy:
                     keep=self._keep,
                     drop=remove_models,
                     identity=self._identity,
-                    need=self._need,
                     counted=self.ledger.identity.counted,
                 ),
                 has_baselines=bool(self.ledger.baselines),
@@ -164,16 +159,6 @@ class OpenStudy:
             key=claim.key,
             data=self.prepared.keyer.data_of(claim.point),
         )
-
-    def _need(self, claim: Claim, config: TrainConfig, plan: BatchPlan) -> MemoryNeed | None:
-        if not self._device_kind:
-            return None
-        data = self.prepared.keyer.data_of(claim.point)
-        return memory_need(with_batches(config, plan), data, self._device_kind)
-
-    @cached_property
-    def _device_kind(self) -> str:
-        return device_kind(self.prepared.device)
 
     def _keep(self, run: ActiveRun, losses: Mapping[int, float]) -> list[Artifact]:
         model_name = run.config.model_name

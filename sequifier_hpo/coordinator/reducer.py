@@ -22,9 +22,6 @@ from sequifier_hpo.records import (
 
 MAX_HALVINGS = 3
 MAX_LOST_WORKERS = 3
-SURELY_MISSING_BYTES = 2**28
-"""Who lacks more than this always does: processes that do the same differ by less, in what they had
-loaded before (the compiler, 115 MiB) and in what was left in pieces."""
 
 
 @dataclass(frozen=True)
@@ -368,8 +365,8 @@ def _out_of_memory(state: State, trial: ActiveTrial, result: TrainingResult) -> 
     if state.is_ending:
         return _released(state, trial)
     plan = trial.plan
-    # With larger batches, or in a larger model, later epochs may be another one's first.
-    if result.missing_bytes > SURELY_MISSING_BYTES and not trial.has_progressed:
+    # What an epoch that ended leads to, early stopping for one, is not known of another run.
+    if result.is_certain and not trial.has_progressed:
         trial = replace(trial, too_large=(*trial.too_large, plan))
     smaller = halved(plan, state.policy)
     if smaller is None:

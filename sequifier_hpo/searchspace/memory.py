@@ -23,15 +23,21 @@ from sequifier_hpo.records import DataDigest, MemoryNeed
 from sequifier_hpo.searchspace.canonical import canonical
 
 
-def memory_need(config: TrainConfig, data: DataDigest, device: str) -> MemoryNeed:
-    """What training a run takes.
+def memory_need(config: TrainConfig, data: DataDigest, device: str) -> MemoryNeed | None:
+    """What training a run takes; None = that cannot be compared.
 
     Args:
         config: The run, with the batches that it is trained with.
         data: Digests of the columns that it reads.
         device: The kind of device, and how much memory it has.
     """
-    growing = {GROWING, GROWING_ON_CPU} if device.startswith("cpu") else {GROWING}
+    is_on_cpu, may_be_compiled = (
+        device.startswith("cpu"),
+        config.training_spec.torch_compile != "none",
+    )
+    if is_on_cpu and may_be_compiled:
+        return None  # on what its worker has loaded of the compiler for others
+    growing = {GROWING, GROWING_ON_CPU} if is_on_cpu else {GROWING}
     grown: dict[str, Any] = {}
     equal: dict[str, Any] = {}
     description = description_of(type(config))
@@ -50,7 +56,7 @@ def memory_need(config: TrainConfig, data: DataDigest, device: str) -> MemoryNee
         "programs": _programs(),
         "head_size": config.model_spec.head_size,  # kernels are chosen by it
     }
-    if config.training_spec.torch_compile != "none":
+    if may_be_compiled:
         # Whether the step is compiled depends on these, and what it then takes on every size.
         alike |= {"epochs": config.training_spec.epochs, "sizes": sizes}
     like = hashlib.sha256(canonical(alike).encode()).hexdigest()

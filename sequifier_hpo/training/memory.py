@@ -25,8 +25,6 @@ _OUT_OF_MEMORY_TEXTS = (
 )
 
 
-_ASKED = re.compile(r"tried to allocate (\d+) bytes")
-_STATM = Path("/proc/self/statm")
 # What torch says of a GPU.
 _SIZE = r"([\d.]+ (?:bytes|KiB|MiB|GiB))"
 _ON_GPU = re.compile(
@@ -38,6 +36,10 @@ _ON_GPU = re.compile(
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 # Numbers are rounded to 0.01 GiB, and no process uses a GPU with less than twice as much as this.
 _NOBODY_BYTES = 2**27
+# By less than this two processes on a GPU differ that do the same: in kernels that were loaded.
+_MARGIN_BYTES = 2**28
+_OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
+_LIMITS_ALL_TOGETHER = "2"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -49,40 +51,38 @@ def is_out_of_memory(error: BaseException) -> bool:
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
-def missing_bytes(error: BaseException) -> int:
-    """How much a process would have lacked even with the device to itself; 0 = that is not known.
+def is_certain(error: BaseException) -> bool:
+    """Whether memory would have run out whatever other processes there were.
 
-    On the CPU that is known if its address space is limited: others have no part in that. Ask
-    before anything is freed that the error holds.
+    On a GPU what torch says must tell that much was missing, and that nobody else had it. On the
+    CPU the address space of the process must be limited: others have no part in that.
 
     Args:
         error: Memory exhaustion.
     """
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(error)
-    if on_gpu := _ON_GPU.search(text):
-        return max(0, _missing_on_gpu(*(_num_bytes(size) for size in on_gpu.groups())))
+    if on_gpu := _ON_GPU.search(str(error)):
+        return _missing_on_gpu(*map(_num_bytes, on_gpu.groups())) > _MARGIN_BYTES
+    is_of_gpu = not isinstance(error, MemoryError) and "CPUAllocator" not in str(error)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    asked = _ASKED.search(text)
-    if asked is None or limit == resource.RLIM_INFINITY or not _STATM.exists():
-        return 0
-    held = int(_STATM.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    return max(0, held + int(asked[1]) - limit)
+    if is_of_gpu or limit == resource.RLIM_INFINITY or not _OVERCOMMIT.exists():
+        return False
+    return _OVERCOMMIT.read_text(encoding="ascii").strip() != _LIMITS_ALL_TOGETHER
 
 
 def _missing_on_gpu(
     asked: int, capacity: int, free: int, own: int, allocated: int, unallocated: int
 ) -> int:
-    """Of a GPU with that capacity, of which the process had its own part.
+    """At least so much was missing, had the process been alone.
 
     Args:
         asked: What it could not get.
         capacity: Of the GPU.
         free: What nobody had.
         own: What the process had; 0 = not known.
-        allocated: What of it was in tensors.
-        unallocated: What of it was in neither tensors nor the library.
+        allocated: What of that was in tensors.
+        unallocated: What of that was in pieces for tensors to come.
     """
     if allocated > capacity:
         return 0  # memory of the host stands in for that of the GPU
