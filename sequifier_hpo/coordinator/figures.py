@@ -49,7 +49,13 @@ def begun(run: ActiveRun, slot: int, policy: Policy) -> ActiveTrial:
     while following is not None and _is_too_large(run.need(following), claim.ran_out):
         plan, num_foreseen = following, num_foreseen + 1
         following = halved(plan, policy)
-    return ActiveTrial(claim.trial_number, slot, following or plan, num_foreseen=num_foreseen)
+    return ActiveTrial(
+        claim.trial_number,
+        slot,
+        following or plan,
+        num_foreseen=num_foreseen,
+        is_hopeless=following is None and num_foreseen > 0,
+    )
 
 
 def _is_too_large(need: MemoryNeed | None, ran_out: Sequence[MemoryNeed]) -> bool:

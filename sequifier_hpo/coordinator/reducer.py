@@ -49,11 +49,8 @@ class ActiveTrial:
     """Plans for which a device like this one surely has not enough memory."""
     num_foreseen: int = 0
     """Attempts that were counted as out of memory without being made."""
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether the last plan, too, is known to run out of memory."""
-        return self.num_foreseen > self.plan.oom_retries
+    is_hopeless: bool = False
+    """Whether that holds for the last one, too."""
 
 
 @dataclass(frozen=True)
