@@ -39,6 +39,8 @@ class RunTrial(FrozenModel):
     """The file whose weights a run that starts afresh begins with; None = drawn ones."""
     wants_baselines: bool = False
     """Whether to compute the losses of the trivial predictors before training."""
+    foreseen: str = ""
+    """Why it is known to run out of memory: then it is not trained, and that is its outcome."""
     notes: list[str] = Field(default=[])
     """Lines for the head of the run's log: adjustments, retries."""
 

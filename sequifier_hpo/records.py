@@ -94,6 +94,24 @@ class BatchPlan(FrozenModel):
     oom_retries: int
 
 
+class MemoryNeed(FrozenModel):
+    """What the training steps of a run take, as far as it can be compared with what others take."""
+
+    device: str
+    """The kind of device, and how much memory it has."""
+    like: str
+    """Digest of all that must be equal for two runs to be compared."""
+    sizes: dict[str, int]
+    """With each of these the memory grows."""
+
+    def is_at_least(self, other: Self) -> bool:
+        """Whether it is certain that it is as much as another, or more."""
+        return (
+            (self.device, self.like, self.sizes.keys())
+            == (other.device, other.like, other.sizes.keys())
+        ) and all(size >= other.sizes[name] for name, size in self.sizes.items())
+
+
 class OutcomeKind(StrEnum):
     """How an attempt at a run ended."""
 
@@ -159,6 +177,8 @@ class TrainingResult(FrozenModel):
     seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_memory_bytes: int = 0
+    is_certain: bool = False
+    """Whether it would have run out of memory whatever else there was on the device."""
     model_files: list[str] = Field(default=[])
 
 
@@ -203,6 +223,8 @@ class RunFigures(FrozenModel):
     effective_batch_size: int | None = None
     """What the run was finally trained with."""
     oom_retries: int | None = None
+    oom_foreseen: int | None = None
+    """Attempts that were counted as out of memory without being made."""
     peak_memory_mib: FiniteFloat | None = None
     effective_accumulation_steps: int | None = None
     validation_loss_all_positions: float | None = None

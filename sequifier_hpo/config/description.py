@@ -30,6 +30,21 @@ SELECTION: Final = Influence.SELECTION
 NOTHING: Final = Influence.NOTHING
 
 
+class Memory(Enum):
+    """How the memory that a training step takes depends on a field; unmarked: in any way."""
+
+    GROWING = "a larger value takes more, or as much"
+    GROWING_ON_CPU = "so does it on a CPU; GPUs have other kernels for other values"
+    IF_ANY = "of a number that is no whole one: only whether it is 0"
+    NO_MEMORY = "not at all"
+
+
+GROWING: Final = Memory.GROWING
+GROWING_ON_CPU: Final = Memory.GROWING_ON_CPU
+IF_ANY: Final = Memory.IF_ANY
+NO_MEMORY: Final = Memory.NO_MEMORY
+
+
 class Mark(Enum):
     """What a field may be marked with, or have in place of a default."""
 
@@ -99,6 +114,8 @@ class TrainedField:
     """`REQUIRED` if there is none."""
     words: str
     influence: Influence
+    memory: Memory | None
+    """None: runs with different values are not compared."""
     search: Candidates | Setting
     is_from_metadata: bool
     is_of_one_run: bool
@@ -177,6 +194,7 @@ class Description:
             default=REQUIRED if info.is_required() else info.default,
             words=info.description or "",
             influence=influence,
+            memory=_first(Memory, said),
             search=_first(Candidates, said) or _first(Setting, said) or Setting(),
             is_from_metadata=FROM_METADATA in said,
             is_of_one_run=OF_ONE_RUN in said,
@@ -270,7 +288,7 @@ def _declared(model: type[FrozenModel]) -> Iterator[tuple[str, tuple[Any, ...]]]
         yield name, hint.__metadata__ if get_origin(hint) is Annotated else ()
 
 
-_SAID = (Influence, Mark, Candidates, Setting, Section)
+_SAID = (Influence, Memory, Mark, Candidates, Setting, Section)
 
 
 def _plain_type(hint: Any) -> Any:

@@ -2,7 +2,14 @@
 
 from typing import Annotated
 
-from sequifier_hpo.config.description import NOTHING, WEIGHTS, Candidates, Setting
+from sequifier_hpo.config.description import (
+    GROWING,
+    NO_MEMORY,
+    NOTHING,
+    WEIGHTS,
+    Candidates,
+    Setting,
+)
 from sequifier_hpo.config.fields import (
     ActivationFn,
     AttentionType,
@@ -23,6 +30,7 @@ class ModelSpec(FrozenModel):
     initial_embedding_dim: Annotated[
         PositiveInt,
         WEIGHTS,
+        GROWING,
         Candidates(
             "List of feature embedding widths, one per `dim_model`; equal to it unless a joint layer "
             "is used.",
@@ -34,6 +42,7 @@ class ModelSpec(FrozenModel):
     feature_embedding_dims: Annotated[
         dict[str, PositiveInt] | None,
         WEIGHTS,
+        GROWING,
         Candidates(
             "List of maps from input column to embedding width, one per `dim_model`; null = shared "
             "out.",
@@ -46,6 +55,7 @@ class ModelSpec(FrozenModel):
     joint_embedding_dim: Annotated[
         PositiveInt | None,
         WEIGHTS,
+        GROWING,
         Candidates(
             "List of joint layer widths, one per `dim_model`: null (no layer) or equal to it.",
             default=None,
@@ -57,6 +67,7 @@ class ModelSpec(FrozenModel):
     dim_model: Annotated[
         PositiveInt,
         WEIGHTS,
+        GROWING,
         Candidates(
             "List of widths of the residual stream; anchor of the model backbone.",
             group=_BACKBONE,
@@ -67,6 +78,7 @@ class ModelSpec(FrozenModel):
     n_head: Annotated[
         PositiveInt,
         WEIGHTS,
+        GROWING,
         Candidates(
             "List of attention head counts, one per `dim_model`, each dividing it.",
             group=_BACKBONE,
@@ -75,10 +87,15 @@ class ModelSpec(FrozenModel):
     ]
     """Number of attention heads."""
     dim_feedforward: Annotated[
-        PositiveInt, WEIGHTS, Candidates("List of inner widths of the feed-forward layers.")
+        PositiveInt,
+        WEIGHTS,
+        GROWING,
+        Candidates("List of inner widths of the feed-forward layers."),
     ]
     """Inner width of the feed-forward layers."""
-    num_layers: Annotated[PositiveInt, WEIGHTS, Candidates("List of transformer block counts.")]
+    num_layers: Annotated[
+        PositiveInt, WEIGHTS, GROWING, Candidates("List of transformer block counts.")
+    ]
     """Number of transformer blocks."""
     activation_fn: Annotated[
         ActivationFn, WEIGHTS, Candidates("List of activations: swiglu, gelu, relu.")
@@ -111,15 +128,22 @@ class ModelSpec(FrozenModel):
     rope_theta: Annotated[
         PositiveFloat,
         WEIGHTS,
+        NO_MEMORY,
         Candidates("List of bases of the rotary angles.", default=[10000.0]),
     ] = 10000.0
     """Base of the rotary angles."""
     prediction_length: Annotated[
         PositiveInt,
         NOTHING,
+        NO_MEMORY,
         Setting(
             "Number of last positions that exported models return (one value, not a list).",
             default=1,
         ),
     ]
     """Number of last positions that the exported model returns."""
+
+    @property
+    def head_size(self) -> int:
+        """Width of an attention head."""
+        return self.dim_model // self.n_head

@@ -13,7 +13,11 @@ from pydantic import BeforeValidator, Field
 
 from sequifier_hpo.config.description import (
     FROM_METADATA,
+    GROWING,
+    GROWING_ON_CPU,
+    IF_ANY,
     NEWER,
+    NO_MEMORY,
     NOTHING,
     OF_ONE_RUN,
     SELECTION,
@@ -69,6 +73,7 @@ class TrainingSpec(FrozenModel):
         str,
         Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$"),
         NOTHING,
+        NO_MEMORY,
         Setting("cpu, cuda, cuda:n or mps; omitted = the best available.", default=None),
     ]
     """Torch device: cpu, cuda, cuda:n or mps."""
@@ -77,11 +82,15 @@ class TrainingSpec(FrozenModel):
     epochs: Annotated[
         PositiveInt,
         SELECTION,
+        NO_MEMORY,
         Candidates("List of epoch counts, one per `learning_rate`.", group=_SCHEDULE, position=1),
     ]
     """Number of passes over the training split."""
     log_interval: Annotated[
-        PositiveInt, NOTHING, Setting("Number of batches between two lines of a run's log.")
+        PositiveInt,
+        NOTHING,
+        NO_MEMORY,
+        Setting("Number of batches between two lines of a run's log."),
     ] = 10
     """Number of batches between two lines of the log."""
     class_share_log_columns: Annotated[list[str], NOTHING] = Field(default=[])
@@ -89,18 +98,20 @@ class TrainingSpec(FrozenModel):
     early_stopping_epochs: Annotated[
         PositiveInt | None,
         SELECTION,
+        NO_MEMORY,
         Setting("Epochs without improvement after which a run stops; null = never."),
     ] = None
     """Epochs without improvement after which training stops; null = never."""
-    save_interval_epochs: Annotated[PositiveInt, NOTHING, Setting(default=1)]
+    save_interval_epochs: Annotated[PositiveInt, NOTHING, NO_MEMORY, Setting(default=1)]
     """Epochs between two checkpoints."""
-    save_latest_interval_minutes: Annotated[PositiveFloat | None, NOTHING, NEWER] = None
+    save_latest_interval_minutes: Annotated[PositiveFloat | None, NOTHING, NO_MEMORY, NEWER] = None
     """Minutes between two checkpoints within an epoch, of which the newest is kept; null = none."""
-    batch_size: Annotated[PositiveInt, WEIGHTS, Candidates("List of batch sizes.")]
+    batch_size: Annotated[PositiveInt, WEIGHTS, GROWING, Candidates("List of batch sizes.")]
     """Number of windows per batch."""
     learning_rate: Annotated[
         PositiveFloat,
         WEIGHTS,
+        NO_MEMORY,
         Candidates(
             "List of learning rates; anchor of the training schedule.", group=_SCHEDULE, position=0
         ),
@@ -124,7 +135,7 @@ class TrainingSpec(FrozenModel):
     ] = None
     """Batches whose gradients are averaged into one optimizer step; null = 1."""
     dropout: Annotated[
-        Probability, WEIGHTS, Candidates("List of dropout probabilities.", default=[0.0])
+        Probability, WEIGHTS, IF_ANY, Candidates("List of dropout probabilities.", default=[0.0])
     ] = 0.0
     """Dropout probability, everywhere."""
     loss_weights: Annotated[dict[str, Float] | None, WEIGHTS] = None
@@ -132,6 +143,7 @@ class TrainingSpec(FrozenModel):
     optimizer: Annotated[
         Recipe,
         WEIGHTS,
+        IF_ANY,
         Candidates(
             "List of optimizers: `name` and constructor arguments.", default=[{"name": "Adam"}]
         ),
@@ -140,6 +152,7 @@ class TrainingSpec(FrozenModel):
     scheduler: Annotated[
         Recipe,
         WEIGHTS,
+        NO_MEMORY,
         Candidates(
             "List of schedulers, one per `learning_rate`; omitted = StepLR with gamma 0.99.",
             default=None,
@@ -150,12 +163,13 @@ class TrainingSpec(FrozenModel):
     ]
     """Learning-rate scheduler: `name`, and arguments of its constructor."""
     scheduler_step_on: Annotated[
-        StepOn, WEIGHTS, Setting("When schedulers step: epoch or batch.")
+        StepOn, WEIGHTS, NO_MEMORY, Setting("When schedulers step: epoch or batch.")
     ] = "epoch"
     """When the scheduler steps: epoch or batch."""
     continue_training: Annotated[
         bool,
         NOTHING,
+        NO_MEMORY,
         Setting(
             "Written to the run files; the search itself always resumes interrupted runs.",
             default=False,
@@ -207,6 +221,11 @@ class TrainingSpec(FrozenModel):
     Sequifier's outer and inner = auto."""
 
     @property
+    def windows_per_step(self) -> int:
+        """Number of windows per optimizer step."""
+        return self.batch_size * (self.accumulation_steps or 1)
+
+    @property
     def num_processes(self) -> int:
         """Processes that train one run."""
         return self.world_size if self.distributed else 1
@@ -215,17 +234,18 @@ class TrainingSpec(FrozenModel):
 class TrainConfig(FrozenModel):
     """A complete `train.yaml`, with everything from the metadata filled in."""
 
-    project_root: Annotated[PathText, NOTHING]
+    project_root: Annotated[PathText, NOTHING, NO_MEMORY]
     """Root folder of the project."""
     metadata_config_path: Annotated[
-        PathText, NOTHING, Setting("Path of the metadata JSON written by preprocess.")
+        PathText, NOTHING, NO_MEMORY, Setting("Path of the metadata JSON written by preprocess.")
     ]
     """Metadata JSON of the data."""
-    model_name: Annotated[ModelName, NOTHING, OF_ONE_RUN]
+    model_name: Annotated[ModelName, NOTHING, NO_MEMORY, OF_ONE_RUN]
     """Name of the run, used in file names."""
     training_data_path: Annotated[
         PathText,
         NOTHING,
+        NO_MEMORY,
         FROM_METADATA,
         Setting("Training split; omitted = split 0 of the metadata.", default=None),
     ]
@@ -233,6 +253,7 @@ class TrainConfig(FrozenModel):
     validation_data_path: Annotated[
         PathText,
         NOTHING,
+        NO_MEMORY,
         FROM_METADATA,
         Setting("Validation split; omitted = split 1 of the metadata.", default=None),
     ]
@@ -293,6 +314,7 @@ class TrainConfig(FrozenModel):
     id_maps: Annotated[
         IdMaps,
         NOTHING,
+        NO_MEMORY,
         FROM_METADATA,
         Setting("Ids per categorical column; read only with --skip-metadata.", default=None),
     ]
@@ -300,6 +322,7 @@ class TrainConfig(FrozenModel):
     seq_length: Annotated[
         PositiveInt,
         WEIGHTS,
+        GROWING_ON_CPU,
         Candidates("List of window lengths, in past items that the model sees."),
     ]
     """Number of past items the model sees."""
@@ -315,22 +338,23 @@ class TrainConfig(FrozenModel):
     inference_batch_size: Annotated[
         PositiveInt,
         NOTHING,
+        NO_MEMORY,
         Setting("Batch size written into the run files for inference.", default=10),
     ]
     """Batch size of inference."""
-    seed: Annotated[Seed, WEIGHTS, Setting("Seed of the search and of every run.", default=101)] = (
-        1010
-    )
+    seed: Annotated[
+        Seed, WEIGHTS, NO_MEMORY, Setting("Seed of the search and of every run.", default=101)
+    ] = 1010
     """Seed of initial weights, data order and dropout."""
-    export_generative_model: Annotated[bool, NOTHING, Setting(default=True)]
+    export_generative_model: Annotated[bool, NOTHING, NO_MEMORY, Setting(default=True)]
     """Whether the generative (predicting) model is exported."""
-    export_embedding_model: Annotated[bool, NOTHING, Setting(default=False)]
+    export_embedding_model: Annotated[bool, NOTHING, NO_MEMORY, Setting(default=False)]
     """Whether the embedding model is exported."""
-    export_onnx: Annotated[bool, NOTHING] = True
+    export_onnx: Annotated[bool, NOTHING, NO_MEMORY] = True
     """Whether models are exported as ONNX."""
-    export_pt: Annotated[bool, NOTHING] = False
+    export_pt: Annotated[bool, NOTHING, NO_MEMORY] = False
     """Whether models are exported as torch state."""
-    export_with_dropout: Annotated[bool, NOTHING] = False
+    export_with_dropout: Annotated[bool, NOTHING, NO_MEMORY] = False
     """Whether exported models keep their dropout active."""
     model_spec: Annotated[
         ModelSpec, Section("model_hyperparameter_sampling", "Candidates for the architecture.")

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import platform
 import re
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,6 +80,37 @@ def num_cuda_devices() -> int:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def device_kind(device: str) -> str:
+    """What kind of device runs train on here, with its memory; "" = that is not comparable.
+
+    On the CPU it is the machine with the limit of each process's address space: without one the
+    memory is shared with whoever else is there.
+
+    Args:
+        device: Torch device; plain `cuda` means any GPU here.
+    """
+    kind, _, index = device.partition(":")
+    if kind == "cpu":
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        is_limited = limit != resource.RLIM_INFINITY
+        return f"cpu of {platform.node()}, {limit} bytes a process" if is_limited else ""
+    if kind != "cuda":
+        return ""
+    gpus = [_gpu_kind(i) for i in range(num_cuda_devices()) if index in {"", str(i)}]
+    return gpus[0] if len(set(gpus)) == 1 else ""
+
+
+def _gpu_kind(index: int) -> str:
+    driver, handle = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    name, num_bytes = ctypes.create_string_buffer(256), ctypes.c_size_t(0)
+    answers = (
+        driver.cuDeviceGet(ctypes.byref(handle), index),
+        driver.cuDeviceGetName(name, len(name), handle),
+        driver.cuDeviceTotalMem_v2(ctypes.byref(num_bytes), handle),
+    )
+    return "" if any(answers) else f"{name.value.decode()}, {num_bytes.value} bytes"
 
 
 def num_cores() -> int:

@@ -1,13 +1,19 @@
 """What a trial is trained with, and what is told of it at its end: pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.observer import ActiveRun
-from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy
-from sequifier_hpo.records import BatchPlan, OutcomeKind, RunFigures, TrainingResult
-from sequifier_hpo.study import batch_plan_attributes
+from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, halved
+from sequifier_hpo.records import (
+    BatchPlan,
+    MemoryNeed,
+    OutcomeKind,
+    RunFigures,
+    TrainingResult,
+)
+from sequifier_hpo.study import batch_plan_attributes, memory_attributes
 
 
 def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) -> BatchPlan:
@@ -26,6 +32,34 @@ def first_plan(config: TrainConfig, stored: BatchPlan | None, policy: Policy) ->
         return stored
     steps = asked_steps * (2**stored.oom_retries if policy.accumulates else 1)
     return stored.model_copy(update={"accumulation_steps": steps})
+
+
+def begun(run: ActiveRun, slot: int, policy: Policy) -> ActiveTrial:
+    """A claimed trial as it begins: a new run without the attempts that are known to fail.
+
+    Args:
+        run: The run as it was asked.
+        slot: Where it is to be trained.
+        policy: How batches are halved.
+    """
+    claim = run.claim
+    plan, num_foreseen = first_plan(run.config, claim.batch_plan, policy), 0
+    # One that is continued may have gone a long way with its plan.
+    following: BatchPlan | None = None if claim.is_continuation else plan
+    while following is not None and _is_too_large(run.need(following), claim.ran_out):
+        plan, num_foreseen = following, num_foreseen + 1
+        following = halved(plan, policy)
+    return ActiveTrial(
+        claim.trial_number,
+        slot,
+        following or plan,
+        num_foreseen=num_foreseen,
+        is_hopeless=following is None and num_foreseen > 0,
+    )
+
+
+def _is_too_large(need: MemoryNeed | None, ran_out: Sequence[MemoryNeed]) -> bool:
+    return need is not None and any(need.is_at_least(known) for known in ran_out)
 
 
 def with_batches(config: TrainConfig, plan: BatchPlan) -> TrainConfig:
@@ -76,8 +110,14 @@ def attributes_of(run: ActiveRun, trial: ActiveTrial, figures: RunFigures) -> di
     return {
         "run": run.config.model_name,
         **figures.model_dump(exclude_none=True, exclude={"explanation"}),
-        **batch_plan_attributes(trial.plan),
+        **attributes_of_batches(run, trial),
     }
+
+
+def attributes_of_batches(run: ActiveRun, trial: ActiveTrial) -> dict[str, Any]:
+    """What is stored of the batches of a trial, and of those that it had no memory for."""
+    needs = [need for need in map(run.need, trial.too_large) if need is not None]
+    return batch_plan_attributes(trial.plan) | memory_attributes(trial.num_foreseen, needs)
 
 
 def _mebibytes(num_bytes: int) -> float:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, assert_never
 
 from sequifier_hpo import messages
@@ -12,9 +13,10 @@ from sequifier_hpo.coordinator import reducer
 from sequifier_hpo.coordinator.clock import clock_of_the_world
 from sequifier_hpo.coordinator.figures import (
     attributes_of,
+    attributes_of_batches,
+    begun,
     figures_at,
     figures_of,
-    first_plan,
     interrupted,
     with_batches,
 )
@@ -32,7 +34,6 @@ from sequifier_hpo.study import (
     StopAt,
     StorageFaultError,
     Undecided,
-    batch_plan_attributes,
 )
 
 POLL_SECONDS = 1.0
@@ -261,8 +262,9 @@ class Coordinator:
                 self._pool.stop_trials()
             case reducer.AnnounceRetry(trial, why):
                 run = self._runs[trial.trial_number]
-                run.notes.append(f"retried: {why}")
-                _log.warning("retried", extra={**_ids(run), "why": why})
+                what = "retried" if trial.attempt > 1 else "foreseen"
+                run.notes.append(f"{what}: {why}")
+                _log.warning(what, extra={**_ids(run), "why": why})
                 self._outbox.put(action)
             case (
                 reducer.Claim()
@@ -292,6 +294,7 @@ class Coordinator:
             identity=self._around.identity(run.claim),
             counted=self._around.counted,
             wants_baselines=action.wants_baselines,
+            foreseen=run.notes[-1] if trial.is_hopeless else "",
             notes=run.notes,
         )
         self._pool.run(trial.slot, order)
@@ -325,14 +328,14 @@ class Coordinator:
                 # To someone who has lost it in turn: no run is trained twice at once.
                 self._lose(run)
         config, notes = self._around.decode(claim)
-        plan = first_plan(config, claim.batch_plan, self._state.policy)
-        if plan.oom_retries:
+        if (plan := claim.batch_plan) is not None:
             size, retries = plan.batch_size, plan.oom_retries
             notes = [*notes, f"batch size {size}, from out-of-memory retry {retries}"]
         if claim.stopped_at is not None:
             notes = [*notes, f"it was stopped after epoch {claim.stopped_at}; now to its end"]
-        self._runs[claim.trial_number] = ActiveRun(claim, config, notes)
-        trial = ActiveTrial(trial_number=claim.trial_number, slot=slot, plan=plan)
+        need = partial(self._around.need, claim, config)
+        run = self._runs[claim.trial_number] = ActiveRun(claim, config, notes, need)
+        trial = begun(run, slot, self._state.policy)
         self._feed(reducer.Claimed(trial, claim.is_continuation))
         self._judge()
 
@@ -344,7 +347,7 @@ class Coordinator:
             match action:
                 case reducer.AnnounceRetry(trial, why):
                     # Before the retry starts, if possible: a crash must not forget it.
-                    self._ledger.annotate(run.claim, batch_plan_attributes(trial.plan))
+                    self._ledger.annotate(run.claim, attributes_of_batches(run, trial))
                     self._observer.trial_retried(run, why)
                 case reducer.StoreEpoch(_, report):
                     self._store_epoch(run, report)

@@ -2,12 +2,19 @@
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sequifier_hpo.config.train import TrainConfig
-from sequifier_hpo.records import BatchReport, EpochReport, Failure, TrainingResult
+from sequifier_hpo.records import (
+    BatchPlan,
+    BatchReport,
+    EpochReport,
+    Failure,
+    MemoryNeed,
+    TrainingResult,
+)
 from sequifier_hpo.study import Claim
 
 
@@ -19,6 +26,8 @@ class ActiveRun:
     config: TrainConfig
     """What is trained now: as requested, with the batches left by out-of-memory retries."""
     notes: list[str]
+    need: Callable[[BatchPlan], MemoryNeed | None] = lambda _plan: None
+    """What training with a plan takes; None = that is not known."""
     attempt: int = 1
     started: float = field(default_factory=time.monotonic)
     reports: dict[int, EpochReport] = field(default_factory=dict)

@@ -43,6 +43,14 @@ class ActiveTrial:
     """What it trains with; `accumulation_steps` is known."""
     num_lost_workers: int = 0
     attempt: int = 1
+    has_progressed: bool = False
+    """Whether an epoch of the present attempt has ended, or of one that it continues."""
+    too_large: tuple[BatchPlan, ...] = ()
+    """Plans for which a device like this one surely has not enough memory."""
+    num_foreseen: int = 0
+    """Attempts that were counted as out of memory without being made."""
+    is_hopeless: bool = False
+    """Whether that holds for the last one, too."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +200,7 @@ class StoreEnd:
 
 @dataclass(frozen=True)
 class AnnounceRetry:
-    """Let the study and the user know that an attempt is retried, and with which batches."""
+    """Let the study and the user know that there are other batches, in a retry or from the start."""
 
     trial: ActiveTrial
     why: str
@@ -278,10 +286,11 @@ def _rest_of(state: State, event: OfTrial) -> Step:
 def _happened(state: State, trial: ActiveTrial, event: OfTrial) -> Step:
     match event:
         case EpochsRestored():
-            return state, [StoreRestored(trial, event.validation_losses)]
+            trial = replace(trial, has_progressed=True)
+            return _with(state, trial), [StoreRestored(trial, event.validation_losses)]
         case EpochDone():
             # A trial that makes progress is not what takes its worker down.
-            trial = replace(trial, num_lost_workers=0)
+            trial = replace(trial, num_lost_workers=0, has_progressed=True)
             return _with(state, trial), [StoreEpoch(trial, event.report)]
         case TrialEnded():
             return _ended(state, trial, event.result)
@@ -304,7 +313,17 @@ def _claimed(state: State, event: Claimed) -> Step:
     state = _with(state, event.trial)
     if state.is_ending:
         return _released(state, event.trial)
-    return state, [_train(state, event.trial, resume=event.is_continuation)]
+    actions: list[Action] = [_train(state, event.trial, resume=event.is_continuation)]
+    if event.trial.num_foreseen:
+        actions = [AnnounceRetry(event.trial, _foreseen(event.trial)), *actions]
+    return state, actions
+
+
+def _foreseen(trial: ActiveTrial) -> str:
+    size = trial.plan.batch_size
+    if trial.is_hopeless:
+        return f"out of memory, as is known, at every batch size down to {size}; not tried"
+    return f"out of memory, as is known, at batch sizes above {size}; beginning with that"
 
 
 def _ended(state: State, trial: ActiveTrial, result: TrainingResult) -> Step:
@@ -343,16 +362,26 @@ def _out_of_memory(state: State, trial: ActiveTrial, result: TrainingResult) -> 
     if state.is_ending:
         return _released(state, trial)
     plan = trial.plan
-    if plan.oom_retries >= MAX_HALVINGS or plan.batch_size < 2:
+    # What an epoch that ended leads to, early stopping for one, is not known of another run.
+    if result.is_certain and not trial.has_progressed:
+        trial = replace(trial, too_large=(*trial.too_large, plan))
+    smaller = halved(plan, state.policy)
+    if smaller is None:
         return _failed(state, trial, result)
+    why = f"out of memory at batch size {plan.batch_size}; retrying with {smaller.batch_size}"
+    return _again(state, replace(trial, plan=smaller, has_progressed=False), why, resume=False)
+
+
+def halved(plan: BatchPlan, policy: Policy) -> BatchPlan | None:
+    """What is tried where the memory does not suffice for a plan; None = nothing."""
+    if plan.oom_retries >= MAX_HALVINGS or plan.batch_size < 2:
+        return None
     assert plan.accumulation_steps is not None
-    smaller = BatchPlan(
+    return BatchPlan(
         batch_size=plan.batch_size // 2,
-        accumulation_steps=plan.accumulation_steps * (2 if state.policy.accumulates else 1),
+        accumulation_steps=plan.accumulation_steps * (2 if policy.accumulates else 1),
         oom_retries=plan.oom_retries + 1,
     )
-    why = f"out of memory at batch size {plan.batch_size}; retrying with {smaller.batch_size}"
-    return _again(state, replace(trial, plan=smaller), why, resume=False)
 
 
 def _again(state: State, trial: ActiveTrial, why: str, *, resume: bool) -> Step:

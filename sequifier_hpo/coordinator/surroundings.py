@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.coordinator.devices import device_kind
+from sequifier_hpo.coordinator.figures import with_batches
 from sequifier_hpo.coordinator.observer import ActiveRun
-from sequifier_hpo.records import ALL_POSITIONS, Counted, RunIdentity
+from sequifier_hpo.records import ALL_POSITIONS, BatchPlan, Counted, MemoryNeed, RunIdentity
+from sequifier_hpo.searchspace import memory_need
 from sequifier_hpo.study import Artifact, Claim
 
 
@@ -25,3 +28,10 @@ class Surroundings:
     """What the run of a claim is."""
     counted: Counted = ALL_POSITIONS
     """Which positions the validation loss counts."""
+
+    def need(self, claim: Claim, config: TrainConfig, plan: BatchPlan) -> MemoryNeed | None:
+        """What training a run with a plan takes here; None = that cannot be compared."""
+        identity, device = self.identity(claim), device_kind(config.training_spec.device)
+        if identity is None or not device:
+            return None
+        return memory_need(with_batches(config, plan), identity.data, device)

@@ -22,7 +22,11 @@ FIGURES = (
     "peak_memory_mib",
 )
 """The measurements that have a place among the first columns."""
-_MORE_FIGURES = ("effective_accumulation_steps", "validation_loss_all_positions")
+_MORE_FIGURES = (
+    "effective_accumulation_steps",
+    "validation_loss_all_positions",
+    "oom_foreseen",
+)
 _NO_FIGURES = RunFigures()
 _NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run", "stopped_at"})
 

@@ -109,6 +109,8 @@ def _timeline_hover(bar: series.Bar) -> str:
     if run.figures.oom_retries:
         size = run.figures.effective_batch_size
         retries = f"{run.figures.oom_retries} out-of-memory retries, batch size {size}"
+        if run.figures.oom_foreseen:
+            retries += f", {run.figures.oom_foreseen} attempts foreseen and not made"
         lines.append(escaped(retries))
     explanation = run.figures.explanation or run.reason
     if explanation:
@@ -117,7 +119,8 @@ def _timeline_hover(bar: series.Bar) -> str:
 
 
 def _num_retries(run: Run) -> int:
-    return run.num_trials - 1 + (run.figures.oom_retries or 0)
+    figures = run.figures
+    return run.num_trials - 1 + max(0, (figures.oom_retries or 0) - (figures.oom_foreseen or 0))
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:

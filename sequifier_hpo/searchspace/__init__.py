@@ -10,6 +10,7 @@ from sequifier_hpo.searchspace.fingerprint import (
 )
 from sequifier_hpo.searchspace.key import Keyer, run_key
 from sequifier_hpo.searchspace.labels import value_text
+from sequifier_hpo.searchspace.memory import memory_need
 from sequifier_hpo.searchspace.overview import (
     AdjustedCells,
     SameRun,
@@ -51,6 +52,7 @@ __all__ = [
     "describe_space",
     "differences",
     "measure",
+    "memory_need",
     "point_of_labels",
     "run_key",
     "same_runs",

@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sequifier_hpo.strategy.facade import Facade, frozen
 
+_CONSTRAINT = "constraints:memory"
+"""System attribute of a trial that Optuna reads; above 0 it is violated."""
 Params = Mapping[str, int | float]
 """Parameter -> value as the sampler is told: a number, or the index of a category."""
 
@@ -25,6 +27,8 @@ class Taught:
     """Its best loss; None if it failed by itself: it teaches as a bad one."""
     stopped_at: int | None = None
     """Epoch of the rung at which it was stopped."""
+    never_fitted: bool = False
+    """Whether it failed for its size: it teaches as one that violates a constraint."""
 
 
 def suggest(
@@ -59,6 +63,14 @@ def suggest(
 
 def _told(run: Taught, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
     ordinal, loss = run.ordinal, run.loss
+    if run.never_fitted:
+        return frozen(
+            ordinal,
+            TrialState.PRUNED,
+            params=run.params,
+            distributions=space,
+            system_attrs={_CONSTRAINT: 1.0},
+        )
     if loss is None:
         # Without a value it counts as worse than any other; a failed trial would be left out.
         return frozen(ordinal, TrialState.PRUNED, params=run.params, distributions=space)

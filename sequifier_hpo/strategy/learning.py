@@ -74,7 +74,7 @@ class LearningRuns(SampledRuns):
             if run
         )
         return [
-            Taught(k, params, run.loss, run.stopped_at)
+            Taught(k, params, run.loss, run.stopped_at, run.never_fitted)
             for k, run, params in told
             if params is not None
         ]

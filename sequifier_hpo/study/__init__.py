@@ -1,6 +1,6 @@
 """The ledger of a study: all that the other rooms see of Optuna's storages."""
 
-from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of
+from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of, memory_attributes
 from sequifier_hpo.study.claims import Claim, Description, LeaseLostError, Place
 from sequifier_hpo.study.ledger import Ledger
 from sequifier_hpo.study.locks import Owner, OwnerLock
@@ -87,5 +87,6 @@ __all__ = [
     "Wait",
     "batch_plan_attributes",
     "batch_plan_of",
+    "memory_attributes",
     "read_study",
 ]

@@ -1,10 +1,10 @@
 """What a coordinator and the ledger exchange about a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sequifier_hpo.records import BatchPlan
+from sequifier_hpo.records import BatchPlan, MemoryNeed
 from sequifier_hpo.searchspace import Point
 
 
@@ -29,6 +29,8 @@ class Claim:
     """What an out-of-memory retry of an earlier trial had come down to; None = as configured."""
     stopped_at: int | None = None
     """Epoch of the rung at which the run was stopped; now it is given its full length."""
+    ran_out: Sequence[MemoryNeed] = ()
+    """What the trials so far have proven to be more than a kind of device has."""
 
 
 @dataclass(frozen=True)

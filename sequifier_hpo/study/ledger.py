@@ -341,6 +341,7 @@ class Ledger:
             is_continuation=len(self._index.trials(tag.key)) > 1,
             stopped_at=stopped_at(self._index.trials(tag.key)),
             batch_plan=batch_plan_of(trial.user_attrs),
+            ran_out=self._index.ran_out,
         )
 
     # Results
@@ -439,8 +440,7 @@ class Ledger:
         """Cells that are still to take the result of a complete run."""
         tag = own_tag(original)
         taken = [own_tag(twin).point for twin in self._index.duplicates.get(tag.key, [])]
-        point = Point.from_json(tag.point)
-        twins = self._proposer.twins(tag.key, point)
+        twins = self._proposer.twins(tag.key, Point.from_json(tag.point))
         return [twin for twin in twins if twin.point.as_json() not in taken]
 
     def _insert_twins(self, connection: Connection, original: StoredTrial) -> None:

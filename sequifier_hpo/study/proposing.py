@@ -60,6 +60,8 @@ class EndedRun:
     """Epoch of the rung at which it was stopped; its loss is then the best one up to there."""
     is_finished: bool = False
     """Whether it was stopped, and handed out again since."""
+    never_fitted: bool = False
+    """Whether it ran out of memory, however small its batches, before an epoch of it ended."""
 
 
 @dataclass(frozen=True)

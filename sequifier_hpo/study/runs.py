@@ -10,8 +10,9 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from sequifier_hpo.records import Run, RunFigures, RunState
+from sequifier_hpo.records import MemoryNeed, OutcomeKind, Run, RunFigures, RunState
 from sequifier_hpo.searchspace import Point
+from sequifier_hpo.study.batch_plans import ran_out_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import described
 from sequifier_hpo.study.proposing import EndedRun, TrainedRun
@@ -53,6 +54,7 @@ class RunIndex:
         self._of_other_data: set[str] = set()
         self._runs: dict[int, Run] = {}
         self._outdated: set[str] = set()
+        self._ran_out: dict[int, list[MemoryNeed]] = {}
         self.unfinished: dict[int, StoredTrial] = {}
         """Trials that are not finished, by id."""
         self.duplicates: dict[str, list[StoredTrial]] = {}
@@ -73,6 +75,8 @@ class RunIndex:
             if tag is None:
                 return  # not ours: enqueued by hand
             _require_plausible(trial)
+            if ran_out := ran_out_of(trial.user_attrs):
+                self._ran_out[trial.trial_id] = ran_out
         key = tag.key
         self.version += 1
         if DUPLICATE_OF in trial.user_attrs:
@@ -101,6 +105,11 @@ class RunIndex:
         self.version += 1
         for trial in self._trials[key]:
             trial.losses = {e: loss for e, loss in trial.losses.items() if e <= epoch}
+
+    @property
+    def ran_out(self) -> list[MemoryNeed]:
+        """What was proven to be more than a kind of device has."""
+        return [need for needs in self._ran_out.values() for need in needs]
 
     @property
     def num_runs(self) -> int:
@@ -268,6 +277,9 @@ def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
         key=key,
         stopped_at=stopped_at(seen),
         is_finished=len(seen) < len(trials),
+        never_fitted=newest.state == TrialState.FAIL
+        and newest.user_attrs.get(REASON) == OutcomeKind.OUT_OF_MEMORY.value
+        and not _losses(seen),
     )
 
 

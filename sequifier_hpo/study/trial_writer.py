@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sequifier_hpo.records import RunState, Stored
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study import transactions
-from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
+from sequifier_hpo.study.batch_plans import OF_THE_RUN
 from sequifier_hpo.study.claims import Description, Place
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES
@@ -71,7 +71,7 @@ class TrialWriter:
         place = {"host": self._place.host, "folder": self._place.folder}
         tag = own_tag(earlier).model_copy(update={"run": run_number(earlier), **place})
         attrs = earlier.user_attrs
-        inherited = {key: attrs[key] for key in BATCH_PLAN_ATTRIBUTES if key in attrs}
+        inherited = {key: attrs[key] for key in OF_THE_RUN if key in attrs}
         what, become = _BECOMES.get(state_of([earlier]), ("failed", "tried again"))
         told = f"**Trial {earlier.number} of this run {what}; it is {become} by this one.**"
         trial = self._insert(connection, tag, earlier.params, inherited, told)

@@ -46,9 +46,12 @@ def run_trial(
             with StagedFiles() as files:
                 files.add(path, _run_file(order).encode())
         log = RunLog(order.config)
-        result = _train(order, open_data, send, should_stop, log)
+        _log_start(order, log)
+        result = _foreseen(order) or _train(order, open_data, send, should_stop, log)
     except Exception as error:  # noqa: BLE001 - the edge of the process: an outcome, not a crash
         result = outcome_of_error(error, order.config.training_spec.batch_size)
+        if order.wants_baselines:  # they may have left something in the memory
+            result = result.model_copy(update={"is_certain": False})
         if log is not None:
             _log_our_own(error, log)
     if log is not None:
@@ -66,7 +69,6 @@ def _train(
     log: RunLog,
 ) -> TrainingResult:
     config = order.config
-    _log_start(order, log)
 
     def on_epoch(report: EpochReport) -> None:
         log.epoch(report)
@@ -107,6 +109,14 @@ def _train(
         return work(Team(), should_stop)
     log.message(f"training in {num_processes} processes")
     return train_together(config, work, should_stop, lambda error: _log_our_own(error, log))
+
+
+def _foreseen(order: RunTrial) -> TrainingResult | None:
+    """The outcome of a trial that is known before it is trained."""
+    if not order.foreseen:
+        return None
+    kind, batch_size = OutcomeKind.OUT_OF_MEMORY, order.config.training_spec.batch_size
+    return TrainingResult(kind=kind, reason=order.foreseen, batch_size=batch_size)
 
 
 def _log_start(order: RunTrial, log: RunLog) -> None:

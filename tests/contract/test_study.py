@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Baseline, BatchPlan, Counted, RunState
+from sequifier_hpo.records import Baseline, BatchPlan, Counted, MemoryNeed, RunState
 from sequifier_hpo.searchspace import EffectiveSpace, compile_space
 from sequifier_hpo.study import (
     Consent,
@@ -26,6 +26,8 @@ from sequifier_hpo.study import (
     StudyIdentity,
     StudyMissingError,
     StudyMovedOnError,
+    batch_plan_attributes,
+    memory_attributes,
     read_study,
 )
 from sequifier_hpo.study.notes import Artifact, artifact_attributes, note_of
@@ -210,6 +212,64 @@ def test_an_interrupted_run_comes_before_new_ones(
     assert again is not None
     assert again.run_number == first.run_number
     assert again.batch_plan == BatchPlan(batch_size=4, accumulation_steps=2, oom_retries=1)
+
+
+def test_what_ran_out_of_memory_is_known_to_later_claims_of_every_coordinator(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    need = MemoryNeed(device="H200", like="x", sizes={"batch_size": 8})
+    plan = plan_of(write_search)
+    study = opener.study(plan)
+    first = study.claim()
+    assert first is not None
+    assert first.ran_out == []
+
+    study.annotate(first, memory_attributes(0, [need]))
+    here, elsewhere = study.claim(), opener.study(plan).claim()
+
+    assert here is not None
+    assert elsewhere is not None
+    assert here.ran_out == elsewhere.ran_out == [need]
+
+
+def test_a_run_that_is_continued_keeps_what_was_foreseen_of_it(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    study = opener.study(plan_of(write_search))
+    claim = study.claim()
+    assert claim is not None
+    plan = BatchPlan(batch_size=4, accumulation_steps=1, oom_retries=2)
+    study.fail(claim, "interrupted", batch_plan_attributes(plan) | memory_attributes(2, []))
+
+    again = study.claim()
+
+    assert again is not None
+    assert again.batch_plan == plan
+    assert study.runs()[0].figures.oom_foreseen == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "has_epoch", "never_fitted"),
+    [("out_of_memory", False, True), ("out_of_memory", True, False), ("crashed", False, False)],
+)
+def test_a_run_that_ran_out_of_memory_from_the_start_has_never_fitted(
+    write_search: WriteSearch,
+    opener: Opener,
+    reason: str,
+    has_epoch: bool,  # noqa: FBT001 - a column of the table above
+    never_fitted: bool,  # noqa: FBT001 - the same
+) -> None:
+    study = opener.study(plan_of(write_search))
+    claim = study.claim()
+    assert claim is not None
+    if has_epoch:
+        study.report(claim, 1, 0.5)
+    study.fail(claim, reason, {})
+
+    ended = study._index.ended(1)
+
+    assert ended is not None
+    assert [run and (run.loss, run.never_fitted) for run in ended] == [(None, never_fitted)]
 
 
 def test_a_run_that_is_lost_five_times_before_an_epoch_is_given_up(

@@ -1,10 +1,15 @@
+import ctypes
+import platform
+import resource
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sequifier_hpo.config.yaml_file import parse_yaml
 from sequifier_hpo.coordinator import devices
-from sequifier_hpo.coordinator.devices import device_issue, worker_specs
+from sequifier_hpo.coordinator.devices import device_issue, device_kind, worker_specs
 
 
 @pytest.mark.parametrize(
@@ -108,3 +113,53 @@ def test_a_device_that_this_machine_does_not_have_is_named_with_its_line(
     if issue is not None and words is not None:
         assert words in issue.problem
         assert (issue.file, issue.line, issue.path) == ("train.yaml", 2, "training_spec.device")
+
+
+@dataclass
+class Driver:
+    """The part of CUDA's driver that says what a GPU is."""
+
+    names: list[bytes]
+
+    def cuDeviceGet(self, handle: Any, index: int) -> int:  # noqa: N802 - the driver's
+        handle._obj.value = index
+        return 0
+
+    def cuDeviceGetName(self, name: Any, length: int, handle: ctypes.c_int) -> int:  # noqa: N802 - the driver's
+        name.value = self.names[handle.value][: length - 1]
+        return 0
+
+    def cuDeviceTotalMem_v2(self, num_bytes: Any, handle: ctypes.c_int) -> int:  # noqa: N802 - the driver's
+        num_bytes._obj.value = 150_000_000_000
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "expected"),
+    [
+        ("cuda", [b"H200"], "H200, 150000000000 bytes"),
+        ("cuda", [b"H200", b"H200"], "H200, 150000000000 bytes"),
+        ("cuda", [b"H200", b"L4"], ""),  # it is open on which a run is trained
+        ("cuda:1", [b"H200", b"L4"], "L4, 150000000000 bytes"),
+        ("cuda", [], ""),  # such as are known to torch alone
+        ("mps", [], ""),
+    ],
+)
+def test_kinds_of_gpus_are_told_by_their_driver(
+    monkeypatch: pytest.MonkeyPatch, device: str, names: list[bytes], expected: str
+) -> None:
+    monkeypatch.setattr(devices, "num_cuda_devices", lambda: len(names))
+    monkeypatch.setattr("ctypes.CDLL", lambda _name: Driver(names))
+
+    assert device_kind(device) == expected
+
+
+def test_cpus_are_compared_where_each_process_has_a_limit() -> None:
+    assert device_kind("cpu") == ""
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**40, hard))
+    limited = device_kind("cpu")
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+    assert limited == f"cpu of {platform.node()}, {2**40} bytes a process"

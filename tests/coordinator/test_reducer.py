@@ -26,8 +26,9 @@ from sequifier_hpo.coordinator.reducer import (
     is_over,
     reduce,
 )
-from sequifier_hpo.messages import BaselinesFound, TrialEnded
+from sequifier_hpo.messages import BaselinesFound, EpochDone, EpochsRestored, TrialEnded
 from sequifier_hpo.records import Baseline, BatchPlan, Failure, OutcomeKind, TrainingResult
+from tests.coordinator.stage import report_of
 
 POLICY = Policy(max_consecutive_failures=3, accumulates=False)
 
@@ -115,6 +116,56 @@ def test_at_most_three_halvings_and_never_below_one(batch_size: int, sizes: list
     assert seen == sizes
     assert isinstance(actions[0], StoreEnd)
     assert actions[0].result.kind == OutcomeKind.OUT_OF_MEMORY
+
+
+def out_of_memory(*, is_certain: bool = True) -> TrialEnded:
+    kind = OutcomeKind.OUT_OF_MEMORY
+    result = TrainingResult(kind=kind, batch_size=8, is_certain=is_certain)
+    return TrialEnded(trial_number=0, result=result)
+
+
+@pytest.mark.parametrize(
+    ("events", "too_large"),
+    [
+        ([out_of_memory()], [8]),
+        ([out_of_memory(), out_of_memory()], [8, 4]),
+        ([out_of_memory(is_certain=False), out_of_memory()], [4]),
+        ([EpochDone(trial_number=0, report=report_of(1, 0.5)), out_of_memory()], []),
+        ([EpochsRestored(trial_number=0, validation_losses={}), out_of_memory()], []),
+        ([EpochDone(trial_number=0, report=report_of(1, 0.5)), *[out_of_memory()] * 2], [4]),
+    ],
+)
+def test_what_was_proven_in_the_first_epoch_is_remembered(
+    events: list[Event], too_large: list[int]
+) -> None:
+    state = running(TRIAL)
+
+    for event in events:
+        state, _ = reduce(state, event)
+
+    assert [plan.batch_size for plan in state.trials[0].too_large] == too_large
+
+
+def test_the_last_failure_is_remembered_with_the_others() -> None:
+    state = running(replace(TRIAL, plan=PLAN.model_copy(update={"oom_retries": 3})))
+
+    _, actions = reduce(state, out_of_memory())
+
+    assert isinstance(actions[0], StoreEnd)
+    assert [plan.oom_retries for plan in actions[0].trial.too_large] == [3]
+
+
+def test_foreseen_failures_are_announced_before_the_trial_starts() -> None:
+    trial = replace(TRIAL, num_foreseen=1, plan=PLAN.model_copy(update={"oom_retries": 1}))
+    state, _ = reduce(fresh(), Started())
+
+    _, actions = reduce(state, Claimed(trial, is_continuation=False))
+
+    assert isinstance(actions[0], AnnounceRetry)
+    assert (
+        actions[0].why == "out of memory, as is known, at batch sizes above 8; beginning with that"
+    )
+    assert actions[1:] == [Train(trial, resume=False, wants_baselines=False)]
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.CRASHED, OutcomeKind.DIVERGED, OutcomeKind.INVALID])

@@ -1,5 +1,6 @@
 """Processes that die: trials, workers, coordinators."""
 
+import csv
 import json
 import os
 import re
@@ -274,18 +275,18 @@ def test_no_worker_gets_to_know_the_storage_of_the_environment(
     assert b"hidden" not in environment
 
 
-def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does(project: Project) -> None:
+def search_with_little_memory(project: Project, name: str, learning_rates: list[float]) -> str:
+    """Search with 1,700 MiB of address space a process; returns what was said."""
     file = project.write_search(
-        "too-large",
-        training__epochs=[1],
+        name,
+        training__epochs=[1] * len(learning_rates),
+        training__learning_rate=learning_rates,
         training__batch_size=[2048],
-        model__dim_feedforward=[4096],
+        model__dim_feedforward=[8192],
         model__attention_type=["mha"],
-        model__num_layers=[2],
         input_columns=[["weather", "month"]],
     )
-    limit = 1_500 * 2**20
-
+    limit = 1_700 * 2**20
     process = subprocess.run(
         [
             sys.executable,
@@ -300,14 +301,37 @@ def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does(project:
         timeout=120,
         check=False,
     )
-
     assert process.returncode == 0, process.stderr
-    assert "out of memory at batch size 2048; retrying with 1024" in process.stderr
-    (size,) = attributes(project, "too-large", "effective_batch_size")
-    (retries,) = attributes(project, "too-large", "oom_retries")
-    assert int(size) == 2048 >> int(retries)
+    return process.stderr
+
+
+def test_a_batch_that_does_not_fit_into_memory_ends_at_a_size_that_does_and_is_not_tried_again(
+    project: Project,
+) -> None:
+    said = search_with_little_memory(project, "too-large", [0.01, 0.02])
+    first, second = results(project, "too-large")
+    rate = second["learning_rate"]
+    alone_said = search_with_little_memory(project, "alone", [float(rate)])
+    (alone,) = results(project, "alone")
+
+    size, retries = int(first["effective_batch_size"]), int(first["oom_retries"])
+    assert "out of memory at batch size 2048; retrying with 1024" in said
+    assert size == 2048 >> retries
     run_file = project.root / "configs/hp_search/too-large-run-0.yaml"
     assert f"batch_size: {size}" in run_file.read_text()
+    assert f"as is known, at batch sizes above {size}; beginning with that" in said
+    assert "run 1: out of memory at" not in said
+    assert (first["oom_foreseen"], second["oom_foreseen"]) == ("", str(retries))
+    # The same as of one that failed first.
+    assert "out of memory at batch size 2048" in alone_said
+    same = ("validation_loss", "effective_batch_size", "oom_retries", "epochs_run")
+    assert [second[name] for name in same] == [alone[name] for name in same]
+
+
+def results(project: Project, name: str) -> list[dict[str, str]]:
+    """The rows of the leaderboard, by run."""
+    with (project.root / f"studies/{name}/results.csv").open(newline="") as file:
+        return sorted(csv.DictReader(file), key=lambda row: int(row["run"]))
 
 
 def test_a_machine_that_hangs_and_wakes_up_late_does_not_overwrite_anything(

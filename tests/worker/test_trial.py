@@ -93,6 +93,23 @@ def test_baselines_that_cannot_be_computed_cost_a_line_of_the_log(
     assert "WARNING | the trivial predictors were not computed: DefaultCPUAllocator" in text
 
 
+def test_a_trial_that_is_known_to_run_out_of_memory_is_not_trained(
+    make_config: MakeConfig, make_data: MakeData
+) -> None:
+    config = make_config(batch_size=2)
+    path = config.paths.root / "small.yaml"
+    sent: list[FromWorker] = []
+    order = order_of(config, config_path=str(path), foreseen="too large", notes=["too large"])
+
+    result = run_trial(order, make_data, sent.append, lambda: False)
+
+    assert (result.kind, result.reason) == (OutcomeKind.OUT_OF_MEMORY, "too large")
+    assert (result.batch_size, result.is_certain) == (2, False)
+    assert [message.kind for message in sent] == ["trial_ended"]
+    assert "batch_size: 2" in path.read_text()
+    assert "too large" in config.paths.log("small").read_text()
+
+
 def test_the_run_file_says_what_counts_and_whose_it_is(
     make_config: MakeConfig, carry_out: CarryOut
 ) -> None:

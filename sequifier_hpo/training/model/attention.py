@@ -61,7 +61,7 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, spec: ModelSpec, num_positions: int, dropout: float) -> None:
         super().__init__()
-        self.head_size = spec.dim_model // spec.n_head
+        self.head_size = spec.head_size
         self.num_heads = spec.n_head
         self.num_kv_heads = spec.n_kv_heads or spec.n_head
         kv_width = self.num_kv_heads * self.head_size
