@@ -19,6 +19,7 @@ from sequifier_hpo.cli.search_text import (
     require_stopped,
     show_result,
     summary,
+    warm_start_lines,
 )
 from sequifier_hpo.cli.verify_text import (
     announce_check,
@@ -71,7 +72,8 @@ def run_search(
     with logging_by(say, study=prepared.name) if verbose else nullcontext():
         found = train_search(prepared, consent, retry_failed=retry_failed, finish=finish)
     if as_json:
-        print(json.dumps(summary(prepared, found.study_id, found.runs, found.after), indent=2))
+        result = summary(prepared, found.study_id, found.runs, found.after, found.guided_by)
+        print(json.dumps(result, indent=2))
     else:
         show_result(prepared, found.study_id, found.runs, found.after, found.baselines)
     varying = prepared.space.varying_fields
@@ -87,6 +89,8 @@ class Searched:
     runs: Sequence[Run]
     after: Progress
     baselines: Sequence[Baseline]
+    guided_by: int
+    """Runs of earlier studies."""
 
 
 def train_search(
@@ -130,12 +134,19 @@ def train_search(
             before = replace(before, num_failed=before.num_failed - num_retried)
         for line in announcement(prepared, before, is_complete=not ledger.is_anything_left()):
             tell(line)
+        warm_start = ledger.identity.warm_start
+        report.warm_start = warm_start
+        is_named = bool(prepared.loaded.config.warm_start)
+        for line in warm_start_lines(warm_start, is_named=is_named):
+            tell(line)
         end = _run_search(search, report, before, view)
         runs = ledger.runs()
         search.write_results(runs)
         report.baselines = ledger.baselines
     baselines = _write_report(report, runs, tell)
-    return Searched(study_id, end, runs, progress(runs, prepared.num_runs), baselines)
+    after = progress(runs, prepared.num_runs)
+    guided_by = 0 if warm_start is None else warm_start.num_lessons
+    return Searched(study_id, end, runs, after, baselines, guided_by)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make: View) -> SearchEnd:

@@ -19,6 +19,7 @@ from sequifier_hpo.report.failures import what_failures_share
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, longer_line, value_of
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.study import WarmStart
 from sequifier_hpo.words import counted, run_numbers
 
 _WHERE_THEY_DIFFER = re.compile(r"\d+")
@@ -50,6 +51,22 @@ def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: boo
         yield "all runs have ended; those that are to be trained again follow"
         return
     yield f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}"
+
+
+def warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterator[str]:
+    """Which earlier studies guide a search.
+
+    Args:
+        warm_start: What the study has copied.
+        is_named: Whether the search file names earlier studies now.
+    """
+    for guide in () if warm_start is None else warm_start.guides:
+        yield f"warm start: {guide}"
+    if warm_start is not None and not is_named:
+        yield (
+            "the search file has no `warm_start` any more: what was copied when the study was "
+            "created guides it all the same"
+        )
 
 
 def require_stopped(
@@ -250,9 +267,9 @@ def _what_they_share(
 
 
 def summary(
-    prepared: PreparedSearch, study_id: str, runs: Sequence[Run], after: Progress
+    prepared: PreparedSearch, study_id: str, runs: Sequence[Run], after: Progress, guided_by: int
 ) -> dict[str, Any]:
-    """The result of a search as JSON values."""
+    """The result of a search as JSON values; guided by so many runs of earlier studies."""
     best = after.best
     return {
         "study": prepared.name,
@@ -264,6 +281,7 @@ def summary(
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
+        "guided_by": guided_by,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.loaded.config.results_path),
     }

@@ -57,7 +57,7 @@ class LearningRuns(SampledRuns):
             return Wait(num_seen, "proposal_gap")
         params = suggest(
             self._told.distributions,
-            self._lessons(seen),
+            self._taught(history.lessons, seen),
             ordinal=ordinal,
             seed=seed_of(self._seed, ordinal),
             is_used=lambda params: history.is_taken(self._proposed(params).key),
@@ -67,10 +67,11 @@ class LearningRuns(SampledRuns):
     def _proposed(self, params: Params) -> Proposal:
         return self._proposal_at(*self._told.place_of(params))
 
-    def _lessons(self, seen: Sequence[EndedRun | None]) -> list[Taught]:
+    def _taught(self, lessons: Sequence[EndedRun], seen: Sequence[EndedRun | None]) -> list[Taught]:
+        """What the sampler is told: runs of earlier studies come before the first."""
         told = (
             (k, run, self._told.params(run.point, run.unused, f"{self._seed}:{k}"))
-            for k, run in enumerate(seen)
+            for k, run in enumerate([*lessons, *seen], -len(lessons))
             if run
         )
         return [
