@@ -27,6 +27,11 @@ class EarlierStudy(FrozenModel):
         """The entry without secrets: what is shown, and what is stored."""
         return " in ".join(part for part in (self.study, _shown(self.storage)) if part)
 
+    def usual_file(self, paths: ProjectPaths) -> Path:
+        """Where a study of the project is that has only a name here."""
+        assert self.study is not None, "an entry names one of the two"
+        return paths.study_folder(self.study) / _FILE
+
     def url(self, paths: ProjectPaths, own: str) -> str:
         """The URL of its storage.
 
@@ -35,8 +40,7 @@ class EarlierStudy(FrozenModel):
             own: URL of the search's own storage.
         """
         if self.storage is None:
-            assert self.study is not None, "an entry names one of the two"
-            usual = paths.study_folder(self.study) / _FILE
+            usual = self.usual_file(paths)
             return sqlite_url(usual) if usual.exists() else own
         if _is_url(self.storage):
             return self.storage

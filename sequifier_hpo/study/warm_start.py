@@ -13,6 +13,7 @@ from functools import cache, cached_property
 import optuna
 
 from sequifier_hpo.config.earlier import EarlierStudy
+from sequifier_hpo.config.paths import ProjectPaths
 from sequifier_hpo.config.ranges import NumberRange
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.digests import digest_differences
@@ -30,7 +31,7 @@ from sequifier_hpo.searchspace import (
 from sequifier_hpo.study.lessons import Earlier, Guide, Lesson, WarmStart
 from sequifier_hpo.study.opening import Consent, StudyPlan
 from sequifier_hpo.study.snapshot import StudySnapshot, read_study
-from sequifier_hpo.study.storages import Storage
+from sequifier_hpo.study.storages import Storage, StudyMissingError
 from sequifier_hpo.study.stored import StoredValueError, understood
 from sequifier_hpo.words import counted, listed
 
@@ -64,7 +65,7 @@ def with_earlier(plan: StudyPlan, storage_url: str, consent: Consent) -> StudyPl
         guides: list[Guide] = []
         lessons: list[Lesson] = []
         for entry in named:
-            study = _read(entry, entry.url(config.paths, storage_url), consent)
+            study = _read(entry, entry.url(config.paths, storage_url), config.paths, consent)
             try:
                 with understood(f"the study {study.name}"):
                     guide, taught = pupil.learn_from(study)
@@ -154,16 +155,24 @@ class _Pupil:
         return "; ".join(digest_differences(study.identity.data[-1].digest, needed, columns))
 
 
-def _read(entry: EarlierStudy, url: str, consent: Consent) -> StudySnapshot:
+def _read(entry: EarlierStudy, url: str, paths: ProjectPaths, consent: Consent) -> StudySnapshot:
     file = sqlite_path(url)
     if file is not None and not file.exists():
+        where = f"{file} does not exist"
+        if entry.storage is None:
+            where = (
+                f"neither {entry.usual_file(paths)} nor {file}, the search's own storage, exists"
+            )
         raise InputError(
-            f"warm_start: there is no study {entry}: {file} does not exist",
+            f"warm_start: there is no study {entry}: {where}",
             "write the name of a study of this project or of the search's storage, the path of a "
             "study.db, or `{storage: URL, study: NAME}`",
         )
-    with closing(Storage(url, is_for_reading=True)) as storage:
-        study = read_study(storage, entry.study or _only_study(storage, entry))
+    try:
+        with closing(Storage(url, is_for_reading=True)) as storage:
+            study = read_study(storage, entry.study or _only_study(storage, entry))
+    except StudyMissingError as error:
+        raise InputError(f"warm_start: {error.problem}", error.fix) from None
     if not study.space:
         raise InputError(
             f"warm_start: {entry} was not made by sequifier-hpo: it does not say on which data, and "

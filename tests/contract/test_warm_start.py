@@ -317,6 +317,17 @@ def test_a_study_of_stock_optuna_is_refused(write_search: WriteSearch, opener: O
         opener.study(guided(write_search))
 
 
+def test_a_study_that_is_not_there_is_named_with_those_that_are(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    optuna.create_study(study_name="large", storage=opener.storage.cached)
+
+    with pytest.raises(InputError, match="warm_start: there is no study `small` in") as caught:
+        opener.study(guided(write_search))
+
+    assert "studies there: large" in str(caught.value)
+
+
 def test_a_storage_with_several_studies_needs_a_name(
     write_search: WriteSearch, opener: Opener, tmp_path: Path
 ) -> None:
