@@ -97,7 +97,8 @@ class _Own(FrozenModel):
     proposal_gap: PositiveInt = 8
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
     warm_start: EarlierStudies = Field([], repr=False)
-    """With `bayesian`: earlier studies on the same data and loss whose runs guide the proposals."""
+    """With `bayesian`: earlier studies on the same data and loss whose runs guide the proposals; each by
+    its name, path, URL, or as `{storage: URL, study: NAME}`."""
     pruning: Annotated[PruningFields | None, BeforeValidator(_long_form)] = None
     """Early stopping across runs: successive_halving, median, or a mapping; omitted = none."""
     pruning_gap: PositiveInt = 2

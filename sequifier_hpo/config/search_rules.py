@@ -65,9 +65,15 @@ def _sample_needs_a_number(config: SearchFile) -> Iterator[Finding]:
         )
 
 
-@check("warm_start", "search_strategy")
+@check("warm_start", "search_strategy", "hp_search_name")
 def _warm_start_guides_proposals(config: SearchFile) -> Iterator[Finding]:
     strategy, named = config.search_strategy, list(map(str, config.warm_start))
+    if config.hp_search_name in named:
+        yield Finding(
+            ("warm_start", named.index(config.hp_search_name)),
+            "no study guides itself; its own runs are learned from anyway",
+            fix="remove the line, or give the new search another hp_search_name",
+        )
     if named and strategy != "bayesian":
         yield Finding(
             ("warm_start",),

@@ -64,7 +64,8 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
     known = snapshot.identity
     last = None if known is None else known.data[-1].digest
     facts = facts_of_study(snapshot.space, last, data.best_yaml)
-    return replace(data, facts=facts, warm_start=known and known.warm_start)
+    warm_start = None if known is None else known.warm_start
+    return replace(data, facts=facts, warm_start=warm_start)
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:

@@ -171,8 +171,8 @@ def _read(entry: EarlierStudy, url: str, paths: ProjectPaths, consent: Consent) 
     try:
         with closing(Storage(url, is_for_reading=True)) as storage:
             study = read_study(storage, entry.study or _only_study(storage, entry))
-    except StudyMissingError as error:
-        raise InputError(f"warm_start: {error.problem}", error.fix) from None
+    except (InputError, EnvironmentFaultError) as error:
+        raise type(error)(f"warm_start: {error.problem}", error.fix) from None
     if not study.space:
         raise InputError(
             f"warm_start: {entry} was not made by sequifier-hpo: it does not say on which data, and "
@@ -195,8 +195,8 @@ def _only_study(storage: Storage, entry: EarlierStudy) -> str:
     if len(names) == 1:
         return names[0]
     if not names:
-        raise InputError(f"warm_start: there is no study in {entry}", _REMOVE)
+        raise StudyMissingError(f"there is no study in {entry}", _REMOVE)
     raise InputError(
-        f"warm_start: {entry} holds several studies: {listed(names)}",
+        f"{entry} holds several studies: {listed(names)}",
         "say which: `{storage: ..., study: NAME}`",
     )

@@ -85,6 +85,7 @@ def test_a_search_that_looks_at_no_results_has_nothing_to_guide(
         ([3], "warm_start[0]", "is not a mapping"),
         ([{}], "warm_start[0]", "is not a mapping"),
         ([{"name": "old"}], "warm_start[0].name", "there is no field `name` here"),
+        (["shop"], "warm_start[0]", "no study guides itself"),
         (["old", "old"], "warm_start[1]", "old is named twice"),
         ([{"storage": "postgresql://me:secret@db/hpo", "study": 4}], "warm_start[0].study", "text"),
     ],

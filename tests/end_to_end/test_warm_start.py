@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
+from sequifier_hpo.errors import InputError
+from sequifier_hpo.preprocessing.inputs import counted_by_search
+from sequifier_hpo.study import NO_CONSENT, Consent, StudyPlan
+from sequifier_hpo.study.warm_start import with_earlier
 from tests.end_to_end.conftest import Finished, Project
 
 pytestmark = pytest.mark.slow
 
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "study-0.1.0"
 LEARNING: dict[str, Any] = {"search_strategy": "bayesian", "n_samples": 2}
 
 
@@ -92,3 +99,49 @@ def test_what_cannot_guide_is_refused_and_leaves_nothing(
     assert words in finished.stderr
     assert "Traceback" not in finished.stderr
     assert not (after_tiny.root / "studies/cold").exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ("shop-grid", "5 of 6 runs of shop-grid guide; 1 do not: still to end (1)"),
+        (
+            "shop-lengths",
+            "1 of 4 runs of shop-lengths guide; 3 do not: its loss counts 8 positions of a window, "
+            "here it is 3 (2), still to end (1)",
+        ),
+    ],
+)
+def test_a_study_of_0_1_0_guides_where_the_user_vouches_for_its_data(
+    study: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(FIXTURE, tmp_path / "project"))
+    file = Path(f"configs/{study}.yaml")
+    changes = {**LEARNING, "hp_search_name": "new", "warm_start": [study]}
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+    prepared = prepare_search(
+        file,
+        overrides={},
+        skip_metadata=False,
+        storage=None,
+        workers=None,
+        on_progress=lambda _text: None,
+    )
+
+    with pytest.raises(InputError, match=r"was started by sequifier-hpo 0\.1\.0"):
+        plan_of(prepared, NO_CONSENT)
+    warm_start, _ = plan_of(prepared, Consent(same_data=True)).earlier.learn()
+
+    assert warm_start is not None
+    assert [str(guide) for guide in warm_start.guides] == [said]
+
+
+def plan_of(prepared: PreparedSearch, consent: Consent) -> StudyPlan:
+    plan = StudyPlan(
+        name=prepared.name,
+        space=prepared.space,
+        data=prepared.data,
+        counted=counted_by_search(prepared.loaded.config),
+        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
+    )
+    return with_earlier(plan, prepared.storage_url, consent)
