@@ -26,7 +26,13 @@ _WHERE_THEY_DIFFER = re.compile(r"\d+")
 """Reasons that differ in the number of the run, an epoch or a size only are the same."""
 
 
-def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> Iterator[str]:
+def announcement(
+    prepared: PreparedSearch,
+    before: Progress,
+    warm_start: WarmStart | None = None,
+    *,
+    is_complete: bool,
+) -> Iterator[str]:
     """What the search is about to do, in lines."""
     config = prepared.loaded.config
     for warning in prepared.loaded.warnings:
@@ -41,6 +47,7 @@ def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: boo
             f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
             "all of them will run"
         )
+    yield from _warm_start_lines(warm_start, is_named=bool(config.warm_start))
     if is_complete:
         yield f"the study is complete: {_counts(before)}; nothing is left to run"
         return
@@ -53,13 +60,8 @@ def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: boo
     yield f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}"
 
 
-def warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterator[str]:
-    """Which earlier studies guide a search.
-
-    Args:
-        warm_start: What the study has copied.
-        is_named: Whether the search file names earlier studies now.
-    """
+def _warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterator[str]:
+    """Which earlier studies guide the search; whether its file names them now."""
     for guide in () if warm_start is None else warm_start.guides:
         yield f"warm start: {guide}"
     if warm_start is not None and not is_named:
@@ -267,9 +269,13 @@ def _what_they_share(
 
 
 def summary(
-    prepared: PreparedSearch, study_id: str, runs: Sequence[Run], after: Progress, guided_by: int
+    prepared: PreparedSearch,
+    study_id: str,
+    runs: Sequence[Run],
+    after: Progress,
+    warm_start: WarmStart | None,
 ) -> dict[str, Any]:
-    """The result of a search as JSON values; guided by so many runs of earlier studies."""
+    """The result of a search as JSON values."""
     best = after.best
     return {
         "study": prepared.name,
@@ -281,7 +287,7 @@ def summary(
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
-        "guided_by": guided_by,
+        "guided_by": 0 if warm_start is None else warm_start.num_lessons,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.loaded.config.results_path),
     }

@@ -67,10 +67,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=40, help="of the earlier search")
     parser.add_argument("--seeds", type=int, default=50, help="searches from each start")
     parser.add_argument("--workers", type=int, default=4, help="runs trained at the same time")
+    parser.add_argument("--smallest", action="store_true", help="only to see that it runs")
     options = parser.parse_args()
+    num_runs, seeds = (15, range(2)) if options.smallest else (RUNS, range(options.seeds))
     began, table = time.perf_counter(), read_table(options.table)
     way = ReplaySettings(
-        "bayesian", Pruning(), finish_best=3, n_samples=RUNS, workers=options.workers
+        "bayesian", Pruning(), finish_best=3, n_samples=num_runs, workers=options.workers
     )
     earlier = replace(way, n_samples=options.runs, finish_best=0)
     sample = replace(earlier, search_strategy="sample", pruning=None)
@@ -85,12 +87,9 @@ def main() -> None:
     at = " / ".join(map(str, BUDGETS))
     print(f"| guided by | best 1 % | best 5 % | regret at {at}, 1e-3 |\n| --- | --- | --- | --- |")
     for name, start in starts.items():
-        done = [
-            replay(table, way, seed=seed, lessons=start.lessons(table, seed))
-            for seed in range(options.seeds)
-        ]
+        done = [replay(table, way, seed=seed, lessons=start.lessons(table, seed)) for seed in seeds]
         print(f"| {name} | {' | '.join(row(table, done, options.workers))} |", flush=True)
-    print(f"{options.seeds} searches each, {time.perf_counter() - began:.0f} s")
+    print(f"{len(seeds)} searches each, {time.perf_counter() - began:.0f} s")
 
 
 def row(table: RunTable, done: Sequence[Replay], workers: int) -> list[str]:
