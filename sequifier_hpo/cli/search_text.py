@@ -62,8 +62,8 @@ def announcement(
 
 def _warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterator[str]:
     """Which earlier studies guide the search; whether its file names them now."""
-    for guide in () if warm_start is None else warm_start.guides:
-        yield f"warm start: {guide}"
+    for line in () if warm_start is None else warm_start.lines():
+        yield f"warm start: {line}"
     if warm_start is not None and not is_named:
         yield (
             "the search file has no `warm_start` any more: what was copied when the study was "

@@ -67,7 +67,8 @@ class KnownTrials:
         """Take in new trials, and ends; at first, what earlier studies teach."""
         with self._storage.reading() as connection:
             if not self._knows_lessons:
-                self.index.lessons = stored_lessons(connection, self._study_id)
+                found = stored_lessons(connection, self._study_id)
+                self.index.lessons = [each.as_run() for each in found if not each.is_of_other_data]
                 self._knows_lessons = True
             self.take_in_new(connection)
 

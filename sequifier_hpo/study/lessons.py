@@ -1,6 +1,6 @@
 """What a study has copied from earlier ones when it was created: it guides, and is never ranked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +23,29 @@ _PER_ATTRIBUTE = 100
 class Lesson(FrozenModel):
     """What an ended run of an earlier study teaches, as it is stored."""
 
+    key: str
+    """Of the run that would train the same in the study that it guides, on the data of that day."""
     point: dict[str, Any]
-    """In the space of the study that it guides."""
+    """In the space of that study."""
     loss: FiniteFloat | None
     """None if it failed by itself."""
     stopped_at: int | None = None
     """Epoch of the rung at which it was stopped."""
     unused: dict[str, int | float] = Field(default={})
     """As in the run's proposal, for ranges of this space."""
+    is_of_other_data: bool = False
+    """Whether other data have taken the place of those that it read: then it teaches nothing."""
 
     def as_run(self) -> EndedRun:
         """The run as a proposer is told of it."""
         return EndedRun(
             Point.from_json(self.point), self.loss, self.unused, stopped_at=self.stopped_at
         )
+
+    def on_present_data(self, key_of: Callable[[Point, None], str]) -> "Lesson":
+        """The lesson, with whether it still is one."""
+        is_other = key_of(Point.from_json(self.point), None) != self.key
+        return self.model_copy(update={"is_of_other_data": is_other})
 
 
 class Guide(FrozenModel):
@@ -68,11 +77,19 @@ class WarmStart(FrozenModel):
     named: tuple[str, ...]
     """The studies as the search file named them, without secrets."""
     guides: tuple[Guide, ...]
+    num_of_other_data: int = 0
+    """Runs that guide no longer, for the data that they read have changed."""
+
+    def lines(self) -> Iterator[str]:
+        """The studies, a sentence each."""
+        yield from map(str, self.guides)
+        if self.num_of_other_data:
+            yield f"{self.num_of_other_data:,} of these runs guide no longer: the data have changed"
 
     @property
     def num_lessons(self) -> int:
         """Runs that guide."""
-        return sum(guide.num_lessons for guide in self.guides)
+        return sum(guide.num_lessons for guide in self.guides) - self.num_of_other_data
 
 
 @dataclass(frozen=True)
@@ -129,7 +146,7 @@ def lesson_attributes(lessons: Sequence[Lesson]) -> dict[str, Any]:
     }
 
 
-def stored_lessons(connection: Connection, study_id: int) -> list[EndedRun]:
+def stored_lessons(connection: Connection, study_id: int) -> list[Lesson]:
     """The lessons of a study in their order.
 
     Raises:
@@ -140,8 +157,17 @@ def stored_lessons(connection: Connection, study_id: int) -> list[EndedRun]:
     query = select(columns.key, columns.value_json).where(columns.study_id == study_id, is_part)
     with understood("the runs of earlier studies"):
         parts = attributes(connection.execute(query))
-        ordered = [parts[f"{LESSONS}{i}"] for i in range(len(parts))]
-        return [lesson.as_run() for part in ordered for lesson in _LESSONS.validate_python(part)]
+        ordered = (parts[f"{LESSONS}{i}"] for i in range(len(parts)))
+        return [lesson for part in ordered for lesson in _LESSONS.validate_python(part)]
+
+
+def judged_again(
+    warm_start: WarmStart, lessons: Iterable[Lesson], key_of: Callable[[Point, None], str]
+) -> tuple[WarmStart, list[Lesson]]:
+    """What a study has copied, after its data have changed."""
+    found = [lesson.on_present_data(key_of) for lesson in lessons]
+    num_other = sum(lesson.is_of_other_data for lesson in found)
+    return warm_start.model_copy(update={"num_of_other_data": num_other}), found
 
 
 _LESSONS = TypeAdapter(list[Lesson])

@@ -30,7 +30,14 @@ from sequifier_hpo.searchspace import (
 )
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.baselines import BASELINES
-from sequifier_hpo.study.lessons import NOTHING_EARLIER, Earlier, WarmStart, lesson_attributes
+from sequifier_hpo.study.lessons import (
+    NOTHING_EARLIER,
+    Earlier,
+    WarmStart,
+    judged_again,
+    lesson_attributes,
+    stored_lessons,
+)
 from sequifier_hpo.study.runs import OF_OTHER_DATA, RunIndex, run_number
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.stored import understood
@@ -239,6 +246,11 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
         warm_start, lessons = plan.earlier.copied(
             plan.name, identity.warm_start, has_begun=has_begun
         )
+        if known is not None and warm_start is not None and identity.data != known.data:
+            assert study is not None, "it has an identity"
+            with storage.reading() as connection:
+                lessons = stored_lessons(connection, study._study_id)
+            warm_start, lessons = judged_again(warm_start, lessons, plan.key_of)
         identity = identity.model_copy(update={"warm_start": warm_start})
         is_new = study is None
         plan.permit(identity, is_new=is_new, is_adopted=known is None and not is_new)

@@ -132,6 +132,7 @@ class _Pupil:
         if reason := self._other_loss(study, values, point):
             return reason
         return Lesson(
+            key=self.plan.key_of(point, None),
             point=point.as_json(),
             loss=run.loss,
             stopped_at=run.stopped_at if run.state is RunState.PRUNED else None,

@@ -176,7 +176,7 @@ def test_failures_teach_where_they_are_the_runs_own(
     }
     with opener.storage.reading() as connection:
         lessons = stored_lessons(connection, _id(opener, "shop"))
-    assert [(lesson.loss, lesson.point.values) for lesson in lessons] == [
+    assert [(lesson.loss, lesson.point) for lesson in lessons] == [
         (None, claims[0].point.values),
         (0.5, claims[3].point.values),
     ]
@@ -279,10 +279,36 @@ def test_a_study_that_has_begun_learns_from_no_others(
     more = guided(write_search, {"warm_start": ["small", "other"]})
     with pytest.raises(InputError, match="has learned from small when it was created"):
         opener.study(more)
+    named = {"hp_search_name": "other", "warm_start": ["small"]}
     with pytest.raises(InputError, match="had no `warm_start` when it was created"):
-        opener.study(replace(plan_of(write_search, {"hp_search_name": "other"}), name="other"))
-    removed = replace(plan_of(write_search, {"hp_search_name": "shop", "warm_start": []}), proposal_gap=FIRST)  # fmt: skip
+        opener.study(replace(plan_of(write_search, named), name="other"))
+    removed = guided(write_search, {"hp_search_name": "shop", "warm_start": []})
     assert opener.study(removed).identity == study.identity
+
+
+def test_after_a_change_of_the_data_guides_what_read_none_of_it(
+    earlier: Callable[..., Plan], write_search: WriteSearch, opener: Opener
+) -> None:
+    earlier()
+    plan = guided(write_search)
+    before = opener.study(plan)
+    changed = replace(plan, data=data_of(product="a", price="other", weekday="c"))
+
+    after = opener.study(changed, Consent(new_data=True))
+
+    first, second = before.identity.warm_start, after.identity.warm_start
+    assert first is not None
+    assert second is not None
+    with opener.storage.reading() as connection:
+        lessons = stored_lessons(connection, _id(opener, "shop"))
+    reading = [each for each in lessons if "price" in each.point["data_schema"]["input_columns"]]
+    assert 0 < len(reading) < first.num_lessons
+    assert [each for each in lessons if each.is_of_other_data] == reading
+    assert second.num_lessons == len(after._index.lessons) == first.num_lessons - len(reading)
+    assert list(second.lines())[-1].startswith(f"{len(reading)} of these runs guide no longer")
+    again = opener.study(plan, Consent(new_data=True))
+    assert again.identity.warm_start == first
+    assert len(again._index.lessons) == first.num_lessons
 
 
 def test_several_studies_guide_in_their_order(
@@ -379,7 +405,7 @@ def test_a_thousand_lessons_are_stored_exactly_and_read_quickly(
     study_id = _id(opener, "small")
     point = read_study(opener.storage, "small").runs[0].point
     lessons = [
-        Lesson(point={**point, "number": i}, loss=i / 7, unused={"dropout": 0.1 + i})
+        Lesson(key=f"{i}", point={**point, "number": i}, loss=i / 7, unused={"dropout": 0.1 + i})
         for i in range(1000)
     ]
 
@@ -390,7 +416,7 @@ def test_a_thousand_lessons_are_stored_exactly_and_read_quickly(
     seconds = time.process_time() - began
 
     with opener.storage.reading() as connection:
-        assert stored_lessons(connection, study_id) == [lesson.as_run() for lesson in lessons]
+        assert stored_lessons(connection, study_id) == lessons
     assert study.claim() is None
     assert seconds < 2
 
