@@ -242,18 +242,15 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
         else:
             identity = _with_present_data(known, plan, read_index, consent)
         identity = _with_present_strategy(identity, plan, read_index)
-        has_begun = known is not None or bool(read_index().all_trials())
-        warm_start, lessons = plan.earlier.copied(
-            plan.name, identity.warm_start, has_begun=has_begun
-        )
-        if known is not None and warm_start is not None and identity.data != known.data:
-            assert study is not None, "it has an identity"
+        begun = known is not None or bool(read_index().all_trials())
+        warm_start, lessons = plan.earlier.copied(plan.name, identity.warm_start, has_begun=begun)
+        if study and warm_start and known and identity.data != known.data:
             with storage.reading() as connection:
                 lessons = stored_lessons(connection, study._study_id)
             warm_start, lessons = judged_again(warm_start, lessons, plan.key_of)
         identity = identity.model_copy(update={"warm_start": warm_start})
-        is_new = study is None
-        plan.permit(identity, is_new=is_new, is_adopted=known is None and not is_new)
+        is_new, is_adopted = study is None, study is not None and known is None
+        plan.permit(identity, is_new=is_new, is_adopted=is_adopted)
         study = study or _create(storage, plan.name)
         if identity != known:
             attributes = {

@@ -80,8 +80,8 @@ def main() -> None:
         "nothing": Start(None),
         f"{options.runs} runs of a sample": Start(sample),
         f"{options.runs} runs of bayesian + pruning": Start(earlier),
-        f"the same, without a candidate of each parameter ({len(without_last(table).runs)} of "
-        f"{len(table.runs)} runs)": Start(earlier, leaves_out=True),
+        f"the same, in a part of the space ({len(without_last(table).runs)} of "
+        f"{len(table.runs)})": Start(earlier, leaves_out=True),
     }
     print(f"{options.table.stem}: bayesian + pruning, guided by")
     at = " / ".join(map(str, BUDGETS))
