@@ -287,6 +287,8 @@ class Run:
     """Those of its ranges whose numbers are drawn by their logarithm."""
     stopped_at: int | None = None
     """Epoch of the rung at which it was stopped, also if it was given its full length since."""
+    unused: Mapping[str, float] = field(default_factory=dict)
+    """Ranges that it does not have -> the numbers that were proposed for them all the same."""
 
     @property
     def best_loss(self) -> float | None:

@@ -20,6 +20,7 @@ SCRIPTS = {
     "search-efficiency/costs.py": (["--smallest"], "   20 runs: proposal "),
     "search-efficiency/run.py": (["--smallest"], "2 searches each"),
     "search-efficiency/slow_starters.py": (["slow_starters.csv"], "wrote slow_starters.csv"),
+    "search-efficiency/warm.py": (["--smallest"], "2 searches each"),
     "space-benchmark/run.py": (["--smallest"], "microseconds per proposed run"),
     "throughput/compiled_steps.py": (["--sizes", "smallest", "--repeats", "1"], "compiled "),
     "throughput/derivatives.py": (["--sizes", "smallest", "--rounds", "1"], "without: attention"),

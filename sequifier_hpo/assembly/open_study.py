@@ -32,6 +32,7 @@ from sequifier_hpo.study import (
     StudyPlan,
 )
 from sequifier_hpo.study.files import StudyFiles
+from sequifier_hpo.study.warm_start import with_earlier
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def open_study(
         lock.hold()
 
     # What is refused leaves nothing behind: neither a lock nor an empty database.
-    plan = _plan(prepared, job, permit)
+    plan = with_earlier(_plan(prepared, job, permit), prepared.storage_url, consent)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():
         require_device(prepared.device_issue)

@@ -11,8 +11,7 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
     """The study of a search as it stands, or None if it was never started.
 
     Raises:
-        SpaceChangedError, DataChangedError: If it is not the study of this search file and its
-            data.
+        SpaceChangedError, DataChangedError: If it is another search's, or of other data.
         EnvironmentFaultError: If the storage cannot be reached.
     """
     try:

@@ -16,7 +16,12 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     search_overrides,
 )
-from sequifier_hpo.cli.plan_strategy import epochs_per_second, expected_epochs, strategy_lines
+from sequifier_hpo.cli.plan_strategy import (
+    epochs_per_second,
+    expected_epochs,
+    strategy_lines,
+    warm_start_lines,
+)
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.ranges import as_json
 from sequifier_hpo.config.storage_url import sqlite_path
@@ -61,6 +66,8 @@ class _Plan:
     """Which positions the losses of a new study count."""
     events: CountedEvents | None
     """Of the validation split; None if the losses of all runs count all positions."""
+    warm_start: list[str]
+    """What earlier studies will teach a study that was never started."""
 
     @property
     def num_to_come(self) -> int:
@@ -115,6 +122,9 @@ def plan(
         epochs_per_second=epochs_per_second(runs or ()),
         positions=positions,
         events=counted_events(prepared.loaded.config, positions),
+        warm_start=warm_start_lines(prepared)
+        if prepared.loaded.config.warm_start and runs is None
+        else [],
     )
     print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
 
@@ -162,7 +172,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     ]
     if not isinstance(distinct, int) or sizes.num_measured < distinct:
         lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
-    lines += ["", *strategy_lines(prepared)]
+    lines += ["", *strategy_lines(prepared), *found.warm_start]
     if found.done is not None:
         done = found.done
         lines.append(
@@ -311,6 +321,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "num_pruned": found.done.num_pruned if found.done else 0,
         "num_failed": found.done.num_failed if found.done else 0,
         "num_to_come": found.num_to_come,
+        "warm_start": [line.strip() for line in found.warm_start],
         "seconds_to_come": found.seconds_to_come,
         "counted_events": found.events
         and {

@@ -42,7 +42,7 @@ from sequifier_hpo.report.verification import (
 from sequifier_hpo.report.writing import SearchReport
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.strategy import retrainings_of
-from sequifier_hpo.study import Consent
+from sequifier_hpo.study import Consent, WarmStart
 from sequifier_hpo.words import counted
 
 View = Callable[[SearchProgress, Callable[[], None], str], LineView]
@@ -71,7 +71,8 @@ def run_search(
     with logging_by(say, study=prepared.name) if verbose else nullcontext():
         found = train_search(prepared, consent, retry_failed=retry_failed, finish=finish)
     if as_json:
-        print(json.dumps(summary(prepared, found.study_id, found.runs, found.after), indent=2))
+        result = summary(prepared, found.study_id, found.runs, found.after, found.warm_start)
+        print(json.dumps(result, indent=2))
     else:
         show_result(prepared, found.study_id, found.runs, found.after, found.baselines)
     varying = prepared.space.varying_fields
@@ -87,6 +88,8 @@ class Searched:
     runs: Sequence[Run]
     after: Progress
     baselines: Sequence[Baseline]
+    warm_start: WarmStart | None
+    """The earlier studies that guide it."""
 
 
 def train_search(
@@ -119,7 +122,7 @@ def train_search(
     with open_study(prepared, search_job(prepared), consent) as search:
         ledger = search.ledger
         study_id = ledger.identity.study_id
-        report.study_id = study_id
+        report.study_id, report.warm_start = study_id, ledger.identity.warm_start
         report.facts = facts_of_space(prepared.space, prepared.data)
         num_retried = ledger.retry_failed() if retry_failed else 0
         runs = ledger.runs()
@@ -128,14 +131,16 @@ def train_search(
         if retry_failed:
             tell(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
-        for line in announcement(prepared, before, is_complete=not ledger.is_anything_left()):
+        is_complete = not ledger.is_anything_left()
+        for line in announcement(prepared, before, report.warm_start, is_complete=is_complete):
             tell(line)
         end = _run_search(search, report, before, view)
         runs = ledger.runs()
         search.write_results(runs)
         report.baselines = ledger.baselines
     baselines = _write_report(report, runs, tell)
-    return Searched(study_id, end, runs, progress(runs, prepared.num_runs), baselines)
+    after = progress(runs, prepared.num_runs)
+    return Searched(study_id, end, runs, after, baselines, report.warm_start)
 
 
 def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make: View) -> SearchEnd:

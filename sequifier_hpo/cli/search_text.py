@@ -19,13 +19,20 @@ from sequifier_hpo.report.failures import what_failures_share
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, longer_line, value_of
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.study import WarmStart
 from sequifier_hpo.words import counted, run_numbers
 
 _WHERE_THEY_DIFFER = re.compile(r"\d+")
 """Reasons that differ in the number of the run, an epoch or a size only are the same."""
 
 
-def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: bool) -> Iterator[str]:
+def announcement(
+    prepared: PreparedSearch,
+    before: Progress,
+    warm_start: WarmStart | None = None,
+    *,
+    is_complete: bool,
+) -> Iterator[str]:
     """What the search is about to do, in lines."""
     config = prepared.loaded.config
     for warning in prepared.loaded.warnings:
@@ -40,6 +47,7 @@ def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: boo
             f"n_samples is {prepared.num_requested:,}, but only {distinct:,} are distinct: "
             "all of them will run"
         )
+    yield from _warm_start_lines(warm_start, is_named=bool(config.warm_start))
     if is_complete:
         yield f"the study is complete: {_counts(before)}; nothing is left to run"
         return
@@ -50,6 +58,17 @@ def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: boo
         yield "all runs have ended; those that are to be trained again follow"
         return
     yield f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}"
+
+
+def _warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterator[str]:
+    """Which earlier studies guide the search; whether its file names them now."""
+    for line in () if warm_start is None else warm_start.lines():
+        yield f"warm start: {line}"
+    if warm_start is not None and not is_named:
+        yield (
+            "the search file has no `warm_start` any more: what was copied when the study was "
+            "created guides it all the same"
+        )
 
 
 def require_stopped(
@@ -250,7 +269,11 @@ def _what_they_share(
 
 
 def summary(
-    prepared: PreparedSearch, study_id: str, runs: Sequence[Run], after: Progress
+    prepared: PreparedSearch,
+    study_id: str,
+    runs: Sequence[Run],
+    after: Progress,
+    warm_start: WarmStart | None,
 ) -> dict[str, Any]:
     """The result of a search as JSON values."""
     best = after.best
@@ -264,6 +287,7 @@ def summary(
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
+        "guided_by": 0 if warm_start is None else warm_start.num_lessons,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.loaded.config.results_path),
     }

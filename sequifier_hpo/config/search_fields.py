@@ -21,6 +21,7 @@ from sequifier_hpo.config.description import (
     description_of,
     without_null,
 )
+from sequifier_hpo.config.earlier import EarlierStudies
 from sequifier_hpo.config.fields import ModelName, NonNegativeInt, PathText, PositiveInt
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.ranges import list_of_candidates
@@ -95,6 +96,9 @@ class _Own(FrozenModel):
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
     proposal_gap: PositiveInt = 8
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
+    warm_start: EarlierStudies = Field([], repr=False)
+    """With `bayesian`: earlier studies on the same data and loss whose runs guide the proposals; each by
+    its name, path, URL, or as `{storage: URL, study: NAME}`."""
     pruning: Annotated[PruningFields | None, BeforeValidator(_long_form)] = None
     """Early stopping across runs: successive_halving, median, or a mapping; omitted = none."""
     pruning_gap: PositiveInt = 2

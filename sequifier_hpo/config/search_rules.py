@@ -65,6 +65,28 @@ def _sample_needs_a_number(config: SearchFile) -> Iterator[Finding]:
         )
 
 
+@check("warm_start", "search_strategy", "hp_search_name")
+def _warm_start_guides_proposals(config: SearchFile) -> Iterator[Finding]:
+    strategy, named = config.search_strategy, list(map(str, config.warm_start))
+    if config.hp_search_name in named:
+        yield Finding(
+            ("warm_start", named.index(config.hp_search_name)),
+            "no study guides itself; its own runs are learned from anyway",
+            fix="remove the line, or give the new search another hp_search_name",
+        )
+    if named and strategy != "bayesian":
+        yield Finding(
+            ("warm_start",),
+            f"with search_strategy `{strategy}`, runs are chosen without a look at any results: "
+            "earlier studies have nothing to guide",
+            "search_strategy: bayesian",
+            "remove the field, or write `search_strategy: bayesian`",
+        )
+    for i, name in enumerate(named):
+        if name in named[:i]:
+            yield Finding(("warm_start", i), f"{name} is named twice", fix="remove the line")
+
+
 @check("model_config_write_path")
 def _write_path_stays_inside(config: SearchFile) -> Iterator[Finding]:
     if ".." in PurePosixPath(config.model_config_write_path).parts:
@@ -263,6 +285,7 @@ def _prediction_fits_window(config: SearchFile) -> Iterator[Finding]:
 SEARCH_CHECKS: tuple[Check[SearchFile], ...] = (
     *(_linked(group) for group in _DESCRIPTION.groups.values()),
     _sample_needs_a_number,
+    _warm_start_guides_proposals,
     _write_path_stays_inside,
     _columns_are_known,
     _column_types_are_known,

@@ -9,6 +9,7 @@ from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.evaluations import KeptEvaluation
 from sequifier_hpo.report.leaderboard import Progress, progress
 from sequifier_hpo.report.study_facts import StudyFacts
+from sequifier_hpo.study import WarmStart
 
 
 def unbeaten(loss: float, baselines: Sequence[Baseline]) -> Baseline | None:
@@ -33,6 +34,8 @@ class ReportData:
     """The study's unique id; None in studies of 0.1.0."""
     facts: StudyFacts | None = None
     """What it is about."""
+    warm_start: WarmStart | None = None
+    """The earlier studies that guide it."""
     baselines: Sequence[Baseline] = ()
     """Losses of trivial predictors, over the events that the runs' losses count."""
     importances: Mapping[str, float] = field(default_factory=dict)

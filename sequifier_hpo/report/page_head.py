@@ -69,6 +69,8 @@ def _facts(data: ReportData) -> str:
     targets = ", ".join(f"{column} ({kind})" for column, kind in data.facts.targets.items())
     if targets:
         rows.insert(0, ("predicts", targets))
+    guides = () if data.warm_start is None else data.warm_start.lines()
+    rows += [("warm start", line) for line in guides]
     parts = (f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows)
     return f'\n<dl class="facts">{"".join(parts)}</dl>'
 

@@ -22,7 +22,7 @@ from sequifier_hpo.report.study_facts import StudyFacts, facts_of_study
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.report.tables import model_name
 from sequifier_hpo.report.training_losses import training_losses
-from sequifier_hpo.study import StudySnapshot
+from sequifier_hpo.study import StudySnapshot, WarmStart
 from sequifier_hpo.study.importance import parameter_importances
 
 _MIN_SECONDS = 15.0  # between two refreshes while a search runs
@@ -61,8 +61,11 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
             baselines=snapshot.baselines,
         ),
     )
-    last = None if snapshot.identity is None else snapshot.identity.data[-1].digest
-    return replace(data, facts=facts_of_study(snapshot.space, last, data.best_yaml))
+    known = snapshot.identity
+    last = None if known is None else known.data[-1].digest
+    facts = facts_of_study(snapshot.space, last, data.best_yaml)
+    warm_start = None if known is None else known.warm_start
+    return replace(data, facts=facts, warm_start=warm_start)
 
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:
@@ -135,6 +138,8 @@ class SearchReport:
         """The study's unique id, once it is open."""
         self.baselines: Sequence[Baseline] = ()
         """Losses of the trivial predictors, once they are known."""
+        self.warm_start: WarmStart | None = None
+        """The earlier studies that guide it, once it is open."""
         self.facts: StudyFacts | None = None
         """What the study is about, once its data are known."""
 
@@ -168,6 +173,7 @@ class SearchReport:
                 runs=runs,
                 read_at=datetime.now().astimezone(),
                 facts=self.facts,
+                warm_start=self.warm_start,
                 baselines=self.baselines,
                 is_rewritten=is_rewritten,
             ),

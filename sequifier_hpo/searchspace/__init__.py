@@ -28,14 +28,17 @@ from sequifier_hpo.searchspace.parameters import (
     SearchSpace,
 )
 from sequifier_hpo.searchspace.permutation import Permutation
+from sequifier_hpo.searchspace.placing import Configuration, configuration, place
 from sequifier_hpo.searchspace.point import Point
 from sequifier_hpo.searchspace.resolve import Adjustment
+from sequifier_hpo.searchspace.size import positions_counted
 
 __all__ = [
     "AdjustedCells",
     "Adjustment",
     "Cell",
     "Choice",
+    "Configuration",
     "Draws",
     "EffectiveSpace",
     "Keyer",
@@ -48,12 +51,15 @@ __all__ = [
     "SpaceSizes",
     "adjusted_cells",
     "compile_space",
+    "configuration",
     "decode",
     "describe_space",
     "differences",
     "measure",
     "memory_need",
+    "place",
     "point_of_labels",
+    "positions_counted",
     "run_key",
     "same_runs",
     "value_text",

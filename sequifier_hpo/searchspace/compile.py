@@ -1,6 +1,6 @@
 """From a validated search file to a search space: pure, without torch or optuna."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sequifier_hpo.config.description import Description, LinkedGroup
@@ -41,12 +41,18 @@ def _settings(config: SearchFile, description: Description) -> dict[str, Any]:
         for field in description.fields.values()
         if not field.is_searched and not field.is_of_one_run
     }
-    if values["criterion"] is None:
-        values["criterion"] = {
-            column: "MSELoss" if kind == "real" else "CrossEntropyLoss"
-            for column, kind in config.target_column_types.items()
-        }
-    return values
+    return with_criteria(values)
+
+
+def with_criteria(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the losses that targets have where none are named."""
+    if values["criterion"] is not None:
+        return dict(values)
+    criteria = {
+        column: "MSELoss" if kind == "real" else "CrossEntropyLoss"
+        for column, kind in values["target_column_types"].items()
+    }
+    return {**values, "criterion": criteria}
 
 
 def _independent(field: str, written: Any) -> Parameter:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sequifier_hpo.records import Counted
 from sequifier_hpo.searchspace.resolve import embedding_widths, num_kv_heads
 
 _BYTES = 4  # float32
@@ -37,6 +38,12 @@ def num_parameters(
         num_outputs = n_classes[column] if kind == "categorical" else 1
         total += num_outputs * (width + 1)
     return int(total)
+
+
+def positions_counted(values: Mapping[str, Any], counted: Counted) -> int:
+    """How many positions at the end of each window the validation loss of a cell counts."""
+    length = int(values["seq_length"])
+    return min(counted.last_positions or length, length)
 
 
 def training_bytes(

@@ -13,8 +13,8 @@ from sequifier_hpo.study.proposing import EndedRun, Exhausted, History, NoPropos
 class LearningRuns(SampledRuns):
     """Proposes runs by Optuna's TPE, none twice.
 
-    What is proposed for a run depends on the ends of the runs up to `proposal_gap` before it, and
-    on nothing else: neither on the number of workers nor on which of them is faster. The first
+    What is proposed for a run depends on the ends of the runs up to `proposal_gap` before it, on what
+    earlier studies teach, and on nothing else: neither on the number of workers nor on which of them is faster. The first
     runs, and those for which the model has nothing new, are those of a sample.
     """
 
@@ -57,7 +57,7 @@ class LearningRuns(SampledRuns):
             return Wait(num_seen, "proposal_gap")
         params = suggest(
             self._told.distributions,
-            self._lessons(seen),
+            self._taught(history.lessons, seen),
             ordinal=ordinal,
             seed=seed_of(self._seed, ordinal),
             is_used=lambda params: history.is_taken(self._proposed(params).key),
@@ -67,10 +67,11 @@ class LearningRuns(SampledRuns):
     def _proposed(self, params: Params) -> Proposal:
         return self._proposal_at(*self._told.place_of(params))
 
-    def _lessons(self, seen: Sequence[EndedRun | None]) -> list[Taught]:
+    def _taught(self, lessons: Sequence[EndedRun], seen: Sequence[EndedRun | None]) -> list[Taught]:
+        """What the sampler is told: runs of earlier studies come before the first."""
         told = (
             (k, run, self._told.params(run.point, run.unused, f"{self._seed}:{k}"))
-            for k, run in enumerate(seen)
+            for k, run in enumerate([*lessons, *seen], -len(lessons))
             if run
         )
         return [

@@ -4,6 +4,7 @@ Nothing is trained. Proposals and stops are those of a search; the workers are s
 """
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,7 +69,12 @@ class Replay:
 
 
 def replay(
-    table: RunTable, settings: ReplaySettings, *, seed: int, until: float | None = None
+    table: RunTable,
+    settings: ReplaySettings,
+    *,
+    seed: int,
+    until: float | None = None,
+    lessons: Sequence[PastRun] = (),
 ) -> Replay:
     """Search a table, with the proposals and the stops of a search with these settings.
 
@@ -77,8 +83,9 @@ def replay(
         settings: How it is searched.
         seed: Of the search.
         until: A loss at which it ends.
+        lessons: Runs of an earlier search of the table, which guide this one.
     """
-    simulation = _Simulation(table, settings, seed)
+    simulation = _Simulation(table, settings, seed, lessons)
     simulation.search(until)
     if until is None:
         simulation.last_round()
@@ -88,8 +95,11 @@ def replay(
 class _Simulation:
     """Workers that train an epoch of their run at a time."""
 
-    def __init__(self, table: RunTable, settings: ReplaySettings, seed: int) -> None:
+    def __init__(
+        self, table: RunTable, settings: ReplaySettings, seed: int, lessons: Sequence[PastRun]
+    ) -> None:
         self._table = table
+        self._lessons = lessons
         self._settings = settings
         self._seed = seed
         self._past = Past()
@@ -195,7 +205,10 @@ class _Simulation:
             return None
         params = suggest(
             self._table.space,
-            [Taught(k, run.params, run.best_loss, run.stopped_at) for k, run in enumerate(past)],
+            [
+                Taught(k, run.params, run.best_loss, run.stopped_at)
+                for k, run in enumerate([*self._lessons, *past], -len(self._lessons))
+            ],
             ordinal=ordinal,
             seed=seed_of(self._seed, ordinal),
             is_used=lambda params: self._is_used(self._table.find(params)),

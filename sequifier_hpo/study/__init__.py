@@ -3,6 +3,7 @@
 from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of, memory_attributes
 from sequifier_hpo.study.claims import Claim, Description, LeaseLostError, Place
 from sequifier_hpo.study.ledger import Ledger
+from sequifier_hpo.study.lessons import NOTHING_EARLIER, Earlier, WarmStart
 from sequifier_hpo.study.locks import Owner, OwnerLock
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import (
@@ -47,6 +48,7 @@ from sequifier_hpo.study.storages import (
 __all__ = [
     "HEARTBEAT_SECONDS",
     "METRIC",
+    "NOTHING_EARLIER",
     "NO_CONSENT",
     "Again",
     "Answer",
@@ -56,6 +58,7 @@ __all__ = [
     "Curves",
     "DataChangedError",
     "Description",
+    "Earlier",
     "EndedRun",
     "Exhausted",
     "GoOn",
@@ -85,6 +88,7 @@ __all__ = [
     "UnknownDataError",
     "Verdict",
     "Wait",
+    "WarmStart",
     "batch_plan_attributes",
     "batch_plan_of",
     "memory_attributes",

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from sequifier_hpo.study import transactions
+from sequifier_hpo.study.lessons import stored_lessons
 from sequifier_hpo.study.liveness import Liveness, owner_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.runs import REASON, RunIndex, run_number
@@ -42,6 +43,8 @@ class KnownTrials:
         """
         self._storage = storage
         self._name = name
+        self._study_id = study_id
+        self._knows_lessons = False
         self._liveness = Liveness(owner, clock)
         self.reader = TrialReader(study_id)
         self.index = RunIndex()
@@ -61,8 +64,12 @@ class KnownTrials:
         self._liveness.require_one_host(connection, self.reader, self.index)
 
     def catch_up(self) -> None:
-        """Take in new trials, and ends."""
+        """Take in new trials, and ends; at first, what earlier studies teach."""
         with self._storage.reading() as connection:
+            if not self._knows_lessons:
+                found = stored_lessons(connection, self._study_id)
+                self.index.lessons = [each.as_run() for each in found if not each.is_of_other_data]
+                self._knows_lessons = True
             self.take_in_new(connection)
 
     def look_at_others(self) -> None:

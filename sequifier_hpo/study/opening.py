@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import optuna
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy import Connection
 
 from sequifier_hpo.config.schema import FrozenModel
@@ -30,6 +30,14 @@ from sequifier_hpo.searchspace import (
 )
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.baselines import BASELINES
+from sequifier_hpo.study.lessons import (
+    NOTHING_EARLIER,
+    Earlier,
+    WarmStart,
+    judged_again,
+    lesson_attributes,
+    stored_lessons,
+)
 from sequifier_hpo.study.runs import OF_OTHER_DATA, RunIndex, run_number
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.stored import understood
@@ -75,6 +83,13 @@ class StudyIdentity(FrozenModel):
     """Oldest first; the last holds."""
     strategies: tuple[Strategy, ...] = ()
     """Oldest first; the last holds for what is handed out next."""
+    warm_start: WarmStart | None = None
+    """The earlier studies that guide it; None = there are none."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        stored: dict[str, Any] = serialize(self)
+        return {k: v for k, v in stored.items() if k != "warm_start" or v is not None}
 
     @property
     def revision(self) -> int:
@@ -131,6 +146,8 @@ class StudyPlan:
     """Asked before anything is stored."""
     strategy: Mapping[str, Any] = field(default_factory=dict)
     """What decides which runs are chosen, as plain JSON values."""
+    earlier: Earlier = NOTHING_EARLIER
+    """The studies that are to guide it, if it is new."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +228,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
         DataChangedError: If its runs were trained on other data, and the user has not agreed.
         UnknownDataError: If it does not record what they were trained on.
         InputError: If its losses cannot be compared with those of new runs, or what
-            `plan.permit` raises.
+            `plan.permit` and `plan.earlier` raise.
     """
     with storage.faults(), storage.lock():
         study = load_stored_study(storage, plan.name)
@@ -225,14 +242,22 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> tuple[int
         else:
             identity = _with_present_data(known, plan, read_index, consent)
         identity = _with_present_strategy(identity, plan, read_index)
-        is_new = study is None
-        plan.permit(identity, is_new=is_new, is_adopted=known is None and not is_new)
+        begun = known is not None or bool(read_index().all_trials())
+        warm_start, lessons = plan.earlier.copied(plan.name, identity.warm_start, has_begun=begun)
+        if study and warm_start and known and identity.data != known.data:
+            with storage.reading() as connection:
+                lessons = stored_lessons(connection, study._study_id)
+            warm_start, lessons = judged_again(warm_start, lessons, plan.key_of)
+        identity = identity.model_copy(update={"warm_start": warm_start})
+        is_new, is_adopted = study is None, study is not None and known is None
+        plan.permit(identity, is_new=is_new, is_adopted=is_adopted)
         study = study or _create(storage, plan.name)
         if identity != known:
             attributes = {
                 SPACE: description,
                 IDENTITY: identity.model_dump(mode="json"),
                 REVISION: identity.revision,
+                **lesson_attributes(lessons),
             }
             with storage.writing() as connection:
                 transactions.set_study_system_attrs(connection, study._study_id, attributes)

@@ -83,6 +83,10 @@ class History(Protocol):
     def num_runs(self) -> int:
         """Runs that were handed out."""
 
+    @property
+    def lessons(self) -> Sequence[EndedRun]:
+        """What runs of earlier studies came to, which the study has copied."""
+
     def is_taken(self, key: str) -> bool:
         """Whether a run was handed out."""
 

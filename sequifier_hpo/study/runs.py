@@ -59,6 +59,8 @@ class RunIndex:
         """Trials that are not finished, by id."""
         self.duplicates: dict[str, list[StoredTrial]] = {}
         """By key, the grid cells that took the result of the run."""
+        self.lessons: Sequence[EndedRun] = ()
+        """What earlier studies teach."""
         self.next_ordinal = 0
         """That of the run that is handed out next."""
         self.version = 0
@@ -308,6 +310,7 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         artifacts=_artifacts(newest),
         stopped_at=stopped_at(trials),
         logarithmic=newest.logarithmic,
+        unused=tag.unused,
     )
 
 

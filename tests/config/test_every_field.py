@@ -64,6 +64,7 @@ ROOT: dict[str, tuple[Any, list[Any]]] = {
     "on_out_of_memory": ("halve_and_accumulate", ["ignore", 1, None]),
     "max_consecutive_failures": (1, [*NOT_POSITIVE, None]),
     "proposal_gap": (3, [*NOT_POSITIVE, None]),
+    "warm_start": ([], ["old", 3, None, {}, [3], [None], [{}], [{"name": "x"}], [""], [{"study": 4}], ["same", "same"]]),
     "pruning": ("median", ["hyperband", 1, True, [], {"method": "x"}, {"first_rung": 0}, {"eta": 3}, {"reduction_factor": 1}, {"first_rung": True}]),
     "pruning_gap": (2, [*NOT_POSITIVE, None]),
     "finish_best": (0, [-1, 1.5, "x", True, [1], 10**30]),

@@ -30,6 +30,7 @@ from sequifier_hpo.study import (
     Storage,
     StudyPlan,
 )
+from sequifier_hpo.study.warm_start import with_earlier
 from tests.postgres_server import PostgresServer, temporary_server
 
 
@@ -108,7 +109,7 @@ class Opener:
     def study(self, plan: Plan, consent: Consent | None = None) -> Ledger:
         """A coordinator's view of a study."""
         return self.ledger(
-            plan.study,
+            with_earlier(plan.study, self.url, consent or Consent()),
             plan.proposer,
             pruner=lambda strategies: pruner_of(plan.space, strategies),
             describe=plan.describe,

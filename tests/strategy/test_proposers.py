@@ -1,7 +1,7 @@
 """Which run comes next, asked of every proposer without a storage."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class Past:
 
     keys: set[str] = field(default_factory=set)
     ends: list[EndedRun | None] = field(default_factory=list)
+    lessons: Sequence[EndedRun] = ()
 
     @property
     def num_runs(self) -> int:
