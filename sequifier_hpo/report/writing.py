@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 
 from sequifier_hpo.atomic import write_atomically
@@ -16,7 +15,8 @@ from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import read_evaluations
 from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import read_assets
 from sequifier_hpo.report.run_files import run_file_of
 from sequifier_hpo.report.study_facts import StudyFacts, facts_of_study
 from sequifier_hpo.report.study_reader import read_source
@@ -93,17 +93,6 @@ def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
         data = replace(data, best_yaml=read_plain(file.path).decode())
     metrics = source.paths.metrics(model_name(source.name, best))
     return replace(data, best_training_losses=training_losses(metrics, best))
-
-
-def read_assets() -> PageAssets:
-    """Style, behaviour and chart library to be embedded in the page."""
-    own = resources.files("sequifier_hpo.report")
-    plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
-    return PageAssets(
-        css=(own / "page.css").read_text(encoding="utf-8"),
-        js=(own / "page.js").read_text(encoding="utf-8"),
-        plotly_js=plotly.read_text(encoding="utf-8"),
-    )
 
 
 class SearchReport:

@@ -13,13 +13,13 @@ import pytest
 
 from sequifier_hpo.records import Baseline, DataDigest, RunState, SplitDigest
 from sequifier_hpo.report.charts import curves_chart, history_chart, slice_charts
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets, read_assets
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.size_chart import pareto_front, size_chart
 from sequifier_hpo.report.study_facts import facts_of_study
 from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.report.training_losses import training_losses
-from sequifier_hpo.report.writing import read_assets
 from tests.report.conftest import START, MakeData, MakeRun
 
 COLOURS_SEEN: dict[str, list[list[float]]] = {

@@ -8,7 +8,8 @@ import pytest
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.failures import what_failures_share
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.tables import results_csv, run_records
 from sequifier_hpo.study.importance import parameter_importances
