@@ -6,6 +6,7 @@ from typing import Any
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
+from sequifier_hpo.report.budgets import SIZE, TIME, cost_chart, milliseconds, to_take
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
 from sequifier_hpo.report.failures import reasons, what_failures_share
@@ -15,16 +16,24 @@ from sequifier_hpo.report.leaderboard import (
     leaderboard,
     value_of,
 )
-from sequifier_hpo.report.page_frame import PageAssets, figure_section, page, sentences
+from sequifier_hpo.report.page_frame import (
+    PageAssets,
+    figure_section,
+    figures_table,
+    page,
+    sentences,
+)
 from sequifier_hpo.report.page_head import page_head
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.rungs_chart import rungs_chart
-from sequifier_hpo.report.size_chart import pareto_front, runs_with_sizes, size_chart, size_of
 from sequifier_hpo.report.tables import FIGURES, finite, varied_fields
 from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.words import counted
 
-_HEADINGS = {"validation_loss_all_positions": "validation loss over all positions"}
+_HEADINGS = {
+    "validation_loss_all_positions": "validation loss over all positions",
+    "milliseconds_per_event": "ms per event",
+}
 
 
 def report_page(data: ReportData, assets: PageAssets) -> str:
@@ -48,7 +57,7 @@ def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
         *_loss_sections(data, figures),
         *_importance_section(data, figures),
         _slice_section(data, figures),
-        *_size_sections(data, figures),
+        _budget_section(data, figures),
         *_run_sections(data, figures),
     ]
 
@@ -118,25 +127,42 @@ def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterato
         )
 
 
-def _size_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
-    """Size against loss, and the run to take at each size."""
-    if (figure := size_chart(data)) is None:
-        return
-    yield figure_section(
-        figures,
-        "size",
-        "Size and loss",
-        "The line: the smallest loss that a model of this size or a smaller one has reached.",
-        figure,
+def _budget_section(data: ReportData, figures: dict[str, Figure]) -> str:
+    """Size and time against loss, and the run to take at each budget."""
+    charts_of = {"size": cost_chart(data, SIZE), "time": cost_chart(data, TIME)}
+    drawn = {name: chart for name, chart in charts_of.items() if chart is not None}
+    if not drawn:
+        return ""
+    figures |= drawn
+    parts = "".join(
+        f'<figure><div class="chart" id="{name}" style="height:{chart["height"]}px"></div></figure>'
+        for name, chart in drawn.items()
     )
-    rows = "".join(
-        f'<tr><td class="number">{size_of(run):,}</td><td class="number">{run.number}</td>'
-        f'<td class="number">{series.loss_of(run):.6g}</td></tr>'
-        for run in pareto_front(runs_with_sizes(data))
+    runs = leaderboard(data.own_runs)
+    machines = {on for run in runs if (on := run.figures.measured_on)}
+    note = sentences(
+        "The lines: the smallest loss that a model of this cost or less has reached.",
+        *(f"Time: from one event to its prediction, the median on {on}." for on in machines),
+        not machines
+        and "How long a model takes for an event is measured by `sequifier-hpo report`, where its "
+        "ONNX file is.",
     )
-    yield (
-        '<section><table class="figures"><tr><th>budget of parameters, from</th><th>run to take</th>'
-        f"<th>validation loss</th></tr>{rows}</table></section>"
+    rows = [
+        (
+            str(run.number),
+            f"{series.loss_of(run):.6g}",
+            f"{run.figures.num_parameters:,}" if run.figures.num_parameters else "",
+            milliseconds(run.figures.milliseconds_per_event),
+        )
+        for run in to_take(runs)
+    ]
+    head = ("run", "validation loss", "parameters", "ms per event")
+    return (
+        f'<section><h2>Size, time and loss</h2><p class="note">{html.escape(note)}</p>'
+        f'<div class="grid">{parts}</div>'
+        '<p class="note">The run to take is the first one that your budgets allow: the others are '
+        "worse, and neither smaller nor faster.</p>"
+        f"{figures_table(rows, head)}</section>"
     )
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from sequifier_hpo.records import Baseline, DataDigest, RunState, SplitDigest
+from sequifier_hpo.report.budgets import SIZE, cost_chart, pareto_front
 from sequifier_hpo.report.charts import curves_chart, history_chart, slice_charts
 from sequifier_hpo.report.page import report_page
 from sequifier_hpo.report.page_frame import PageAssets, read_assets
 from sequifier_hpo.report.parallel_chart import parallel_chart
-from sequifier_hpo.report.size_chart import pareto_front, size_chart
 from sequifier_hpo.report.study_facts import facts_of_study
 from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.report.training_losses import training_losses
@@ -231,14 +231,15 @@ def test_the_front_of_sizes_holds_the_runs_to_take(make_data: MakeData, make_run
     ]
     data = make_data(runs=runs)
 
-    chart = size_chart(data)
+    chart = cost_chart(data, SIZE)
     page = report_page(data, PageAssets("", "", ""))
 
-    assert [run.number for run in pareto_front(runs)] == [1, 3]
+    assert [run.number for run in pareto_front(runs, SIZE)] == [1, 3]
     assert chart is not None
     assert trace(chart, "best at its size")["x"] == [100, 400]
     assert "run to take" in page
-    assert size_chart(make_data(runs=runs[:2])) is None, "all have the same size"
+    assert "is measured by" in page
+    assert cost_chart(make_data(runs=runs[:2]), SIZE) is None, "all have the same size"
 
 
 def test_the_page_says_what_is_predicted_from_which_data(make_data: MakeData) -> None:
