@@ -15,6 +15,7 @@ from sequifier_hpo.report.leaderboard import (
     MIN_RUNS_FOR_IMPORTANCE,
     leaderboard,
     value_of,
+    varying_labels,
 )
 from sequifier_hpo.report.page_frame import (
     PageAssets,
@@ -117,6 +118,7 @@ def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterato
                 "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
                 bool(data.progress.num_pruned)
                 and "Runs that were stopped early count with the best loss that they had by then.",
+                *_not_in_all(data),
             ),
             charts.importance_chart(data),
         )
@@ -125,6 +127,16 @@ def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterato
             '<section><h2>Which parameters matter</h2><p class="note">Shown from '
             f"{MIN_RUNS_FOR_IMPORTANCE} runs on: with fewer, chance decides.</p></section>"
         )
+
+
+def _not_in_all(data: ReportData) -> Iterator[str]:
+    """A sentence on the parameters whose importance cannot be compared with that of the others."""
+    judged = [run for run in data.own_runs if run.loss is not None]
+    missing = [
+        name for name in varying_labels(judged) if any(name not in run.labels for run in judged)
+    ]
+    if missing:
+        yield f"Not among them, since only some runs have it: {', '.join(missing)}."
 
 
 def _budget_section(data: ReportData, figures: dict[str, Figure]) -> str:

@@ -40,6 +40,8 @@ def test_the_best_run_is_judged_with_the_loss_of_the_search(project: Project) ->
     project.run("report", *STUDY)
     page = (project.root / "studies/tiny/report.html").read_text()
     assert f"Run {best['run']} on the validation split" in page
+    assert "the median on one thread of" in page
+    assert best_of(project)["milliseconds_per_event"] < 100
 
 
 def test_a_run_without_a_model_file_is_judged_from_its_checkpoint(project: Project) -> None:
