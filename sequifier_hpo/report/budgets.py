@@ -104,7 +104,8 @@ def cost_chart(data: ReportData, cost: Cost) -> Figure | None:
         },
         star(_price(front[-1], cost), series.loss_of(front[-1]), front[-1]),
     ]
-    shown = series.loss_range([series.loss_of(run) for run in runs])
+    low, high = series.loss_range([series.loss_of(run) for run in runs]) or (0.0, 1.0)
+    shown = (low, max(high, series.loss_of(front[0]) + (high - low) * 0.05))  # the whole front
     layout = layout_of(cost.title, "validation loss", y_range=shown)
     layout["xaxis"] |= _axis([_price(run, cost) for run in runs])
     return {"data": traces, "layout": layout, "height": 340}

@@ -172,8 +172,8 @@ def _budget_section(data: ReportData, figures: dict[str, Figure]) -> str:
     return (
         f'<section><h2>Size, time and loss</h2><p class="note">{html.escape(note)}</p>'
         f'<div class="grid">{parts}</div>'
-        '<p class="note">The run to take is the first one that your budgets allow: the others are '
-        "worse, and neither smaller nor faster.</p>"
+        '<p class="note">The run to take: the first of these that your budgets allow. Any other is '
+        "worse than one of them, and neither smaller nor faster.</p>"
         f"{figures_table(rows, head)}</section>"
     )
 

@@ -214,6 +214,21 @@ def test_the_time_of_a_search_leaves_out_its_rests(make_data: MakeData, make_run
     assert "25 s" in report_page(make_data(runs=runs), PageAssets("", "", ""))
 
 
+def test_trivial_predictors_are_told_apart_without_colours(make_data: MakeData) -> None:
+    near = [Baseline(name=f"near {i}", loss=1.2 + i / 10) for i in range(2)]
+    far = [Baseline(name=f"far {i}", loss=90.0 + i) for i in range(2)]
+
+    chart = history_chart(make_data(baselines=[*near, *far]))
+
+    assert chart is not None
+    lines = [trace(chart, f"trivial: near {i}") for i in range(2)]
+    assert len({line["line"]["dash"] for line in lines}) == 2
+    marks = [trace(chart, f"trivial: far {i}") for i in range(2)]
+    assert all(mark["mode"] == "markers" for mark in marks), "no line where the loss is not"
+    assert len({mark["marker"]["symbol"] for mark in marks}) == 2
+    assert len({mark["x"][0] for mark in marks}) == 2
+
+
 def test_twelve_parallel_axes_fit_the_page(make_data: MakeData, make_run: MakeRun) -> None:
     runs = [make_run(i, 1.0, labels={f"p{k}": f"{i}: {i}" for k in range(12)}) for i in range(3)]
 

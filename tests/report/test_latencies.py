@@ -117,6 +117,16 @@ def test_the_page_shows_both_budgets_and_names_the_machine(
     json.dumps(chart, allow_nan=False)
 
 
+def test_the_whole_front_is_inside_the_picture(make_data: MakeData, make_run: MakeRun) -> None:
+    runs = [priced(make_run, i, 1.0 + i / 1000, 1000 + i, None) for i in range(20)]
+    cheap = priced(make_run, 20, 9.0, 10, None)
+
+    chart = cost_chart(make_data(runs=[*runs, cheap]), SIZE)
+
+    assert chart is not None
+    assert chart["layout"]["yaxis"]["range"][1] > 9.0
+
+
 def test_close_costs_have_an_axis_with_numbers_on_it(
     make_data: MakeData, make_run: MakeRun
 ) -> None:

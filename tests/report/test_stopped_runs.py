@@ -180,4 +180,4 @@ def test_the_timeline_has_a_colour_of_its_own_for_them(
     chart = timeline_chart(data_of(make_run, make_data))
 
     assert chart is not None
-    assert "pruned" in {trace["name"] for trace in chart["data"]}
+    assert "stopped early" in {trace["name"] for trace in chart["data"]}
