@@ -211,7 +211,10 @@ def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
 
 
 class RunFigures(FrozenModel):
-    """What was measured of a run, as its newest trial stores it; None = not known, or not yet."""
+    """What was measured of a run, as its newest trial stores it; None = not known, or not yet.
+
+    The last two are kept beside the study: a model is measured by whoever looks at it.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -231,6 +234,10 @@ class RunFigures(FrozenModel):
     """Of the best epoch, over all of the run's own positions, where fewer are compared."""
     explanation: str = ""
     """Why it failed, in words."""
+    milliseconds_per_event: FiniteFloat | None = None
+    """Of its ONNX file, one event at a time on one thread."""
+    measured_on: str | None = None
+    """Machine and program; only what was measured on the same ones can be compared."""
 
 
 class RunState(StrEnum):

@@ -18,6 +18,7 @@ _MEASURED = {
     "num_parameters": _WHOLE,
     "effective_batch_size": _WHOLE,
     "peak_memory_mib": _NUMBER,
+    "milliseconds_per_event": _NUMBER,
 }
 
 

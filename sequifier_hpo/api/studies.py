@@ -132,7 +132,8 @@ class Study:
 
         Returns:
             Name -> figure, of those that there is something to draw in: `history`, `rungs`,
-            `curves`, `importance` (from 20 runs on), `losses by PARAMETER`, `parallel`, `timeline`.
+            `curves`, `importance` (from 20 runs on), `losses by PARAMETER`, `size`,
+            `time`, `parallel`, `timeline`.
         """
         import plotly.graph_objects as go  # noqa: PLC0415 - takes a while, and few need it
 

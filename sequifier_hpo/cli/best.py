@@ -157,7 +157,15 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
     ]
     shown: dict[str, Any] = {name: value_of(label) for name, label in run.labels.items()}
     figures = run.figures.model_dump(exclude_defaults=True)
-    for name in ("best_epoch", "epochs_run", "effective_batch_size", "num_parameters", "seconds"):
+    for name in (
+        "best_epoch",
+        "epochs_run",
+        "effective_batch_size",
+        "num_parameters",
+        "seconds",
+        "milliseconds_per_event",
+        "measured_on",
+    ):
         if name in figures:
             shown[name] = figures[name]
     width = max((len(name) for name in shown), default=0)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.cli.comparison_text import comparison_text
 from sequifier_hpo.cli.options import AsJson
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import DEFAULT_SEARCH_FILE
+from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.config.train import VALIDATION
 from sequifier_hpo.errors import InputError
 
@@ -24,11 +26,20 @@ _Models = Annotated[
 _Split = Annotated[
     str, typer.Option(metavar="NAME", help="validation or test; default: validation.")
 ]
+_Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write a page with tables and a chart: one HTML file that opens offline.",
+        parser=expanded_path,
+    ),
+]
 
 
 def compare(
     models: _Models,
     split: _Split = VALIDATION,
+    report: _Report = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Compare runs or studies on the same events.
@@ -44,6 +55,8 @@ def compare(
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
     from sequifier_hpo.inference.comparing import compare as compared  # noqa: PLC0415
     from sequifier_hpo.inference.evaluating import what_is_judged  # noqa: PLC0415
+    from sequifier_hpo.report.comparison_page import comparison_page  # noqa: PLC0415
+    from sequifier_hpo.report.page_frame import read_assets  # noqa: PLC0415
 
     judged = what_is_judged(split, None)
     with ExitStack() as stack:
@@ -53,6 +66,9 @@ def compare(
         ]
         found = compared(chosen, judged.split, say)
     print(json.dumps(found, indent=2) if as_json else comparison_text(found))
+    if report is not None:
+        write_atomically(report, comparison_page(found, read_assets()))
+        say(f"wrote {report}")
 
 
 def named(text: str) -> tuple[Path | None, int | None, Path | None]:

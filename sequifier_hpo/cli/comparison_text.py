@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sequifier_hpo.words import counted
+from sequifier_hpo.report.comparison_page import may_be_chance, value_shown
+from sequifier_hpo.words import counted, shortened, visible
+
+_MAX_VALUE = 60
 
 
 def comparison_text(found: Mapping[str, Any]) -> str:
@@ -26,10 +29,13 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield line.rstrip()
     if all(row["interval"] is None for row in found["models"]):
         yield "of so few sequences it cannot be said how far the differences are chance"
+    for field, values in found["configurations"].items():
+        shown = " | ".join(visible(shortened(value_shown(value), _MAX_VALUE)) for value in values)
+        yield f"{field}: {shown}"
 
 
 def _interval(row: Mapping[str, Any]) -> str:
     if row["interval"] is None:
         return ""
     low, high = row["interval"]
-    return f"{low:+.6f} to {high:+.6f}" + ("   may be chance" if low <= 0 <= high else "")
+    return f"{low:+.6f} to {high:+.6f}" + ("   may be chance" if may_be_chance(row) else "")

@@ -1,12 +1,14 @@
 """`sequifier-hpo report`: a study as one HTML file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.words import counted
@@ -32,14 +34,20 @@ def report(
 ) -> None:
     """Write a study as one HTML file that opens offline.
 
+    Models that are here are run once, for how long they take for an event.
+
     Example: sequifier-hpo report --config-path configs/hyperparameter_search.yaml
     """
     source = find_study(config_path, storage, study_name)
     # Optuna and what it brings take half a second: only when a study is really read.
+    from sequifier_hpo.inference.latency import measured  # noqa: PLC0415
+    from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415
     from sequifier_hpo.report.writing import default_report_path, write_report  # noqa: PLC0415
 
     target = output or default_report_path(source)
-    data = write_report(source, target)
+    snapshot = read_source(source)
+    snapshot = replace(snapshot, runs=tuple(measured(source, snapshot.runs, say)))
+    data = write_report(source, snapshot, target)
     if as_json:
         size = target.stat().st_size
         print(json.dumps({"study": source.name, "report": str(target), "bytes": size}))

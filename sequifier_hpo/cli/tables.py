@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sequifier_hpo.records import Baseline, Run, RunState
+from sequifier_hpo.report.budgets import milliseconds
 from sequifier_hpo.report.data import unbeaten
 from sequifier_hpo.report.leaderboard import count_a_part, value_of, varying_labels
 from sequifier_hpo.report.series import loss_of
@@ -40,7 +41,9 @@ def leaderboard_table(ranked: Sequence[Run], top: int = _TOP) -> str:
 def _leaderboard(shown: Sequence[Run], parameters: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     beside = ["all positions"] if count_a_part(shown) else []
+    has_speed = any(run.figures.milliseconds_per_event for run in shown)
     headings = ("", "run", "validation loss", *beside, "best epoch", "parameters", "seconds")
+    headings += ("ms/event",) if has_speed else ()
     for heading in headings:
         table.add_column(heading, justify="right")
     for name in parameters:
@@ -55,6 +58,7 @@ def _leaderboard(shown: Sequence[Run], parameters: Sequence[str]) -> Table:
             _number(run.figures.best_epoch),
             _number(run.figures.num_parameters),
             _number(run.figures.seconds),
+            *([milliseconds(run.figures.milliseconds_per_event)] if has_speed else []),
             *(Text(_value(run, name)) for name in parameters),
         )
     return table

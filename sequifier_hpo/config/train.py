@@ -73,9 +73,11 @@ def load_train_config(
 def train_yaml(config: TrainConfig) -> str:
     """The text of the run's standalone `train.yaml`.
 
-    Sequifier 1.0.0.6 refuses keys it does not know.
+    Sequifier 1.0.0.6 refuses keys it does not know. The id maps, which may have thousands of lines,
+    come last: what people look for in the file stands before them.
     """
     content = config.model_dump()
+    content["id_maps"] = content.pop("id_maps")
     for field in description_of(TrainConfig).fields.values():
         if field.is_newer and content[field.section][field.name] == field.default:
             del content[field.section][field.name]

@@ -1,7 +1,7 @@
 """Compares models on the same events: differences of their losses, with intervals."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sequifier_hpo.config.description import Influence, description_of
 from sequifier_hpo.config.metadata import metadata_of
-from sequifier_hpo.config.train import TEST, split_for_test, validation_split
+from sequifier_hpo.config.train import TEST, TrainConfig, split_for_test, validation_split
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import ChosenModel
 from sequifier_hpo.inference.evaluating import Judged, OutputFiles, evaluate
 from sequifier_hpo.preprocessing.digest import data_digest
-from sequifier_hpo.records import SplitDigest
+from sequifier_hpo.records import SplitDigest, field_values
 
 _RESAMPLES = 2000
 _SEED = 0
@@ -46,57 +47,107 @@ def compare(
 
     Returns:
         JSON values: `split`, `num_events`, `num_sequences`, and `models`, the best first: `model`,
-        `loss`, `difference` from the best, and `interval`, in which the difference lies in 95 of 100
-        draws of sequences; None with fewer than 10 sequences.
+        `study`, `run`, `data`, `loss`, `difference` from the best, and `loss_interval` and
+        `interval`, in which they lie in 95 of 100 draws of sequences; None with fewer than 10
+        sequences. `configurations`: field -> its value in each of the models, of the fields that
+        matter to a training and differ; of lists, what is not in all of them.
 
     Raises:
-        InputError: If they have no events in common, or different losses.
+        InputError: If they have no events in common, or different losses, or one is named twice.
     """
+    _require_distinct(models)
     _require_same_loss(models)
     _require_same_events(models, split)
     last_positions = min(
         model.model.about.counted_last or model.model.about.length for model in models
     )
-    found: list[tuple[str, SequenceLosses]] = []
+    found: list[_Judgement] = []
     with tempfile.TemporaryDirectory(prefix="sequifier-hpo-") as folder:
         for i, chosen in enumerate(models):
             on_message(f"judging {chosen.name}")
             path = Path(folder) / f"{i}.npz"
             judged = Judged(split, last_positions=last_positions)
-            evaluate(chosen, judged, OutputFiles(sequences=path))
+            figures = evaluate(chosen, judged, OutputFiles(sequences=path))
             with np.load(path) as arrays:
-                found.append((chosen.name, SequenceLosses(**arrays)))
-    ranked = sorted(found, key=lambda item: float(item[1].sums.sum()))
-    best = ranked[0][1]
+                found.append(_Judgement(chosen, figures, SequenceLosses(**arrays)))
+    found.sort(key=lambda judgement: float(judgement.losses.sums.sum()))
+    best = found[0].losses
     return {
         "split": split,
         "num_events": int(best.counts.sum()),
         "num_sequences": int((best.counts > 0).sum()),
-        "models": [_row(name, losses, best) for name, losses in ranked],
+        "models": [_row(judgement, best) for judgement in found],
+        "configurations": _differing([judgement.chosen.config for judgement in found]),
     }
 
 
-def _row(name: str, losses: SequenceLosses, best: SequenceLosses) -> dict[str, Any]:
-    total = float(best.counts.sum())
-    interval = None if losses is best else difference_interval(losses, best)
+@dataclass(frozen=True)
+class _Judgement:
+    chosen: ChosenModel
+    figures: Mapping[str, Any]
+    losses: SequenceLosses
+
+
+def _row(judgement: _Judgement, best: SequenceLosses) -> dict[str, Any]:
+    losses, total = judgement.losses, float(best.counts.sum())
     return {
-        "model": name,
+        "model": judgement.chosen.name,
+        **{name: judgement.figures[name] for name in ("study", "run", "data")},
         "loss": float(losses.sums.sum()) / total,
+        "loss_interval": mean_interval(losses.sums, best.counts),
         "difference": float((losses.sums - best.sums).sum()) / total,
-        "interval": interval,
+        "interval": None if losses is best else difference_interval(losses, best),
     }
+
+
+def _differing(configs: Sequence[TrainConfig | None]) -> dict[str, list[Any]]:
+    """Field -> its value in each run, of those fields that matter and are not the same in all."""
+    described = description_of(TrainConfig)
+    matters = [
+        name
+        for name in described.influencing(Influence.WEIGHTS, Influence.SELECTION)
+        if not described.fields[name].is_from_metadata
+    ]
+    runs = [described.flat(config) for config in configs if config is not None]
+    columns = {name: _apart([run[name] for run in runs]) for name in matters}
+    rows = [
+        field_values({"run": dict(zip(columns, values, strict=True))})
+        for values in zip(*columns.values(), strict=True)
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {name: [row.get(name) for row in rows] for name in names}
+    return {name: values for name, values in found.items() if values[1:] != values[:-1]}
+
+
+def _apart(values: list[Any]) -> list[Any]:
+    """Values of a field; of lists, what is not in all of them, unless their order alone differs."""
+    if not all(isinstance(value, list) for value in values):
+        return values
+    apart = [[e for e in value if not all(e in other for other in values)] for value in values]
+    return apart if any(apart) else values
 
 
 def difference_interval(losses: SequenceLosses, other: SequenceLosses) -> list[float] | None:
-    """The 2.5 and 97.5 per cent points of the difference of two mean losses over drawn sequences.
+    """The interval of the difference of two mean losses: each sequence has the events of both."""
+    return mean_interval(losses.sums - other.sums, other.counts)
 
-    Sequences are drawn with replacement, each with the events of both models, since events of one
-    sequence resemble each other.
+
+def mean_interval(sums: Floats, counts: Floats) -> list[float] | None:
+    """The 2.5 and 97.5 per cent points of a mean per event over drawn sequences.
+
+    Sequences are drawn with replacement, since events of one sequence resemble each other.
+
+    Args:
+        sums: Of the events of every sequence.
+        counts: Number of events of every sequence.
+
+    Returns:
+        Both points; None with fewer than 10 sequences that have events.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     """
-    present = other.counts > 0
-    differences, counts = (losses.sums - other.sums)[present], other.counts[present]
+    present = counts > 0
+    sums, counts = sums[present], counts[present]
     n = len(counts)
     if n < _LEAST_SEQUENCES:
         return None
@@ -104,9 +155,16 @@ def difference_interval(losses: SequenceLosses, other: SequenceLosses) -> list[f
     means = []
     for _ in range(_RESAMPLES):
         times = np.bincount(generator.integers(0, n, n), minlength=n)
-        means.append(float(times @ differences) / float(times @ counts))
+        means.append(float(times @ sums) / float(times @ counts))
     low, high = np.quantile(means, [0.025, 0.975])
     return [float(low), float(high)]
+
+
+def _require_distinct(models: Sequence[ChosenModel]) -> None:
+    names = [chosen.name for chosen in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{name} is named twice", "name it once, or another run")
 
 
 def _require_same_loss(models: Sequence[ChosenModel]) -> None:

@@ -25,6 +25,8 @@ _NEWEST_VERSION = 2
 _OF_OURS = ("seq_length", "input_columns", "target_columns", "class_labels", "model_type")
 _EXPORT_AGAIN = "export it again with this version, or upgrade sequifier-hpo"
 
+_DTYPES = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
+
 Outputs = Mapping[str, NDArray[np.float32]]
 """Target -> (rows, n): log-probabilities of its classes, or one standardised number."""
 
@@ -59,8 +61,12 @@ class ModelAbout:
 class Model:
     """A model file, ready to predict."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, num_threads: int = 0) -> None:
         """Open it.
+
+        Args:
+            path: The file.
+            num_threads: That it runs on; 0 = as many as onnxruntime chooses.
 
         Raises:
             InputError: If it is no ONNX file, or not one of ours that predicts.
@@ -69,7 +75,7 @@ class Model:
             require_file(path)
             if not path.exists():
                 raise InputError(f"there is no model {path}", "name one of the folder models/")
-            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            self._session = _session(path, num_threads)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
         except Exception as error:  # onnxruntime's own, which share no base but this
@@ -77,6 +83,13 @@ class Model:
                 raise
             raise InputError(f"{path} is not an ONNX model: {first_line(error)}") from error
         self.about = _about(path, self._session.get_modelmeta().custom_metadata_map)
+
+    def blank(self) -> dict[str, NDArray[Any]]:
+        """The inputs of one history without an event: ids of 0, and numbers that are 0."""
+        return {
+            each.name: np.zeros((1, self.about.length), _DTYPES[each.type])
+            for each in self._session.get_inputs()
+        }
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
         """What comes after the last event of each row.
@@ -88,6 +101,12 @@ class Model:
         return {
             target: output[-1] for target, output in zip(self.about.targets, outputs, strict=True)
         }
+
+
+def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = num_threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _about(path: Path, properties: Mapping[str, str]) -> ModelAbout:

@@ -1,11 +1,11 @@
 """The charts of losses: over the runs, the epochs, the values of a parameter."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sequifier_hpo.records import Baseline, Run, RunState
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report import series
+from sequifier_hpo.report.baseline_traces import around_baselines, baseline_traces
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.failures import reasons
 from sequifier_hpo.report.figure_parts import (
@@ -19,11 +19,10 @@ from sequifier_hpo.report.figure_parts import (
     whole_numbers,
     wrapped,
 )
-from sequifier_hpo.words import shortened
 
 _FEW_EPOCHS = 2  # a curve of so few epochs shows them as points
 _POINT = 6
-_WHY = 40  # characters of the reasons at a value; all of them are above the charts
+_WHY = 32  # characters in a line of the reasons at a value
 _WITHOUT_A_RESULT = (
     (RunState.PRUNED, "stopped early", "@muted", "solid"),
     (RunState.FAILED, "failed", "@bad", "dash"),
@@ -69,26 +68,12 @@ def history_chart(data: ReportData) -> Figure | None:
         traces.insert(0, _stopped(found))
     losses_shown = series.loss_range(losses)
     assert losses_shown is not None, "losses of complete runs are finite"
-    shown = _around_baselines(losses_shown, data.baselines)
+    shown = around_baselines(losses_shown, data.baselines)
     layout = layout_of("epochs trained by all runs together", "validation loss", y_range=shown)
     width = found.num_epochs
     layout["xaxis"] |= {"range": [0, width * 1.02], **whole_numbers(width)}
-    traces += [_baseline(baseline, width, shown) for baseline in data.baselines]
+    traces += baseline_traces(data.baselines, width, shown)
     return {"data": traces, "layout": layout, "height": 380}
-
-
-def _around_baselines(
-    shown: tuple[float, float], baselines: Sequence[Baseline]
-) -> tuple[float, float]:
-    """A range of losses, with the baselines close by: distant ones would flatten the runs."""
-    low, high = shown
-    span = high - low
-    near = [b.loss for b in baselines if low - span <= b.loss <= high + span]
-    margin = span * 0.05
-    return (
-        min([low, *(loss - margin for loss in near)]),
-        max([high, *(loss + margin for loss in near)]),
-    )
 
 
 def _stopped(found: series.History) -> dict[str, Any]:
@@ -102,28 +87,6 @@ def _stopped(found: series.History) -> dict[str, Any]:
         "text": [hover(run) for run in found.stopped],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": "@muted", "size": 7, "symbol": "circle-open"},
-    }
-
-
-def _baseline(baseline: Baseline, num_epochs: int, shown: tuple[float, float]) -> dict[str, Any]:
-    """The loss of a trivial predictor, across the runs; a distant one at the edge, with its loss."""
-    low, high = shown
-    edge = (high - low) * 0.02
-    place = min(max(baseline.loss, low + edge), high - edge)
-    where, symbol = "", "circle"
-    if not low <= baseline.loss <= high:
-        is_above = baseline.loss > high
-        where = f", {baseline.loss:.6g}: {'above' if is_above else 'below'} the picture"
-        symbol = "triangle-up" if is_above else "triangle-down"
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if where else "lines",
-        "name": f"trivial: {escaped(baseline.name)}{where}",
-        "x": [0, num_epochs * 1.02],
-        "y": [rounded_value(place)] * 2,
-        "line": {"color": "@muted", "width": 1.5, "dash": "dash"},
-        "marker": {"color": "@muted", "size": 9, "symbol": symbol},
-        "hovertemplate": f"{html.escape(baseline.name)}: {baseline.loss:.6g}<extra></extra>",
     }
 
 
@@ -153,7 +116,8 @@ def curves_chart(data: ReportData) -> Figure | None:
     losses = [*training.values(), *(loss for curve in found for loss in curve.losses)]
     # Of many runs, the first epochs are far above the rest and of little interest.
     usual = 0.7 if len(found) >= MIN_CURVES_TO_CUT else 1.0
-    layout = layout_of("epoch", "validation loss", y_range=series.loss_range(losses, usual=usual))
+    title = "loss" if training else "validation loss"
+    layout = layout_of("epoch", title, y_range=series.loss_range(losses, usual=usual))
     layout["xaxis"] |= whole_numbers(max(curve.epochs[-1] for curve in found))
     return {"data": traces, "layout": layout, "height": 420}
 
@@ -271,6 +235,7 @@ def _scatter(data: ReportData, found: series.Scatter) -> Figure:
     heights = [_number(run, found) for run in failed]
     layout = _slice_layout(found.losses, traces, failed, heights)
     layout["yaxis"] |= {"type": "log" if found.span.is_log else "linear", "automargin": True}
+    layout["yaxis"]["exponentformat"] = "none"  # plotly would write 100µ
     return {"data": traces, "layout": layout, "height": 200, "is_small": True}
 
 
@@ -323,7 +288,7 @@ def _slice_layout(
     if failed:
         traces.append(_crosses(failed, heights, high + 0.04 * (high - low)))
         high += 0.08 * (high - low)
-    layout["xaxis"]["range"] = rounded((low, high))
+    layout["xaxis"] |= {"range": rounded((low, high)), "exponentformat": "e"}
     return layout
 
 
@@ -347,8 +312,10 @@ def _tick(choice: series.ChoiceLosses) -> str:
     text = f"{wrapped(choice.text)} <span style='font-size:10px'>({len(choice.losses)})</span>"
     if not num_failed:
         return text
-    why = escaped(shortened(reasons(choice.failed), _WHY))
-    return f"{text}<br><b>✕ {num_failed:,} of {num_ended:,} failed</b>: {why}"
+    share, why = f"✕ {num_failed:,} of {num_ended:,} failed", reasons(choice.failed)
+    # On one line as long as it is no longer than the values: the picture needs the width.
+    between = ": " if len(share) + len(why) < _WHY else "<br>"
+    return f"{text}<br><b>{share}</b>{between}{wrapped(why, _WHY)}"
 
 
 def _boxes(found: series.Slice) -> dict[str, Any]:

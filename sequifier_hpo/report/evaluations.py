@@ -13,6 +13,7 @@ from sequifier_hpo.atomic import write_atomically
 from sequifier_hpo.config.paths import evaluation_name
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.plain_files import read_json
+from sequifier_hpo.report.page_frame import figures_table
 
 _MOST_FILES = 50
 
@@ -118,12 +119,12 @@ def _parts(kept: KeptEvaluation) -> Iterator[str]:
         f'<p class="note">{html.escape(kept.data)}, {kept.num_events:,} events</p>'
     )
     trivial = [(f"trivial: {name}", f"{loss:.6g}") for name, loss in kept.baselines.items()]
-    yield _table([("loss", f"{kept.loss:.6g}"), *trivial])
+    yield figures_table([("loss", f"{kept.loss:.6g}"), *trivial])
     for target, figures in kept.targets.items():
         yield f"<h4>{html.escape(target)}</h4>"
         if len(kept.targets) > 1:
             others = [(f"trivial: {n}", f"{loss:.6g}") for n, loss in figures.baselines.items()]
-            yield _table([("loss", f"{figures.loss:.6g}"), *others])
+            yield figures_table([("loss", f"{figures.loss:.6g}"), *others])
         yield from _of_classes(figures)
         yield from _of_numbers(figures)
 
@@ -141,18 +142,18 @@ def _of_classes(figures: Figures) -> Iterator[str]:
     if figures.calibration is not None:
         rows.append(("calibration error", f"{figures.calibration.error:.3f}"))
     if rows:
-        yield _table(rows)
+        yield figures_table(rows)
     if figures.calibration is not None:
         bins = [
             (f"{b.mean_probability:.1%}", f"{b.accuracy:.1%}", f"{b.num_events:,}")
             for b in figures.calibration.bins
         ]
-        yield _table(bins, ("predicted with", "came true", "events"))
+        yield figures_table(bins, ("predicted with", "came true", "events"))
     if figures.confusion is not None:
         labels = figures.confusion.labels
         counts = zip(labels, figures.confusion.counts, strict=False)
         cells = [(label, *(f"{number:,}" for number in row)) for label, row in counts]
-        yield _table(cells, ("came ↓ predicted →", *labels))
+        yield figures_table(cells, ("came ↓ predicted →", *labels))
 
 
 def _of_numbers(figures: Figures) -> Iterator[str]:
@@ -163,10 +164,4 @@ def _of_numbers(figures: Figures) -> Iterator[str]:
         (name, f"{e.mae:.4g}", f"{e.rmse:.4g}", "-" if e.r2 is None else f"{e.r2:.3f}")
         for name, e in (("model", own), *figures.trivial.items())
     ]
-    yield _table(rows, ("in its own units", "MAE", "RMSE", "R²"))
-
-
-def _table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
-    lines = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in head) + "</tr>"] if head else []
-    lines += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows]
-    return f'<div class="scroll"><table class="figures">{"".join(lines)}</table></div>'
+    yield figures_table(rows, ("in its own units", "MAE", "RMSE", "R²"))

@@ -3,12 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from math import comb
 
 from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.series import number_in
 from sequifier_hpo.searchspace import value_text
 
 _MAX_SHOWN = 3
+_MOST_CHANCE = 0.25
+"""Values that failures share by chance as often as that are not named."""
 _INDEX = re.compile(r"\[\d+\]")
 """What the name of a range has where there are other choices beside it."""
 
@@ -26,7 +29,7 @@ def what_failures_share(
 
     Returns:
         The most telling values first, as in `8 of 8 failed at learning_rate=1e+30 (0 of 7 elsewhere)`;
-        fields that vary together in one line.
+        fields that vary together in one line. Values that nearly all runs have tell nothing.
     """
     ended = [
         run
@@ -50,7 +53,8 @@ def what_failures_share(
         here = [run for run in ended if run.number in having]
         elsewhere = [run for run in ended if run.number not in having]
         gain = _share_of_failures(here) - _share_of_failures(elsewhere)
-        if gain > 0:
+        chance = comb(len(here), len(failures)) / comb(len(ended), len(failures))
+        if gain > 0 and (chance < _MOST_CHANCE or not elsewhere):
             rest = (
                 f"{_of_how_many(elsewhere)} elsewhere" if elsewhere else "no run had another value"
             )

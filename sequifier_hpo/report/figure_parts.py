@@ -31,6 +31,7 @@ def layout_of(
         "gridcolor": "@grid",
         "zeroline": False,
         "automargin": True,
+        "exponentformat": "e",  # a loss of 2e-6, not of 2µ
     }
     if y_range is not None:
         y_axis["range"] = [rounded_value(y_range[0]), rounded_value(y_range[1])]

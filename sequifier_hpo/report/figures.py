@@ -6,11 +6,11 @@ from importlib import resources
 from typing import Any
 
 from sequifier_hpo.report import charts
+from sequifier_hpo.report.budgets import SIZE, TIME, cost_chart
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import Figure
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.rungs_chart import rungs_chart
-from sequifier_hpo.report.size_chart import size_chart
 from sequifier_hpo.report.timeline_chart import timeline_chart
 
 _TEXTS = frozenset({"text", "ticktext"})  # of the user: no token is meant
@@ -21,7 +21,7 @@ def light_figures(data: ReportData) -> dict[str, Figure]:
 
     Returns:
         Name -> `data` and `layout` as plotly has them: `history`, `rungs`, `curves`, `importance`,
-        `size`, `parallel`, `timeline`, and `losses by PARAMETER`.
+        `size`, `time`, `parallel`, `timeline`, and `losses by PARAMETER`.
     """
     drawn = {
         "history": charts.history_chart(data),
@@ -29,7 +29,8 @@ def light_figures(data: ReportData) -> dict[str, Figure]:
         "curves": charts.curves_chart(data),
         "importance": charts.importance_chart(data),
         **{f"losses by {parameter}": figure for parameter, figure in charts.slice_charts(data)},
-        "size": size_chart(data),
+        "size": cost_chart(data, SIZE),
+        "time": cost_chart(data, TIME),
         "parallel": parallel_chart(data),
         "timeline": timeline_chart(data),
     }

@@ -1,13 +1,12 @@
-"""The report as one self-contained HTML page: no network, no other files."""
+"""The report of a study as one page."""
 
 import html
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
+from sequifier_hpo.report.budgets import SIZE, TIME, cost_chart, milliseconds, to_take
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
 from sequifier_hpo.report.failures import reasons, what_failures_share
@@ -16,25 +15,26 @@ from sequifier_hpo.report.leaderboard import (
     MIN_RUNS_FOR_IMPORTANCE,
     leaderboard,
     value_of,
+    varying_labels,
+)
+from sequifier_hpo.report.page_frame import (
+    PageAssets,
+    figure_section,
+    figures_table,
+    page,
+    sentences,
 )
 from sequifier_hpo.report.page_head import page_head
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.rungs_chart import rungs_chart
-from sequifier_hpo.report.size_chart import pareto_front, runs_with_sizes, size_chart, size_of
 from sequifier_hpo.report.tables import FIGURES, finite, varied_fields
 from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.words import counted
 
-_HEADINGS = {"validation_loss_all_positions": "validation loss over all positions"}
-
-
-@dataclass(frozen=True)
-class PageAssets:
-    """What is built into the page: style, behaviour, and the chart library."""
-
-    css: str
-    js: str
-    plotly_js: str
+_HEADINGS = {
+    "validation_loss_all_positions": "validation loss over all positions",
+    "milliseconds_per_event": "ms per event",
+}
 
 
 def report_page(data: ReportData, assets: PageAssets) -> str:
@@ -42,37 +42,15 @@ def report_page(data: ReportData, assets: PageAssets) -> str:
     figures: dict[str, Figure] = {}
     sections = "".join(_chart_sections(data, figures))
     payload = {"isRunning": data.is_running, "charts": figures, "table": _table(data)}
-    title = html.escape(f"{data.study_name}: hyperparameter search")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; base-uri 'none'">
-<title>{title}</title>
-<style>
-{assets.css}
-</style>
-</head>
-<body>
-<main>
-{page_head(data)}
+    body = f"""{page_head(data)}
 <noscript><p class="note">Charts and the table of runs need JavaScript.</p></noscript>
 {sections}
 {evaluations_section(data.evaluations)}
 {_table_section(data)}
 {_best_section(data)}
 <footer>{_footer(data)}</footer>
-</main>
-<script>{assets.plotly_js}</script>
-<script type="application/json" id="report-data">{_embedded(payload)}</script>
-<script>
-{assets.js}
-</script>
-</body>
-</html>
 """
+    return page(f"{data.study_name}: hyperparameter search", body, payload, assets)
 
 
 def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
@@ -80,7 +58,7 @@ def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
         *_loss_sections(data, figures),
         *_importance_section(data, figures),
         _slice_section(data, figures),
-        *_size_sections(data, figures),
+        _budget_section(data, figures),
         *_run_sections(data, figures),
     ]
 
@@ -88,11 +66,11 @@ def _chart_sections(data: ReportData, figures: dict[str, Figure]) -> list[str]:
 def _loss_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     """How the losses went: run by run, and epoch by epoch."""
     history = charts.history_chart(data)
-    yield _section(
+    yield figure_section(
         figures,
         "history",
         "How the search went",
-        _note(
+        sentences(
             "Each point is a run at its end, the line the best so far.",
             bool(data.progress.num_pruned)
             and "Circles: runs that were stopped early, with the best loss that they had by then.",
@@ -102,7 +80,7 @@ def _loss_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str
         ),
         history,
     )
-    yield _section(
+    yield figure_section(
         figures,
         "rungs",
         "Where runs ended",
@@ -111,11 +89,11 @@ def _loss_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str
         rungs_chart(data),
     )
     num_curves = sum(bool(run.losses) for run in data.own_runs)
-    yield _section(
+    yield figure_section(
         figures,
         "curves",
         "Loss curves",
-        _note(
+        sentences(
             "Point at a curve to pick it out.",
             bool(data.best_training_losses)
             and "Dotted: the training losses of the best run; far below its validation losses, "
@@ -132,14 +110,15 @@ def _loss_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str
 def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     num_with_a_loss = data.progress.num_with_a_loss
     if num_with_a_loss >= MIN_RUNS_FOR_IMPORTANCE:
-        yield _section(
+        yield figure_section(
             figures,
             "importance",
             "Which parameters matter",
-            _note(
+            sentences(
                 "PED-ANOVA: how much each parameter alone sets the best runs apart from the others.",
                 bool(data.progress.num_pruned)
                 and "Runs that were stopped early count with the best loss that they had by then.",
+                *_not_in_all(data),
             ),
             charts.importance_chart(data),
         )
@@ -150,47 +129,74 @@ def _importance_section(data: ReportData, figures: dict[str, Figure]) -> Iterato
         )
 
 
-def _size_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
-    """Size against loss, and the run to take at each size."""
-    if (figure := size_chart(data)) is None:
-        return
-    yield _section(
-        figures,
-        "size",
-        "Size and loss",
-        "The line: the smallest loss that a model of this size or a smaller one has reached.",
-        figure,
+def _not_in_all(data: ReportData) -> Iterator[str]:
+    """A sentence on the parameters whose importance cannot be compared with that of the others."""
+    judged = [run for run in data.own_runs if run.loss is not None]
+    missing = [
+        name for name in varying_labels(judged) if any(name not in run.labels for run in judged)
+    ]
+    if missing:
+        yield f"Not among them, since only some runs have it: {', '.join(missing)}."
+
+
+def _budget_section(data: ReportData, figures: dict[str, Figure]) -> str:
+    """Size and time against loss, and the run to take at each budget."""
+    charts_of = {"size": cost_chart(data, SIZE), "time": cost_chart(data, TIME)}
+    drawn = {name: chart for name, chart in charts_of.items() if chart is not None}
+    if not drawn:
+        return ""
+    figures |= drawn
+    parts = "".join(
+        f'<figure><div class="chart" id="{name}" style="height:{chart["height"]}px"></div></figure>'
+        for name, chart in drawn.items()
     )
-    rows = "".join(
-        f'<tr><td class="number">{size_of(run):,}</td><td class="number">{run.number}</td>'
-        f'<td class="number">{series.loss_of(run):.6g}</td></tr>'
-        for run in pareto_front(runs_with_sizes(data))
+    runs = leaderboard(data.own_runs)
+    machines = {on for run in runs if (on := run.figures.measured_on)}
+    note = sentences(
+        "The lines: the smallest loss that a model of this cost or less has reached.",
+        *(f"Time: from one event to its prediction, the median on {on}." for on in machines),
+        not machines
+        and "How long a model takes for an event is measured by `sequifier-hpo report`, where its "
+        "ONNX file is.",
     )
-    yield (
-        '<section><table class="figures"><tr><th>budget of parameters, from</th><th>run to take</th>'
-        f"<th>validation loss</th></tr>{rows}</table></section>"
+    rows = [
+        (
+            str(run.number),
+            f"{series.loss_of(run):.6g}",
+            f"{run.figures.num_parameters:,}" if run.figures.num_parameters else "",
+            milliseconds(run.figures.milliseconds_per_event),
+        )
+        for run in to_take(runs)
+    ]
+    head = ("run", "validation loss", "parameters", "ms per event")
+    return (
+        f'<section><h2>Size, time and loss</h2><p class="note">{html.escape(note)}</p>'
+        f'<div class="grid">{parts}</div>'
+        '<p class="note">The run to take: the first of these that your budgets allow. Any other is '
+        "worse than one of them, and neither smaller nor faster.</p>"
+        f"{figures_table(rows, head)}</section>"
     )
 
 
 def _run_sections(data: ReportData, figures: dict[str, Figure]) -> Iterator[str]:
     """The runs themselves: across all parameters, and in time."""
     num_complete = data.progress.num_complete
-    yield _section(
+    yield figure_section(
         figures,
         "parallel",
         "All parameters together",
-        _note(
+        sentences(
             "A line is a run. Click a group in the legend to hide or show it.",
             num_complete > series.MAX_LINES
             and f"{series.MAX_LINES} of {num_complete:,} runs are drawn.",
         ),
         parallel_chart(data),
     )
-    yield _section(
+    yield figure_section(
         figures,
         "timeline",
         "When runs were at work",
-        _note(
+        sentences(
             any(run.num_trials > 1 for run in data.own_runs)
             and "Hatched: interrupted and continued; the bar spans the time in between.",
             bool(data.failed) and "Crossed: failed.",
@@ -218,7 +224,7 @@ def _slice_section(data: ReportData, figures: dict[str, Figure]) -> str:
             f'<figure class="{_size_of(figure)}"><figcaption>{name}</figcaption>'
             f'<div class="chart" id="slice-{i}" style="height:{figure["height"]}px"></div></figure>'
         )
-    note = _note(
+    note = sentences(
         "Boxes: the middle half of all runs with this value, and their median; "
         "in brackets their number; the star is the best run.",
         bool(data.progress.num_pruned)
@@ -257,24 +263,6 @@ def _size_of(figure: Figure) -> str:
         default=0,
     )
     return "wide" if longest > 60 else "narrow"
-
-
-def _section(
-    figures: dict[str, Figure],
-    name: str,
-    title: str,
-    note: str,
-    figure: Figure | None,
-) -> str:
-    if figure is None:
-        return ""
-    figures[name] = figure
-    width = f";min-width:{figure['width']}px" if "width" in figure else ""
-    return (
-        f'<section><h2>{html.escape(title)}</h2><p class="note">{html.escape(note)}</p>'
-        f'<div class="scroll"><div class="chart" id="{name}" '
-        f'style="height:{figure["height"]}px{width}"></div></div></section>\n'
-    )
 
 
 def _table_section(data: ReportData) -> str:
@@ -351,18 +339,6 @@ def _remark(run: Run) -> str:
     if run.stopped_at is not None:
         return f"stopped after epoch {run.stopped_at}, then given its full length"
     return run.figures.explanation or run.reason
-
-
-def _embedded(payload: Mapping[str, Any]) -> str:
-    """JSON that no user text can break out of."""
-    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _note(*sentences: str | bool) -> str:
-    return " ".join(sentence for sentence in sentences if isinstance(sentence, str))
 
 
 def _footer(data: ReportData) -> str:

@@ -7,17 +7,18 @@ from pathlib import Path
 from sequifier_hpo.atomic import explaining, write_atomically
 from sequifier_hpo.config.paths import is_model_of, run_name
 from sequifier_hpo.records import Run
+from sequifier_hpo.report.latencies import with_latencies
 from sequifier_hpo.report.leaderboard import leaderboard
 from sequifier_hpo.report.tables import results_csv
 
 
 def write_results(target: Path, study_name: str, runs: Sequence[Run]) -> None:
-    """Rewrite the leaderboard file, atomically.
+    """Rewrite the leaderboard file in the study's folder, atomically.
 
     Raises:
         EnvironmentFaultError: If it cannot be written.
     """
-    write_atomically(target, results_csv(study_name, runs))
+    write_atomically(target, results_csv(study_name, with_latencies(target.parent, runs)))
 
 
 def remove_models(files: Iterable[str]) -> None:

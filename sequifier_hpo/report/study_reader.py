@@ -12,6 +12,7 @@ from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.report.latencies import with_latencies
 from sequifier_hpo.study import (
     Owner,
     Storage,
@@ -65,7 +66,8 @@ class StudyReader:
         """
         with self._naming_the_way():
             snapshot = read_study(self._storage, self._source.name)
-        return replace(snapshot, runs=tuple(_as_it_stands(run) for run in snapshot.runs))
+        runs = [_as_it_stands(run) for run in snapshot.runs]
+        return replace(snapshot, runs=tuple(with_latencies(self._source.study_folder, runs)))
 
     @property
     def cached_storage(self) -> Any:

@@ -26,9 +26,20 @@ _MORE_FIGURES = (
     "effective_accumulation_steps",
     "validation_loss_all_positions",
     "oom_foreseen",
+    "milliseconds_per_event",
 )
 _NO_FIGURES = RunFigures()
-_NOT_SHOWN = frozenset({"owner", "reason", "duplicate_of", "run", "stopped_at"})
+_NOT_SHOWN = frozenset(
+    {
+        "owner",
+        "reason",
+        "duplicate_of",
+        "run",
+        "stopped_at",
+        "milliseconds_per_event",
+        "measured_on",
+    }
+)
 
 
 def model_name(study_name: str, run: Run) -> str:
@@ -112,6 +123,7 @@ def _record(
         "stopped_at": run and run.stopped_at,
         "best_loss": run and finite(run.best_loss),
         **{name: finite(figures[name]) for name in _MORE_FIGURES},
+        "measured_on": figures["measured_on"],
         **{name: values.get(name) for name in varied if name not in parameters},
     }
 

@@ -16,6 +16,7 @@ _STATE_COLOURS = {
     RunState.INTERRUPTED: "@warn",
     RunState.RUNNING: "@good",
 }
+_NAMES = {RunState.PRUNED: "stopped early"}
 _STATE_PATTERNS = {RunState.FAILED: "x", RunState.INTERRUPTED: "."}
 
 
@@ -29,7 +30,7 @@ def timeline_chart(data: ReportData) -> Figure | None:
     of_best = [bar for bar in bars if best is not None and bar.run.number == best.number]
     others = [bar for bar in bars if best is None or bar.run.number != best.number]
     groups = [
-        (state.value, colour, [bar for bar in others if bar.run.state == state])
+        (_NAMES.get(state, state.value), colour, [bar for bar in others if bar.run.state == state])
         for state, colour in _STATE_COLOURS.items()
     ]
     rim = 1 if len(bars) < 80 else 0

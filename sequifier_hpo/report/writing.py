@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 
 from sequifier_hpo.atomic import write_atomically
@@ -15,11 +14,12 @@ from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Baseline, Run
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import read_evaluations
+from sequifier_hpo.report.latencies import with_latencies
 from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import read_assets
 from sequifier_hpo.report.run_files import run_file_of
 from sequifier_hpo.report.study_facts import StudyFacts, facts_of_study
-from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.report.tables import model_name
 from sequifier_hpo.report.training_losses import training_losses
 from sequifier_hpo.study import StudySnapshot, WarmStart
@@ -34,14 +34,13 @@ def default_report_path(source: StudySource) -> Path:
     return source.study_folder / "report.html"
 
 
-def write_report(source: StudySource, target: Path) -> ReportData:
-    """Read a study and write its report; returns what is in it.
+def write_report(source: StudySource, snapshot: StudySnapshot, target: Path) -> ReportData:
+    """Write the report of a study that was read; returns what is in it.
 
     Raises:
-        InputError: If there is no such study.
-        EnvironmentFaultError: If the storage cannot be reached, or the file not be written.
+        EnvironmentFaultError: If the file cannot be written.
     """
-    data = report_data(source, read_source(source))
+    data = report_data(source, snapshot)
     write_atomically(target, report_page(data, read_assets()))
     return data
 
@@ -96,17 +95,6 @@ def _with_best(data: ReportData, source: StudySource, best: Run) -> ReportData:
         data = replace(data, best_yaml=read_plain(file.path).decode())
     metrics = source.paths.metrics(model_name(source.name, best))
     return replace(data, best_training_losses=training_losses(metrics, best))
-
-
-def read_assets() -> PageAssets:
-    """Style, behaviour and chart library to be embedded in the page."""
-    own = resources.files("sequifier_hpo.report")
-    plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
-    return PageAssets(
-        css=(own / "page.css").read_text(encoding="utf-8"),
-        js=(own / "page.js").read_text(encoding="utf-8"),
-        plotly_js=plotly.read_text(encoding="utf-8"),
-    )
 
 
 class SearchReport:
@@ -170,7 +158,7 @@ class SearchReport:
                 storage=self._source.shown_storage,
                 strategy=self._strategy,
                 num_runs=self._num_runs,
-                runs=runs,
+                runs=with_latencies(self._source.study_folder, runs),
                 read_at=datetime.now().astimezone(),
                 facts=self.facts,
                 warm_start=self.warm_start,

@@ -95,6 +95,15 @@ def test_a_value_that_no_run_can_have_otherwise_explains_no_failure(
     assert what_failures_share(runs, {run.trial_number for run in runs}, {"dropout"}) == []
 
 
+def test_what_nearly_all_runs_have_explains_no_failure(make_run: MakeRun) -> None:
+    runs = [
+        make_run(i, None if i < 3 else 1.0, point={"dropout": 0.1 if i < 38 else 0.2})
+        for i in range(40)
+    ]
+
+    assert what_failures_share(runs, {0, 1, 2}, {"dropout"}) == []
+
+
 def test_a_field_varies_if_two_cells_have_it_otherwise(write_search: WriteSearch) -> None:
     file = write_search(
         {

@@ -37,6 +37,12 @@ def test_the_head_stands_above_the_train_yaml_in_words(make_config: MakeConfig) 
     assert run_file_text(config, None) == train_yaml(config)
 
 
+def test_the_architecture_stands_before_the_ids_of_all_columns(make_config: MakeConfig) -> None:
+    keys = list(yaml.safe_load(train_yaml(make_config())))
+
+    assert keys[-3:] == ["model_spec", "training_spec", "id_maps"]
+
+
 def test_for_whoever_reads_yaml_there_is_no_head(make_config: MakeConfig, tmp_path: Path) -> None:
     config = make_config()
     path = tmp_path / "run.yaml"

@@ -40,6 +40,8 @@ def test_the_best_run_is_judged_with_the_loss_of_the_search(project: Project) ->
     project.run("report", *STUDY)
     page = (project.root / "studies/tiny/report.html").read_text()
     assert f"Run {best['run']} on the validation split" in page
+    assert "the median on one thread of" in page
+    assert best_of(project)["milliseconds_per_event"] < 100
 
 
 def test_a_run_without_a_model_file_is_judged_from_its_checkpoint(project: Project) -> None:
@@ -68,6 +70,24 @@ def test_a_table_of_events_is_judged_by_a_model_file_alone(project: Project) -> 
     assert "accuracy" in done.stdout
 
 
+def test_runs_are_compared_by_the_program_with_the_losses_of_the_search(project: Project) -> None:
+    best = best_of(project)
+    other = 0 if best["run"] else 1
+    arguments = ("compare", STUDY[1], f"{STUDY[1]}:{other}", "--json", "--report", "compared.html")
+
+    done = project.run_program(*arguments)
+
+    assert done.code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["run"] for row in found["models"]] == [best["run"], other]
+    assert found["models"][0]["loss"] == pytest.approx(best["validation_loss"], abs=1e-5)
+    assert found["configurations"]
+    page = (project.root / "compared.html").read_text()
+    assert f"run {best['run']} of tiny has the smallest loss" in page
+    # The weather is one sequence.
+    assert "cannot be said how far the differences are chance" in page
+
+
 def test_predictions_for_a_table_come_from_the_program(project: Project) -> None:
     arguments = ("--data", "data/seattle-weather.csv", "--output", "next.csv", "--top-k", "2")
 
@@ -87,6 +107,9 @@ def test_predictions_for_a_table_come_from_the_program(project: Project) -> None
         (("evaluate", *STUDY, "--split", "tset"), "is no split"),
         (("evaluate", *STUDY, "--split", "test", "--data", "x.csv"), "leave one of them out"),
         (("evaluate", *STUDY, "--model", "x.onnx"), "leave one of them out"),
+        (("compare", STUDY[1]), "there is nothing to compare with"),
+        (("compare", STUDY[1], f"{STUDY[1]}:99"), "has no run 99"),
+        (("compare", STUDY[1], "x.onnx"), "there is no model x.onnx"),
         (("predict", "--model", "x.onnx", "--data", "x.csv"), "there is no model x.onnx"),
         (("predict", *STUDY, "--data", "none.csv"), "none.csv cannot be read"),
         (("predict", *STUDY, "--data", "a.csv", "-o", "./a.csv"), "is the table that is read"),

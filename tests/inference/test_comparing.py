@@ -43,7 +43,7 @@ def make_chosen(tmp_path: Path, write_table: Callable[..., None]) -> MakeChosen:
 def test_models_of_different_lengths_are_judged_at_the_positions_that_both_predict(
     make_chosen: MakeChosen,
 ) -> None:
-    models = [make_chosen(1), make_chosen(2, seq_length=3), make_chosen(3)]
+    models = [make_chosen(1), make_chosen(2, seq_length=3), make_chosen(3, dropout=0.25)]
 
     found = compare(models, "validation", lambda _: None)
 
@@ -55,7 +55,18 @@ def test_models_of_different_lengths_are_judged_at_the_positions_that_both_predi
         assert row["difference"] == pytest.approx(row["loss"] - best["loss"])
         low, high = row["interval"]
         assert low < row["difference"] < high
-    assert len(comparison_text(found).splitlines()) == 5
+    for row in found["models"]:
+        assert row["loss_interval"][0] < row["loss"] < row["loss_interval"][1]
+        assert row["data"].endswith("small-split1.parquet")
+    by_model = {
+        row["model"]: (length, dropout)
+        for row, length, dropout in zip(
+            found["models"], *found["configurations"].values(), strict=True
+        )
+    }
+    assert list(found["configurations"]) == ["seq_length", "dropout"]
+    assert set(by_model.values()) == {(5, 0.0), (3, 0.0), (5, 0.25)}
+    assert len(comparison_text(found).splitlines()) == 5 + 2
 
 
 def test_models_with_different_losses_are_not_compared(make_chosen: MakeChosen) -> None:
@@ -72,6 +83,13 @@ def test_models_that_were_judged_on_other_events_are_not_compared(
 
     with pytest.raises(InputError, match="were not judged on the same events"):
         compare([make_chosen(1), other], "validation", lambda _: None)
+
+
+def test_a_model_is_not_compared_with_itself(make_chosen: MakeChosen) -> None:
+    model = make_chosen(1)
+
+    with pytest.raises(InputError, match="is named twice"):
+        compare([model, model], "validation", lambda _: None)
 
 
 def test_the_interval_is_as_wide_as_sequences_differ() -> None:
@@ -96,15 +114,22 @@ def test_a_comparison_says_what_may_be_chance() -> None:
         {"model": "run 1 of shop", "loss": 1.5, "difference": 0.25, "interval": [0.125, 0.375]},
         {"model": "run 2 of shop", "loss": 1.5, "difference": 0.25, "interval": [-0.125, 0.5]},
     ]
-    found = {"split": "test", "num_events": 60, "num_sequences": 12, "models": rows}
+    found = {
+        "split": "test",
+        "num_events": 60,
+        "num_sequences": 12,
+        "models": rows,
+        "configurations": {"dim_model": [32, 8, None]},
+    }
     few = {**found, "num_sequences": 9, "models": [{**row, "interval": None} for row in rows]}
 
-    head, _, best, sure, chance = comparison_text(found).splitlines()
+    head, _, best, sure, chance, differs = comparison_text(found).splitlines()
 
     assert head == "on the test split: 60 events of 12 sequences"
     assert best.split() == ["run", "3", "of", "shop", "1.250000"]
     assert sure.endswith("+0.250000  +0.125000 to +0.375000")
     assert chance.endswith("-0.125000 to +0.500000   may be chance")
+    assert differs == "dim_model: 32 | 8 | -"
     assert "cannot be said how far the differences are chance" in comparison_text(few)
 
 

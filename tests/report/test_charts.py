@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from sequifier_hpo.records import Baseline, DataDigest, RunState, SplitDigest
+from sequifier_hpo.report.budgets import SIZE, cost_chart, pareto_front
 from sequifier_hpo.report.charts import curves_chart, history_chart, slice_charts
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets, read_assets
 from sequifier_hpo.report.parallel_chart import parallel_chart
-from sequifier_hpo.report.size_chart import pareto_front, size_chart
 from sequifier_hpo.report.study_facts import facts_of_study
 from sequifier_hpo.report.timeline_chart import timeline_chart
 from sequifier_hpo.report.training_losses import training_losses
-from sequifier_hpo.report.writing import read_assets
 from tests.report.conftest import START, MakeData, MakeRun
 
 COLOURS_SEEN: dict[str, list[list[float]]] = {
@@ -214,6 +214,21 @@ def test_the_time_of_a_search_leaves_out_its_rests(make_data: MakeData, make_run
     assert "25 s" in report_page(make_data(runs=runs), PageAssets("", "", ""))
 
 
+def test_trivial_predictors_are_told_apart_without_colours(make_data: MakeData) -> None:
+    near = [Baseline(name=f"near {i}", loss=1.2 + i / 10) for i in range(2)]
+    far = [Baseline(name=f"far {i}", loss=90.0 + i) for i in range(2)]
+
+    chart = history_chart(make_data(baselines=[*near, *far]))
+
+    assert chart is not None
+    lines = [trace(chart, f"trivial: near {i}") for i in range(2)]
+    assert len({line["line"]["dash"] for line in lines}) == 2
+    marks = [trace(chart, f"trivial: far {i}") for i in range(2)]
+    assert all(mark["mode"] == "markers" for mark in marks), "no line where the loss is not"
+    assert len({mark["marker"]["symbol"] for mark in marks}) == 2
+    assert len({mark["x"][0] for mark in marks}) == 2
+
+
 def test_twelve_parallel_axes_fit_the_page(make_data: MakeData, make_run: MakeRun) -> None:
     runs = [make_run(i, 1.0, labels={f"p{k}": f"{i}: {i}" for k in range(12)}) for i in range(3)]
 
@@ -231,14 +246,15 @@ def test_the_front_of_sizes_holds_the_runs_to_take(make_data: MakeData, make_run
     ]
     data = make_data(runs=runs)
 
-    chart = size_chart(data)
+    chart = cost_chart(data, SIZE)
     page = report_page(data, PageAssets("", "", ""))
 
-    assert [run.number for run in pareto_front(runs)] == [1, 3]
+    assert [run.number for run in pareto_front(runs, SIZE)] == [1, 3]
     assert chart is not None
     assert trace(chart, "best at its size")["x"] == [100, 400]
     assert "run to take" in page
-    assert size_chart(make_data(runs=runs[:2])) is None, "all have the same size"
+    assert "is measured by" in page
+    assert cost_chart(make_data(runs=runs[:2]), SIZE) is None, "all have the same size"
 
 
 def test_the_page_says_what_is_predicted_from_which_data(make_data: MakeData) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sequifier_hpo.report.evaluations import evaluations_section, read_evaluations
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets
 from tests.report.conftest import MakeData
 
 CLASSES: dict[str, Any] = {

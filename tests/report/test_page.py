@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from sequifier_hpo.records import Baseline, RunState
 from sequifier_hpo.report.data import ReportData
-from sequifier_hpo.report.page import PageAssets, report_page
-from sequifier_hpo.report.writing import read_assets
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets, read_assets
 from tests.browser import DARK, LIGHT, load_page, needs_chromium
 from tests.report.conftest import MakeData, MakeRun
 

@@ -1,6 +1,7 @@
 """Numbers of ranges in tables and figures: numbers, and axes of numbers."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from sequifier_hpo.report import charts, series
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.failures import what_failures_share
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets
 from sequifier_hpo.report.parallel_chart import parallel_chart
 from sequifier_hpo.report.tables import results_csv, run_records
 from sequifier_hpo.study.importance import parameter_importances
@@ -83,6 +85,9 @@ def test_a_number_that_decides_is_important(data: ReportData) -> None:
 
     assert set(importances) == {"rate", "optimizer"}, "not every run has a weight decay"
     assert importances["rate"] > 0.5
+    twenty = [replace(run, number=10 * k + run.number) for k in range(2) for run in data.runs]
+    page = report_page(replace(data, runs=twenty), PageAssets("", "", ""))
+    assert "since only some runs have it: optimizer[1].weight_decay." in page
 
 
 def test_failures_beyond_a_number_are_put_so(data: ReportData, make_run: MakeRun) -> None:

@@ -11,7 +11,8 @@ from sequifier_hpo.report import series
 from sequifier_hpo.report.charts import curves_chart, history_chart, slice_charts
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.leaderboard import leaderboard, progress
-from sequifier_hpo.report.page import PageAssets, report_page
+from sequifier_hpo.report.page import report_page
+from sequifier_hpo.report.page_frame import PageAssets
 from sequifier_hpo.report.rungs_chart import rungs_chart
 from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.report.timeline_chart import timeline_chart
@@ -179,4 +180,4 @@ def test_the_timeline_has_a_colour_of_its_own_for_them(
     chart = timeline_chart(data_of(make_run, make_data))
 
     assert chart is not None
-    assert "pruned" in {trace["name"] for trace in chart["data"]}
+    assert "stopped early" in {trace["name"] for trace in chart["data"]}
