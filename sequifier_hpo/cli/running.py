@@ -31,7 +31,7 @@ from sequifier_hpo.coordinator.log import logging_by
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Baseline, Run, RunState
-from sequifier_hpo.report.leaderboard import Progress, progress, top_runs
+from sequifier_hpo.report.leaderboard import Progress, epochs_trained, progress, top_runs
 from sequifier_hpo.report.study_facts import facts_of_space
 from sequifier_hpo.report.verification import (
     CheckedRun,
@@ -43,6 +43,7 @@ from sequifier_hpo.report.writing import SearchReport
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.strategy import retrainings_of
 from sequifier_hpo.study import Consent
+from sequifier_hpo.study.snapshot import STOPPED_BY
 from sequifier_hpo.words import counted
 
 View = Callable[[SearchProgress, Callable[[], None], str], LineView]
@@ -71,7 +72,9 @@ def run_search(
     with logging_by(say, study=prepared.name) if verbose else nullcontext():
         found = train_search(prepared, consent, retry_failed=retry_failed, finish=finish)
     if as_json:
-        print(json.dumps(summary(prepared, found.study_id, found.runs, found.after), indent=2))
+        by = found.end.stopped_by_budget
+        shown = summary(prepared, found.study_id, found.runs, found.after, by)
+        print(json.dumps(shown, indent=2))
     else:
         show_result(prepared, found.study_id, found.runs, found.after, found.baselines)
     varying = prepared.space.varying_fields
@@ -128,12 +131,14 @@ def train_search(
         if retry_failed:
             tell(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
-        for line in announcement(prepared, before, is_complete=not ledger.is_anything_left()):
+        is_complete = not (ledger.is_anything_left() or search.job.budget.stopped_by)
+        for line in announcement(prepared, before, runs, is_complete=is_complete):
             tell(line)
-        end = _run_search(search, report, before, view)
+        end = _with_budget(search, _run_search(search, report, before, view))
         runs = ledger.runs()
         search.write_results(runs)
         report.baselines = ledger.baselines
+        report.stopped_by = end.stopped_by_budget
     baselines = _write_report(report, runs, tell)
     return Searched(study_id, end, runs, progress(runs, prepared.num_runs), baselines)
 
@@ -147,18 +152,33 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make:
         epochs_saved=_epochs_saved(search),
         best_loss=best.validation_loss if best else None,
         best_run=f"run {best.number}" if best else None,
+        budget=search.job.budget,
+        epochs_trained=epochs_trained(search.ledger.runs()),
     )
 
     def write() -> None:
         # What cannot be written now is written at the end at the latest.
         with suppress(EnvironmentFaultError):
             runs = search.ledger.runs()
+            shown.epochs_trained = epochs_trained(runs)
             search.write_results(runs)
             report.baselines = search.ledger.baselines
             report.refresh(runs)
 
     with make(shown, _at_most_every(_RESULTS_SECONDS, write), search.prepared.name) as view:
         return search.run(view)
+
+
+def _with_budget(search: OpenStudy, end: SearchEnd) -> SearchEnd:
+    """The end with the budget that left something to do, which the study remembers."""
+    budget = search.job.budget
+    if end.stopped_by is not None or end.gave_up_after or not budget.is_limited:
+        return end
+    is_left = search.ledger.is_anything_left()
+    by = budget.stopped_by or (end.stopped_by_budget if is_left else "")
+    if by:
+        search.ledger.describe_study({STOPPED_BY: by})
+    return replace(end, stopped_by_budget=by)
 
 
 def _epochs_saved(search: OpenStudy) -> int:

@@ -29,6 +29,13 @@ Finish = Annotated[
         help="Give a run that was stopped early its full length; may be repeated.",
     ),
 ]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Stop in time, as after 8h, 90m or 1h30m; default: the search file's.",
+    ),
+]
 AcceptNewData = Annotated[
     bool,
     typer.Option(
@@ -48,6 +55,7 @@ def hyperparameter_search(
     config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
     storage: StorageUrl = None,
     workers: Workers = None,
+    time_budget: TimeBudget = None,
     retry_failed: RetryFailed = False,  # noqa: FBT002 - a flag
     finish: Finish = None,
     accept_new_data: AcceptNewData = False,  # noqa: FBT002 - a flag
@@ -64,7 +72,7 @@ def hyperparameter_search(
     """
     prepared = prepare_search(
         config_path,
-        overrides=search_overrides(input_columns, metadata_config_path),
+        overrides=search_overrides(input_columns, metadata_config_path, time_budget),
         skip_metadata=skip_metadata,
         storage=storage,
         workers=workers,

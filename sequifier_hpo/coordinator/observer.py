@@ -38,6 +38,8 @@ class SearchEnd:
     """The signal, if the user stopped the search."""
     gave_up_after: tuple[Failure, ...]
     """The failures in a row that made the search give up."""
+    stopped_by_budget: str = ""
+    """The budget that left something to do: the field of the search file; "" = none."""
 
 
 class Observer(Protocol):
@@ -76,8 +78,8 @@ class Observer(Protocol):
         A larger value of the setting would keep more workers busy; "" = none would.
         """
 
-    def stopping(self) -> None:
-        """A stop was requested; trials write their checkpoints."""
+    def stopping(self, *, is_time_up: bool = False) -> None:
+        """A stop was requested, or the time budget is spent; trials write their checkpoints."""
 
     def storage_lost(self, reason: str) -> None:
         """The storage cannot be used; results are kept here until it can."""

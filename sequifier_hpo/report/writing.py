@@ -59,6 +59,7 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
             runs=snapshot.runs,
             read_at=snapshot.read_at,
             baselines=snapshot.baselines,
+            stopped_by=snapshot.stopped_by,
         ),
     )
     last = None if snapshot.identity is None else snapshot.identity.data[-1].digest
@@ -137,6 +138,8 @@ class SearchReport:
         """Losses of the trivial predictors, once they are known."""
         self.facts: StudyFacts | None = None
         """What the study is about, once its data are known."""
+        self.stopped_by = ""
+        """The budget that left runs, once the search has ended."""
 
     def refresh(self, runs: Sequence[Run]) -> None:
         """Rewrite the report if it is due; what cannot be written now is left for later."""
@@ -170,6 +173,7 @@ class SearchReport:
                 facts=self.facts,
                 baselines=self.baselines,
                 is_rewritten=is_rewritten,
+                stopped_by=self.stopped_by,
             ),
         )
         write_atomically(self.path, report_page(data, read_assets()))
