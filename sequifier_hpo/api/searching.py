@@ -10,6 +10,7 @@ from sequifier_hpo.cli.notebook import quiet_view, say_to_program, view_of_progr
 from sequifier_hpo.cli.running import Searched, train_search
 from sequifier_hpo.cli.search_text import was_stopped, why_no_success
 from sequifier_hpo.config.paths import expanded_path
+from sequifier_hpo.config.user_file import wanted_by
 from sequifier_hpo.errors import InputError, NoSuccessError
 from sequifier_hpo.report.leaderboard import budget_line
 from sequifier_hpo.report.study_reader import read_source
@@ -24,6 +25,8 @@ def search(
     time_budget: str | float | None = None,
     retry_failed: bool = False,
     finish: Sequence[int] = (),
+    notify: Sequence[str] = (),
+    on_event: str | None = None,
     accept_new_data: bool = False,
     same_data: bool = False,
     quiet: bool = False,
@@ -37,10 +40,11 @@ def search(
         path: The search file. Paths in it are relative to the working directory.
         storage: URL of the storage; None = that of the file.
         workers: Trials at the same time; None = as the file says.
-        time_budget: When to stop, as "8h", "90m" or in seconds; None = as the file says. What is left,
-            the next call does.
+        time_budget: When to stop, as "8h", "90m" or in seconds; None = as the file says.
         retry_failed: Whether failed runs are trained again.
         finish: Runs that were stopped early, and are to be given their full length.
+        notify: URLs of services (apprise) that are told how it ends; () = your usual ones.
+        on_event: A command that gets the same events, as JSON on its standard input.
         accept_new_data: Whether to go on with changed data; earlier runs stay, unranked.
         same_data: Confirms that the data of a study started by 0.1.0 are unchanged.
         quiet: Whether to say and show nothing.
@@ -57,6 +61,7 @@ def search(
         Consent(new_data=accept_new_data, same_data=same_data),
         retry_failed=retry_failed,
         finish=finish,
+        wanted=wanted_by(notify, on_event),
         tell=tell,
         view=quiet_view if quiet else view_of_program,
     )

@@ -11,6 +11,7 @@ from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
+from sequifier_hpo.cli.notices import View, notices
 from sequifier_hpo.cli.options import NO_SUCCESS, Format, WantedCheck
 from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.search_text import (
@@ -19,6 +20,7 @@ from sequifier_hpo.cli.search_text import (
     require_stopped,
     show_result,
     summary,
+    why_no_success,
 )
 from sequifier_hpo.cli.verify_text import (
     announce_check,
@@ -26,7 +28,8 @@ from sequifier_hpo.cli.verify_text import (
     exit_code_of_check,
     num_ended,
 )
-from sequifier_hpo.cli.view import LineView, SearchProgress, make_view
+from sequifier_hpo.cli.view import SearchProgress, make_view
+from sequifier_hpo.config.user_file import NOBODY, Wanted
 from sequifier_hpo.coordinator.log import logging_by
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
@@ -46,9 +49,6 @@ from sequifier_hpo.study import Consent
 from sequifier_hpo.study.snapshot import STOPPED_BY
 from sequifier_hpo.words import counted
 
-View = Callable[[SearchProgress, Callable[[], None], str], LineView]
-"""(progress, what writes the results, title) -> a display."""
-
 _RESULTS_SECONDS = 1.0  # seconds: at most one rewrite of the leaderboard per interval
 _RESULTS_SHARE = (
     0.02  # at most this share of the time goes into rewrites, however long the leaderboard
@@ -61,6 +61,7 @@ def run_search(
     *,
     retry_failed: bool,
     finish: Sequence[int] = (),
+    wanted: Wanted,
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -70,7 +71,9 @@ def run_search(
         InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
     """
     with logging_by(say, study=prepared.name) if verbose else nullcontext():
-        found = train_search(prepared, consent, retry_failed=retry_failed, finish=finish)
+        found = train_search(
+            prepared, consent, retry_failed=retry_failed, finish=finish, wanted=wanted
+        )
     if as_json:
         by = found.end.stopped_by_budget
         shown = summary(prepared, found.study_id, found.runs, found.after, by)
@@ -98,22 +101,40 @@ def train_search(
     *,
     retry_failed: bool,
     finish: Sequence[int] = (),
+    wanted: Wanted = NOBODY,
     tell: Callable[[str], None] = say,
     view: View = make_view,
 ) -> Searched:
-    """Run the rest of a search, and write its leaderboard and report.
+    """Run the rest of a search, write its leaderboard and report, and tell who wants to know.
 
     Args:
         prepared: The search.
         consent: To what would otherwise be refused.
         retry_failed: Whether failed runs are trained again.
         finish: Runs that were stopped early, and are to be given their full length.
+        wanted: Who is told of its events.
         tell: Takes lines of text for the user.
         view: Makes the display.
 
     Raises:
         InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
     """
+    with notices(prepared.name, prepared.shown_storage, wanted, tell) as telling:
+        found = _train(prepared, consent, retry_failed, finish, tell, telling.view(view))
+        varying = prepared.space.varying_fields
+        why = why_no_success(found.end, found.after, found.runs, varying)
+        telling.ended(found.end, found.after, why)
+    return found
+
+
+def _train(
+    prepared: PreparedSearch,
+    consent: Consent,
+    retry_failed: bool,  # noqa: FBT001 - of one caller
+    finish: Sequence[int],
+    tell: Callable[[str], None],
+    view: View,
+) -> Searched:
     report = SearchReport(
         prepared.source,
         strategy=prepared.loaded.config.search_strategy,
