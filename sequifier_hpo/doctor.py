@@ -30,6 +30,7 @@ _ASK_TORCH = (
 _OPTIONAL = {
     "optuna-dashboard": "pip install 'sequifier-hpo[dashboard]', for sequifier-hpo dashboard",
     "psycopg": "pip install 'sequifier-hpo[postgres]', for several machines on one study",
+    "apprise": "pip install 'sequifier-hpo[notify]', for hyperparameter-search --notify",
 }
 
 

@@ -232,6 +232,8 @@ class RunFigures(FrozenModel):
     effective_accumulation_steps: int | None = None
     validation_loss_all_positions: float | None = None
     """Of the best epoch, over all of the run's own positions, where fewer are compared."""
+    epochs_trained: int | None = None
+    """Of a run that was stopped: also those that were dropped then."""
     explanation: str = ""
     """Why it failed, in words."""
     milliseconds_per_event: FiniteFloat | None = None
@@ -306,6 +308,12 @@ class Run:
     def loss(self) -> float | None:
         """Validation loss of a complete run, best loss of one that was stopped early; else None."""
         return self.best_loss if self.state is RunState.PRUNED else self.validation_loss
+
+    @property
+    def epochs_trained(self) -> int:
+        """The last epoch that it has got to, be it dropped when the run was stopped."""
+        figures = self.figures
+        return max(*self.losses, figures.epochs_run or 0, figures.epochs_trained or 0)
 
     @cached_property
     def figures(self) -> RunFigures:

@@ -17,6 +17,9 @@ from alembic.script import ScriptDirectory
 # Before torch is imported: tests run in parallel, and threads that wait for each other's processors
 # make small models many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What whoever runs the tests wants to be told of their own searches.
+os.environ.pop("SEQUIFIER_HPO_NOTIFY", None)
+os.environ["XDG_CONFIG_HOME"] = "/nowhere"
 
 METADATA: dict[str, Any] = {
     "n_classes": {"product": 10, "weekday": 8},

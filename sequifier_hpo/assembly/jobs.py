@@ -7,6 +7,7 @@ from typing import Any
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.paths import retraining_name, verification_name
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.coordinator.clock import time_to_train
 from sequifier_hpo.report.notes import (
     places_of,
     retraining_attributes,
@@ -17,9 +18,16 @@ from sequifier_hpo.report.notes import (
     verification_note,
 )
 from sequifier_hpo.searchspace import Point, decode
-from sequifier_hpo.strategy import ChosenRuns, Retraining, proposer_of, pruner_of
+from sequifier_hpo.strategy import (
+    Budget,
+    ChosenRuns,
+    Retraining,
+    budget_of,
+    proposer_of,
+    pruner_of,
+)
 from sequifier_hpo.study import Claim, Description, NoPruner, Proposer, Pruner, Strategy
-from sequifier_hpo.study.snapshot import NUM_RUNS, STRATEGY, VERIFIES
+from sequifier_hpo.study.snapshot import NUM_RUNS, STOPPED_BY, STRATEGY, VERIFIES
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Job:
     """User attributes of the study."""
     note: str
     """Markdown that says what the study is."""
+    budget: Budget
+    """What may keep its runs from starting."""
 
 
 def search_job(prepared: PreparedSearch) -> Job:
@@ -62,7 +72,7 @@ def search_job(prepared: PreparedSearch) -> Job:
         num_trainings=prepared.num_runs,
         describe=describe,
         decode=lambda claim: decode_claim(prepared, claim, claim.run_number),
-        attributes={STRATEGY: config.search_strategy, NUM_RUNS: prepared.num_runs},
+        attributes={STRATEGY: config.search_strategy, NUM_RUNS: prepared.num_runs, STOPPED_BY: ""},
         note=study_note(
             space,
             num_runs=prepared.num_runs,
@@ -70,6 +80,7 @@ def search_job(prepared: PreparedSearch) -> Job:
             places=places,
             data=prepared.data,
         ),
+        budget=budget_of(space, time_to_train(config.time_budget, prepared.began)),
     )
 
 
@@ -106,6 +117,7 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         decode=decode,
         attributes={VERIFIES: prepared.name},
         note=verification_note(prepared.name, places),
+        budget=Budget(space.num_epochs_at),
     )
 
 

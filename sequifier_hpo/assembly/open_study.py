@@ -76,6 +76,7 @@ def open_study(
             plan,
             job.proposer,
             pruner=job.pruner,
+            limit=job.budget,
             describe=job.describe,
             place=Place(socket.gethostname(), str(config.paths.root.resolve())),
             # What an earlier check has trained is known by its keys: it needs no consent.
@@ -141,6 +142,7 @@ class OpenStudy:
                     counted=self.ledger.identity.counted,
                 ),
                 has_baselines=bool(self.ledger.baselines),
+                seconds_left=self.job.budget.seconds_left,
             ).run()
 
     def write_results(self, runs: Sequence[Run]) -> None:

@@ -1,7 +1,7 @@
 """Read, check and compile a search file, without opening its study."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from sequifier_hpo.config.locate import StudySource, source_of
 from sequifier_hpo.config.search import LoadedSearch, load_search
 from sequifier_hpo.config.search_rules import TRAINING_SECTION
 from sequifier_hpo.config.storage_url import usual_storage
+from sequifier_hpo.coordinator.clock import clock_of_the_world
 from sequifier_hpo.coordinator.devices import best_device, device_issue
 from sequifier_hpo.errors import ConfigIssue
 from sequifier_hpo.preprocessing.inputs import check_splits, data_of_search
@@ -32,6 +33,8 @@ class PreparedSearch:
     """Takes a line of text before something that takes time."""
     is_for_reading: bool = False
     """Whether nothing may be written."""
+    began: float = field(default_factory=clock_of_the_world)
+    """When the command began, by the clock of the world."""
 
     @property
     def name(self) -> str:
@@ -104,6 +107,7 @@ def prepare_search(
     Raises:
         ConfigError: With every mistake of the file, those against the data included.
     """
+    began = clock_of_the_world()
     loaded = load_search(path, overrides=overrides, skip_metadata=skip_metadata)
     check_splits(loaded, on_progress, keeps=not is_for_reading)
     config = loaded.config
@@ -118,4 +122,5 @@ def prepare_search(
         workers=workers,
         on_progress=on_progress,
         is_for_reading=is_for_reading,
+        began=began,
     )

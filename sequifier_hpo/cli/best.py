@@ -29,7 +29,13 @@ from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.leaderboard import leaderboard, longer_line, value_of
+from sequifier_hpo.report.leaderboard import (
+    budget_line,
+    leaderboard,
+    longer_line,
+    progress,
+    value_of,
+)
 from sequifier_hpo.report.run_files import record_with_file, run_file_of, train_file_of
 from sequifier_hpo.report.tables import results_csv
 from sequifier_hpo.words import counted
@@ -174,6 +180,9 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
         lines += ["", *baseline_lines(loss_of(run), snapshot.baselines)]
     if longer := longer_line(run):
         lines += ["", longer]
+    done = progress(snapshot.runs, snapshot.num_runs)
+    if not done.num_running and (stopped := budget_line(snapshot.stopped_by, done)):
+        lines += ["", stopped]
     file = run_file_of(source, run, snapshot.study_id)
     if file is not None:
         lines += ["", f"run file  {file.shown}", "", "next:"]

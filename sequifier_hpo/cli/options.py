@@ -143,10 +143,16 @@ def chosen_seed(seed: int | None, *, is_drawn: bool) -> int | None:
 
 
 def search_overrides(
-    input_columns: list[str] | None, metadata_config_path: str | None
+    input_columns: list[str] | None,
+    metadata_config_path: str | None,
+    time_budget: str | None = None,
 ) -> dict[str, Any]:
-    """What the options of Sequifier's search replace in the search file."""
-    overrides = given(input_columns=input_columns, metadata_config_path=metadata_config_path)
+    """What the options of a search replace in the search file."""
+    overrides = given(
+        input_columns=input_columns,
+        metadata_config_path=metadata_config_path,
+        time_budget=time_budget,
+    )
     if overrides.get("input_columns"):
         overrides["input_columns"] = [overrides["input_columns"]]  # one set of columns
     return overrides

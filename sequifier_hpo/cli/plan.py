@@ -1,7 +1,7 @@
 """`sequifier-hpo plan`: what a search would run, before any time is spent on it."""
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from sequifier_hpo.cli.options import (
     search_overrides,
 )
 from sequifier_hpo.cli.plan_strategy import (
+    budget_lines,
     epochs_per_second,
     expected_epochs,
     strategy_lines,
@@ -58,6 +59,8 @@ class _Plan:
     adjustments: list[AdjustedCells]
     duplicates: list[SameRun]
     sizes: SpaceSizes
+    runs: Sequence[Run]
+    """Of the study so far."""
     done: Progress | None
     """None if the study was never started."""
     epochs_per_second: float | None
@@ -118,6 +121,7 @@ def plan(
         adjustments=adjusted_cells(prepared.space),
         duplicates=same_runs(prepared.effective, _MAX_SHOWN + 1),
         sizes=measure(prepared.space, prepared.effective),
+        runs=runs or (),
         done=None if runs is None else progress(runs, prepared.num_runs),
         epochs_per_second=epochs_per_second(runs or ()),
         positions=positions,
@@ -173,6 +177,7 @@ def _as_text(found: _Plan, config_path: Path) -> str:
     if not isinstance(distinct, int) or sizes.num_measured < distinct:
         lines.append(f"  (of {sizes.num_measured:,} distinct configurations)")
     lines += ["", *strategy_lines(prepared), *found.warm_start]
+    lines += [f"  {line}" for line in budget_lines(prepared, found.runs)]
     if found.done is not None:
         done = found.done
         lines.append(
@@ -320,6 +325,8 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "num_complete": found.done.num_complete if found.done else 0,
         "num_pruned": found.done.num_pruned if found.done else 0,
         "num_failed": found.done.num_failed if found.done else 0,
+        "time_budget": prepared.loaded.config.time_budget,
+        "epoch_budget": prepared.loaded.config.epoch_budget,
         "num_to_come": found.num_to_come,
         "warm_start": [line.strip() for line in found.warm_start],
         "seconds_to_come": found.seconds_to_come,

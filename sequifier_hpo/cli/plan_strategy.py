@@ -8,7 +8,9 @@ from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.ranges import ends
 from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run
-from sequifier_hpo.words import busy_seconds, counted
+from sequifier_hpo.report.leaderboard import epochs_trained
+from sequifier_hpo.strategy.budgets import mean_seconds_per_epoch
+from sequifier_hpo.words import busy_seconds, counted, duration
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,24 @@ def expected_epochs(prepared: PreparedSearch) -> ExpectedEpochs:
     last_round = num_finished * (mean(lengths) - config.pruning.first_rung)
     with_pruning = expected * prepared.num_runs + max(0.0, last_round)
     return ExpectedEpochs(round(of_all), round(min(of_all, with_pruning)))
+
+
+def budget_lines(prepared: PreparedSearch, runs: Sequence[Run]) -> list[str]:
+    """What ends a search before its last run.
+
+    Args:
+        prepared: The search.
+        runs: Those of its study so far.
+    """
+    config, pace = prepared.loaded.config, mean_seconds_per_epoch(runs)
+    lines = []
+    if config.time_budget is not None:
+        epochs = "" if pace is None else f": about {config.time_budget / pace:,.0f} epochs a worker"
+        lines.append(f"time budget {duration(config.time_budget)} a start{epochs}")
+    if config.epoch_budget is not None:
+        trained = epochs_trained(runs)
+        lines.append(f"epoch budget {config.epoch_budget:,}: {trained:,} trained so far")
+    return lines
 
 
 def epochs_per_second(runs: Sequence[Run]) -> float | None:

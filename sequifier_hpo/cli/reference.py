@@ -16,7 +16,16 @@ from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.config.search import SearchConfig, SearchFile
 from sequifier_hpo.config.train import SUPPLIED, TrainConfig
 
-_OURS = ("seed", "storage", "workers", "on_out_of_memory", "max_consecutive_failures", "export")
+_OURS = (
+    "seed",
+    "storage",
+    "workers",
+    "on_out_of_memory",
+    "max_consecutive_failures",
+    "time_budget",
+    "epoch_budget",
+    "export",
+)
 _HEAD = """# The search file
 
 Every field of a hyperparameter-search file. Fields whose type is a list are searched over; fields

@@ -11,6 +11,7 @@ from sequifier_hpo.assembly.jobs import check_job, search_job
 from sequifier_hpo.assembly.open_study import OpenStudy, open_study
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.assembly.read_study import read_search
+from sequifier_hpo.cli.notices import View, notices
 from sequifier_hpo.cli.options import NO_SUCCESS, Format, WantedCheck
 from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.search_text import (
@@ -19,6 +20,7 @@ from sequifier_hpo.cli.search_text import (
     require_stopped,
     show_result,
     summary,
+    why_no_success,
 )
 from sequifier_hpo.cli.verify_text import (
     announce_check,
@@ -26,12 +28,13 @@ from sequifier_hpo.cli.verify_text import (
     exit_code_of_check,
     num_ended,
 )
-from sequifier_hpo.cli.view import LineView, SearchProgress, make_view
+from sequifier_hpo.cli.view import SearchProgress, make_view
+from sequifier_hpo.config.user_file import NOBODY, Wanted
 from sequifier_hpo.coordinator.log import logging_by
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Baseline, Run, RunState
-from sequifier_hpo.report.leaderboard import Progress, progress, top_runs
+from sequifier_hpo.report.leaderboard import Progress, epochs_trained, progress, top_runs
 from sequifier_hpo.report.study_facts import facts_of_space
 from sequifier_hpo.report.verification import (
     CheckedRun,
@@ -43,10 +46,8 @@ from sequifier_hpo.report.writing import SearchReport
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.strategy import retrainings_of
 from sequifier_hpo.study import Consent, WarmStart
+from sequifier_hpo.study.snapshot import STOPPED_BY
 from sequifier_hpo.words import counted
-
-View = Callable[[SearchProgress, Callable[[], None], str], LineView]
-"""(progress, what writes the results, title) -> a display."""
 
 _RESULTS_SECONDS = 1.0  # seconds: at most one rewrite of the leaderboard per interval
 _RESULTS_SHARE = (
@@ -60,6 +61,7 @@ def run_search(
     *,
     retry_failed: bool,
     finish: Sequence[int] = (),
+    wanted: Wanted,
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -69,10 +71,15 @@ def run_search(
         InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
     """
     with logging_by(say, study=prepared.name) if verbose else nullcontext():
-        found = train_search(prepared, consent, retry_failed=retry_failed, finish=finish)
+        found = train_search(
+            prepared, consent, retry_failed=retry_failed, finish=finish, wanted=wanted
+        )
     if as_json:
-        result = summary(prepared, found.study_id, found.runs, found.after, found.warm_start)
-        print(json.dumps(result, indent=2))
+        by = found.end.stopped_by_budget
+        shown = summary(
+            prepared, found.study_id, found.runs, found.after, found.warm_start, stopped_by=by
+        )
+        print(json.dumps(shown, indent=2))
     else:
         show_result(prepared, found.study_id, found.runs, found.after, found.baselines)
     varying = prepared.space.varying_fields
@@ -98,22 +105,40 @@ def train_search(
     *,
     retry_failed: bool,
     finish: Sequence[int] = (),
+    wanted: Wanted = NOBODY,
     tell: Callable[[str], None] = say,
     view: View = make_view,
 ) -> Searched:
-    """Run the rest of a search, and write its leaderboard and report.
+    """Run the rest of a search, write its leaderboard and report, and tell who wants to know.
 
     Args:
         prepared: The search.
         consent: To what would otherwise be refused.
         retry_failed: Whether failed runs are trained again.
         finish: Runs that were stopped early, and are to be given their full length.
+        wanted: Who is told of its events.
         tell: Takes lines of text for the user.
         view: Makes the display.
 
     Raises:
         InputError: If one of the runs to finish was not stopped early, and what `open_study` raises.
     """
+    with notices(prepared.name, prepared.shown_storage, wanted, tell) as telling:
+        found = _train(prepared, consent, retry_failed, finish, tell, telling.view(view))
+        varying = prepared.space.varying_fields
+        why = why_no_success(found.end, found.after, found.runs, varying)
+        telling.ended(found.end, found.after, why)
+    return found
+
+
+def _train(
+    prepared: PreparedSearch,
+    consent: Consent,
+    retry_failed: bool,  # noqa: FBT001 - of one caller
+    finish: Sequence[int],
+    tell: Callable[[str], None],
+    view: View,
+) -> Searched:
     report = SearchReport(
         prepared.source,
         strategy=prepared.loaded.config.search_strategy,
@@ -131,13 +156,15 @@ def train_search(
         if retry_failed:
             tell(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
-        is_complete = not ledger.is_anything_left()
-        for line in announcement(prepared, before, report.warm_start, is_complete=is_complete):
+        is_complete = not (ledger.is_anything_left() or search.job.budget.stopped_by)
+        warm = report.warm_start
+        for line in announcement(prepared, before, runs, warm, is_complete=is_complete):
             tell(line)
-        end = _run_search(search, report, before, view)
+        end = _with_budget(search, _run_search(search, report, before, view))
         runs = ledger.runs()
         search.write_results(runs)
         report.baselines = ledger.baselines
+        report.stopped_by = end.stopped_by_budget
     baselines = _write_report(report, runs, tell)
     after = progress(runs, prepared.num_runs)
     return Searched(study_id, end, runs, after, baselines, report.warm_start)
@@ -152,18 +179,33 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make:
         epochs_saved=_epochs_saved(search),
         best_loss=best.validation_loss if best else None,
         best_run=f"run {best.number}" if best else None,
+        budget=search.job.budget,
+        epochs_trained=epochs_trained(search.ledger.runs()),
     )
 
     def write() -> None:
         # What cannot be written now is written at the end at the latest.
         with suppress(EnvironmentFaultError):
             runs = search.ledger.runs()
+            shown.epochs_trained = epochs_trained(runs)
             search.write_results(runs)
             report.baselines = search.ledger.baselines
             report.refresh(runs)
 
     with make(shown, _at_most_every(_RESULTS_SECONDS, write), search.prepared.name) as view:
         return search.run(view)
+
+
+def _with_budget(search: OpenStudy, end: SearchEnd) -> SearchEnd:
+    """The end with the budget that left something to do, which the study remembers."""
+    budget = search.job.budget
+    if end.stopped_by is not None or end.gave_up_after or not budget.is_limited:
+        return end
+    is_left = search.ledger.is_anything_left()
+    by = budget.stopped_by or (end.stopped_by_budget if is_left else "")
+    if by:
+        search.ledger.describe_study({STOPPED_BY: by})
+    return replace(end, stopped_by_budget=by)
 
 
 def _epochs_saved(search: OpenStudy) -> int:

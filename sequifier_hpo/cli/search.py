@@ -18,6 +18,7 @@ from sequifier_hpo.cli.options import (
     search_overrides,
 )
 from sequifier_hpo.cli.say import say
+from sequifier_hpo.config.user_file import wanted_by
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Retry failed runs.")]
 Finish = Annotated[
@@ -29,6 +30,29 @@ Finish = Annotated[
         help="Give a run that was stopped early its full length; may be repeated.",
     ),
 ]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Stop in time, as after 8h, 90m or 1h30m; default: the search file's.",
+    ),
+]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        help="Tell this service (apprise) when the search ends, gives up or loses its storage; "
+        "may be repeated. Also $SEQUIFIER_HPO_NOTIFY, or your own configuration file.",
+    ),
+]
+OnEvent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND", help="Give this command the same events, as JSON on standard input."
+    ),
+]
+NotifyBest = Annotated[bool, typer.Option("--notify-best", help="Tell of new best runs, too.")]
 AcceptNewData = Annotated[
     bool,
     typer.Option(
@@ -48,8 +72,12 @@ def hyperparameter_search(
     config_path: ConfigPath = Path("configs/hyperparameter_search.yaml"),
     storage: StorageUrl = None,
     workers: Workers = None,
+    time_budget: TimeBudget = None,
     retry_failed: RetryFailed = False,  # noqa: FBT002 - a flag
     finish: Finish = None,
+    notify: Notify = None,
+    on_event: OnEvent = None,
+    notify_best: NotifyBest = False,  # noqa: FBT002 - a flag
     accept_new_data: AcceptNewData = False,  # noqa: FBT002 - a flag
     same_data: SameData = False,  # noqa: FBT002 - a flag
     input_columns: OneInputSet = None,
@@ -62,9 +90,10 @@ def hyperparameter_search(
 
     Example: sequifier-hpo hyperparameter-search --config-path configs/hyperparameter_search.yaml
     """
+    wanted = wanted_by(notify or (), on_event, tells_best=notify_best)
     prepared = prepare_search(
         config_path,
-        overrides=search_overrides(input_columns, metadata_config_path),
+        overrides=search_overrides(input_columns, metadata_config_path, time_budget),
         skip_metadata=skip_metadata,
         storage=storage,
         workers=workers,
@@ -80,6 +109,7 @@ def hyperparameter_search(
         consent,
         retry_failed=retry_failed,
         finish=finish or (),
+        wanted=wanted,
         as_json=as_json,
         verbose=verbose,
     )

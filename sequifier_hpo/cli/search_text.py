@@ -9,6 +9,7 @@ from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.cli.options import NO_SUCCESS
+from sequifier_hpo.cli.plan_strategy import budget_lines
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.tables import baseline_lines, leaderboard_table, pruned_lines
 from sequifier_hpo.config.paths import run_name
@@ -16,9 +17,16 @@ from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Baseline, Failure, Run, RunState
 from sequifier_hpo.report.failures import what_failures_share
-from sequifier_hpo.report.leaderboard import Progress, leaderboard, longer_line, value_of
+from sequifier_hpo.report.leaderboard import (
+    Progress,
+    budget_line,
+    leaderboard,
+    longer_line,
+    value_of,
+)
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.strategy import EPOCHS
 from sequifier_hpo.study import WarmStart
 from sequifier_hpo.words import counted, run_numbers
 
@@ -29,6 +37,7 @@ _WHERE_THEY_DIFFER = re.compile(r"\d+")
 def announcement(
     prepared: PreparedSearch,
     before: Progress,
+    runs: Sequence[Run],
     warm_start: WarmStart | None = None,
     *,
     is_complete: bool,
@@ -58,6 +67,7 @@ def announcement(
         yield "all runs have ended; those that are to be trained again follow"
         return
     yield f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}"
+    yield from budget_lines(prepared, runs)
 
 
 def _warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterator[str]:
@@ -200,10 +210,19 @@ def exit_code(
             f"  sequifier-hpo hyperparameter-search {options}"
         )
         return 128 + end.stopped_by
+    if end.stopped_by_budget:
+        say(f"{budget_line(end.stopped_by_budget, after)}; {_how_to_go_on(end, options)}")
+        return 0
     if why := why_no_success(end, after, runs, varying):
         say(why)
         return NO_SUCCESS
     return 0
+
+
+def _how_to_go_on(end: SearchEnd, options: str) -> str:
+    again = f"sequifier-hpo hyperparameter-search {options}"
+    raised = "raise it and " if end.stopped_by_budget == EPOCHS else ""
+    return f"{raised}go on with\n  {again}"
 
 
 def was_stopped(end: SearchEnd, after: Progress) -> bool:
@@ -217,7 +236,11 @@ def why_no_success(
     """Why a search that was not stopped is no success; "" if it is. Arguments as of `exit_code`."""
     if end.gave_up_after:
         return why_it_gave_up(end.gave_up_after, runs, varying)
-    return "" if after.num_complete else why_none_succeeded("run", runs, varying)
+    return (
+        ""
+        if end.stopped_by_budget or after.num_complete
+        else why_none_succeeded("run", runs, varying)
+    )
 
 
 def why_none_succeeded(what: str, runs: Sequence[Run], varying: Collection[str]) -> str:
@@ -273,7 +296,9 @@ def summary(
     study_id: str,
     runs: Sequence[Run],
     after: Progress,
-    warm_start: WarmStart | None,
+    warm_start: WarmStart | None = None,
+    *,
+    stopped_by: str = "",
 ) -> dict[str, Any]:
     """The result of a search as JSON values."""
     best = after.best
@@ -288,6 +313,7 @@ def summary(
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
         "guided_by": 0 if warm_start is None else warm_start.num_lessons,
+        "stopped_by_budget": stopped_by or None,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.loaded.config.results_path),
     }

@@ -147,9 +147,12 @@ def status_text(found: "StudyStatus", top: int) -> str:
         leaderboard_table,
         pruned_lines,
     )
+    from sequifier_hpo.report.leaderboard import budget_line  # noqa: PLC0415 - with the study
     from sequifier_hpo.report.series import loss_of  # noqa: PLC0415 - with the tables
 
     lines = [headline(found), f"storage {found.source.shown_storage}"]
+    if found.stopped_by:
+        lines.append(budget_line(found.stopped_by, found.progress))
     if found.seconds_left is not None:
         lines.append(f"about {duration(found.seconds_left)} left")
     if found.progress.best is not None:
@@ -171,7 +174,7 @@ def status_text(found: "StudyStatus", top: int) -> str:
 def _next_commands(found: "StudyStatus") -> list[str]:
     options = found.source.options
     lines = []
-    if not found.progress.num_running and found.progress.num_interrupted:
+    if not found.progress.num_running and (found.progress.num_interrupted or found.stopped_by):
         lines.append(f"sequifier-hpo hyperparameter-search {options}    # resume")
     if found.failed and not found.progress.num_running:
         again = f"sequifier-hpo hyperparameter-search {options} --retry-failed"
@@ -205,6 +208,7 @@ def status_json(found: "StudyStatus", top: int) -> dict[str, Any]:
         "duplicates": done.num_duplicates,
         "of_other_data": done.num_of_other_data,
         "is_over": found.is_over,
+        "stopped_by_budget": found.stopped_by or None,
         "seconds_left": found.seconds_left,
         "baselines": {baseline.name: baseline.loss for baseline in found.baselines},
         "best": done.best and records[done.best.number],

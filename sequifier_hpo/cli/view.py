@@ -1,5 +1,6 @@
 """What the user sees while a search runs: a live display, or plain lines."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from rich.text import Text
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.coordinator.observer import ActiveRun
 from sequifier_hpo.records import BatchReport, EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.strategy import Budget
 from sequifier_hpo.words import counted, duration, run_numbers, visible
 
 _LINE_SECONDS = 30.0  # between progress lines when nothing else happens
@@ -55,6 +57,10 @@ class SearchProgress:
     num_parallel: int = 1
     """Most trials that ran at the same time."""
     is_stopping: bool = False
+    budget: Budget | None = None
+    """What ends the search before its last run."""
+    epochs_trained: int = 0
+    """By all runs of the study, as far as they are known."""
     waits_for: Sequence[int] = ()
     """Runs that must end before the next one can be proposed."""
     started: float = field(default_factory=time.monotonic)
@@ -79,6 +85,7 @@ class SearchProgress:
         row = self.rows[run.claim.run_number]
         row.epoch, row.fraction = report.epoch, report.epoch / row.epochs
         row.loss, row.tokens_per_second = report.validation_loss, report.tokens_per_second
+        self.epochs_trained += 1
         if report.is_best:
             row.best_loss = report.validation_loss
 
@@ -204,11 +211,12 @@ class LineView:
             hint = f" (a larger {setting} keeps more workers busy)" if setting else ""
             self._say(f"{_waiting(runs)}{hint}")
 
-    def stopping(self) -> None:
+    def stopping(self, *, is_time_up: bool = False) -> None:
         """Say that the search is about to stop."""
         self._progress.is_stopping = True
+        why = ": its time budget is spent" if is_time_up else ""
         self._say(
-            "stopping: running trials are writing checkpoints; signal again to stop immediately"
+            f"stopping{why}: running trials are writing checkpoints; signal again to stop immediately"
         )
 
     def storage_lost(self, reason: str) -> None:
@@ -283,7 +291,7 @@ def drawing(progress: SearchProgress, title: str) -> Group:
         (visible(title), "bold"),
         f"  {progress.num_done} of {progress.num_runs} runs{others}  ",
         (best, "green"),
-        f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{state}",
+        f"  {duration(time.monotonic() - progress.started)}{_left(progress)}{_budget(progress)}{state}",
     )
     done = progress.num_done + sum(row.fraction for row in progress.rows.values())
     table = Table.grid(padding=(0, 2))
@@ -320,9 +328,18 @@ def _waiting(runs: Sequence[int]) -> str:
 
 
 def _so_far(progress: SearchProgress) -> str:
-    return f"[{progress.num_done}/{progress.num_runs}{_left(progress)}]"
+    return f"[{progress.num_done}/{progress.num_runs}{_left(progress)}{_budget(progress)}]"
 
 
 def _left(progress: SearchProgress) -> str:
     seconds = progress.seconds_left()
     return f", about {duration(seconds)} left" if seconds else ""
+
+
+def _budget(progress: SearchProgress) -> str:
+    if progress.budget is None:
+        return ""
+    seconds, epochs = progress.budget.seconds_left(), progress.budget.epochs
+    time_left = f", {duration(max(0.0, seconds))} of its time" if seconds < math.inf else ""
+    trained = f"{progress.epochs_trained:,} of {epochs:,} epochs"
+    return f"{time_left}, {trained}" if epochs < math.inf else time_left

@@ -4,6 +4,7 @@ Numbers given as text (`"16"`, or `1e-3`, which YAML 1.1 reads as text) and inte
 (`16.0`) are understood, as in Sequifier; booleans are never taken for numbers.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from sequifier_hpo.config.paths import expanded
+
+_DURATION = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?) ?{unit} ?)?" for unit in "dhms"))
 
 
 def _not_a_bool(value: Any) -> Any:
@@ -56,6 +59,17 @@ def _unique(values: list[str]) -> list[str]:
     return values
 
 
+def _seconds_of(value: Any) -> Any:
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
+        parts = zip(found.groups(), (86400, 3600, 60, 1), strict=True)
+        value = sum(float(number) * unit for number, unit in parts if number)
+    seconds = numbers_from_text(_not_a_bool(value))
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        text = "{value} is no duration: write `8h`, `90m`, `1h30m`, or a number of seconds"
+        raise PydanticCustomError("duration", text, {"value": repr(value)})
+    return seconds
+
+
 def numbers_from_text(value: Any) -> Any:
     """Read numbers that YAML 1.1 takes for text (`1e-5`), at any depth of a map."""
     if isinstance(value, dict):
@@ -71,6 +85,8 @@ def numbers_from_text(value: Any) -> Any:
 
 Int = Annotated[int, BeforeValidator(_not_a_bool)]
 Float = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
+Duration = Annotated[Float, BeforeValidator(_seconds_of)]
+"""In seconds, however it is written."""
 _LARGEST = 2**31 - 1  # no size, count or length here is meaningful beyond it
 PositiveInt = Annotated[Int, Field(ge=1, le=_LARGEST)]
 NonNegativeInt = Annotated[Int, Field(ge=0, le=_LARGEST)]

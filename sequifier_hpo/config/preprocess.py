@@ -22,6 +22,7 @@ from sequifier_hpo.config.fields import (
 from sequifier_hpo.config.later_versions import LATER_PREPROCESS_FIELDS
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, load
+from sequifier_hpo.config.user_file import YOURS
 from sequifier_hpo.config.yaml_file import read_yaml
 
 ID_COLUMNS = ("sequenceId", "itemPosition")
@@ -154,7 +155,8 @@ def load_preprocess_config(
     replaced = overrides or {}
     data = _completed({**document.data, **replaced})
     document = document.completed(data, replaced, {})
-    return load(PreprocessConfig, document, PREPROCESS_CHECKS, moved=LATER_PREPROCESS_FIELDS)
+    moved = {**LATER_PREPROCESS_FIELDS, **YOURS}
+    return load(PreprocessConfig, document, PREPROCESS_CHECKS, moved=moved)
 
 
 def _completed(data: dict[str, Any]) -> dict[str, Any]:

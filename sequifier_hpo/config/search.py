@@ -15,6 +15,7 @@ from sequifier_hpo.config.search_fields import SearchConfig, SearchFile
 from sequifier_hpo.config.search_rules import SEARCH_CHECKS, unusual
 from sequifier_hpo.config.train import effective_columns
 from sequifier_hpo.config.train_fields import TrainConfig
+from sequifier_hpo.config.user_file import YOURS
 from sequifier_hpo.config.yaml_file import YamlDocument, read_yaml
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 
@@ -72,6 +73,7 @@ _DESCRIPTION = description_of(TrainConfig)
 _LATER = "this file is one for Sequifier 2 or later, whose own `sequifier` runs it"
 _MOVED = {
     **LATER_SEARCH_FIELDS,
+    **YOURS,
     "base_config_path": _LATER,
     **{
         field.name: f"move it to `{_DESCRIPTION.sections[field.section].name}`"

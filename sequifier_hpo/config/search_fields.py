@@ -22,7 +22,7 @@ from sequifier_hpo.config.description import (
     without_null,
 )
 from sequifier_hpo.config.earlier import EarlierStudies
-from sequifier_hpo.config.fields import ModelName, NonNegativeInt, PathText, PositiveInt
+from sequifier_hpo.config.fields import Duration, ModelName, NonNegativeInt, PathText, PositiveInt
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.ranges import list_of_candidates
 from sequifier_hpo.config.schema import FrozenModel
@@ -105,6 +105,10 @@ class _Own(FrozenModel):
     """With `pruning`: each run is compared with the runs at least this many before it."""
     finish_best: NonNegativeInt | None = None
     """With `pruning`: stopped runs that a last round gives their full length; omitted = 3."""
+    time_budget: Duration | None = None
+    """Time that one start has, as `8h`, `90m`, `1h30m` or in seconds; what is left, the next one does."""
+    epoch_budget: PositiveInt | None = None
+    """Epochs that all runs of the study together may train; no run starts that would need more."""
     export: Literal["all", "best"] = "all"
     """Which runs keep exported models: all of them, or only the study's best so far."""
 

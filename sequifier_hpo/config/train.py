@@ -13,6 +13,7 @@ from sequifier_hpo.config.paths import project_path, split_path
 from sequifier_hpo.config.schema import load
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 from sequifier_hpo.config.train_rules import TRAIN_CHECKS
+from sequifier_hpo.config.user_file import YOURS
 from sequifier_hpo.config.yaml_file import YamlDocument, dump_yaml, read_yaml
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 
@@ -60,7 +61,7 @@ def load_train_config(
     supplied = {} if skip else supplied_by_metadata(document.data, data)
     document = document.completed(data, overrides or {}, supplied)
     try:
-        config = load(TrainConfig, document, TRAIN_CHECKS, moved=LATER_TRAINING_FIELDS)
+        config = load(TrainConfig, document, TRAIN_CHECKS, moved={**LATER_TRAINING_FIELDS, **YOURS})
     except ConfigError as error:
         # What the metadata would have supplied is not missing from the file.
         issues += [issue for issue in error.issues if issue.path not in unknown]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, assert_never
+from math import inf
+from typing import assert_never
 
 from sequifier_hpo import messages
 from sequifier_hpo.coordinator import reducer
@@ -28,6 +29,7 @@ from sequifier_hpo.coordinator.reducer import ActiveTrial, Policy, State
 from sequifier_hpo.coordinator.stop_signals import StopRequests, StopSignals
 from sequifier_hpo.coordinator.surroundings import Surroundings
 from sequifier_hpo.records import EpochReport, OutcomeKind
+from sequifier_hpo.strategy import TIME
 from sequifier_hpo.study import (
     HEARTBEAT_SECONDS,
     LeaseLostError,
@@ -56,6 +58,7 @@ class Coordinator:
         *,
         has_baselines: bool = True,
         stops: StopRequests | None = None,
+        seconds_left: Callable[[], float] = lambda: inf,
         clock: Callable[[], float] = clock_of_the_world,
     ) -> None:
         """Put the parts together.
@@ -68,12 +71,14 @@ class Coordinator:
             surroundings: Where the configurations of runs come from and their files go.
             has_baselines: Whether the ledger has them; else attempts look for them until one has.
             stops: What may ask to stop; None = the signals of this process.
+            seconds_left: Until trials are to be stopped.
             clock: Monotonic seconds.
         """
         self._ledger, self._pool, self._observer = ledger, pool, observer
         self._around = surroundings
         self._stops = StopSignals() if stops is None else stops
-        self._clock = clock
+        self._clock, self._seconds_left = clock, seconds_left
+        self._is_time_up = False
         self._state = State(policy, frozenset(pool.slots), has_baselines=has_baselines)
         # By trial number: claimed, and their end not stored yet.
         self._runs: dict[int, ActiveRun] = {}
@@ -92,7 +97,7 @@ class Coordinator:
         self._stop_deadline: float | None = None
 
     def run(self) -> SearchEnd:
-        """Work until every run is done, the user stops, or too many runs fail in a row.
+        """Work until every run is done, the user or the time stops, or too many runs fail in a row.
 
         Raises:
             StorageFaultError: If results could not be stored before a stop.
@@ -112,6 +117,7 @@ class Coordinator:
         return SearchEnd(
             stopped_by=self._stops.received[0] if self._stops.received else None,
             gave_up_after=self._state.recent_failures if self._state.gave_up else (),
+            stopped_by_budget=TIME if self._is_time_up else "",
         )
 
     # Events
@@ -142,16 +148,18 @@ class Coordinator:
 
     def _heed_stops(self) -> None:
         received = self._stops.received
-        if received and not self._state.is_stopping:
-            _log.info("stopping", extra={"signal": received[0].name})
-            self._observer.stopping()
+        is_time_up = not received and not self._state.is_ending and self._seconds_left() <= 0
+        if (received and not self._state.is_stopping) or is_time_up:
+            self._is_time_up = is_time_up
+            _log.info("stopping", extra={"signal": TIME if is_time_up else received[0].name})
+            self._observer.stopping(is_time_up=is_time_up)
             self._feed(reducer.StopRequested())
             for claim in self._outbox.remove(lambda action: isinstance(action, reducer.Claim)):
                 assert isinstance(claim, reducer.Claim)
                 self._feed(reducer.NothingToClaim(claim.slot))
         if self._is_out_of_patience():
             for trial_number in list(self._state.trials):
-                _log.warning("trial killed", extra=_ids(self._runs[trial_number]))
+                _log.warning("trial killed", extra=self._runs[trial_number].ids)
                 self._kill(trial_number)
         while self._state.is_ending and self._awaiting:  # to store one may lose another
             action = self._awaiting.pop(next(iter(self._awaiting)))
@@ -264,7 +272,7 @@ class Coordinator:
                 run = self._runs[trial.trial_number]
                 what = "retried" if trial.attempt > 1 else "foreseen"
                 run.notes.append(f"{what}: {why}")
-                _log.warning(what, extra={**_ids(run), "why": why})
+                _log.warning(what, extra={**run.ids, "why": why})
                 self._outbox.put(action)
             case (
                 reducer.Claim()
@@ -382,7 +390,7 @@ class Coordinator:
                 self._feed(reducer.Pruned(trial_number, verdict.rung))
 
     def _lose(self, run: ActiveRun) -> None:
-        _log.warning("lease lost", extra=_ids(run))
+        _log.warning("lease lost", extra=run.ids)
         self._forget(run.claim.trial_number)
         self._observer.trial_lost(run)
         self._feed(reducer.LeaseLost(run.claim.trial_number))
@@ -434,11 +442,3 @@ class Coordinator:
         """What idle workers wait for may have happened."""
         if self._state.is_waiting:
             self._feed(reducer.WorkLeft())
-
-
-def _ids(run: ActiveRun) -> dict[str, Any]:
-    return {
-        "run_number": run.claim.run_number,
-        "trial_number": run.claim.trial_number,
-        "attempt": run.attempt,
-    }

@@ -38,6 +38,15 @@ class ActiveRun:
         """By epoch, as far as this coordinator has seen them."""
         return {epoch: report.train_loss for epoch, report in self.reports.items()}
 
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """What a record in the log says of it."""
+        return {
+            "run_number": self.claim.run_number,
+            "trial_number": self.claim.trial_number,
+            "attempt": self.attempt,
+        }
+
 
 @dataclass(frozen=True)
 class SearchEnd:
@@ -47,6 +56,8 @@ class SearchEnd:
     """The signal, if the user stopped the search."""
     gave_up_after: tuple[Failure, ...]
     """The failures in a row that made the search give up."""
+    stopped_by_budget: str = ""
+    """The budget that left something to do: the field of the search file; "" = none."""
 
 
 class Observer(Protocol):
@@ -85,8 +96,8 @@ class Observer(Protocol):
         A larger value of the setting would keep more workers busy; "" = none would.
         """
 
-    def stopping(self) -> None:
-        """A stop was requested; trials write their checkpoints."""
+    def stopping(self, *, is_time_up: bool = False) -> None:
+        """A stop was requested, or the time budget is spent; trials write their checkpoints."""
 
     def storage_lost(self, reason: str) -> None:
         """The storage cannot be used; results are kept here until it can."""

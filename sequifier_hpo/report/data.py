@@ -42,6 +42,8 @@ class ReportData:
     """Parameter -> its share of the importance of all; empty with too few runs."""
     is_rewritten: bool = False
     """Whether the search that writes the report is still running, and will write it again."""
+    stopped_by: str = ""
+    """The budget that left runs when its last search ended; "" = none."""
     evaluations: Sequence[KeptEvaluation] = ()
     """What its runs were found to be worth."""
     best_file: str | None = None

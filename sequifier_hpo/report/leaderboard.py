@@ -124,6 +124,20 @@ def longer_line(run: Run) -> str:
     )
 
 
+def epochs_trained(runs: Iterable[Run]) -> int:
+    """Of all runs together, as `epoch_budget` counts them."""
+    return sum(run.epochs_trained for run in runs if run.duplicate_of is None)
+
+
+def budget_line(stopped_by: str, done: Progress) -> str:
+    """What the budget of this name has left to do, in words; "" = none has stopped the study."""
+    if not stopped_by:
+        return ""
+    left = done.num_runs - done.num_ended
+    what = counted(left, "run") if left else "the last round is"
+    return f"stopped by its {stopped_by.replace('_', ' ')}: {what} left"
+
+
 def value_of(label: Stored) -> str:
     """The readable part of a label: what follows its index; the number of a range."""
     return label.partition(": ")[2] if isinstance(label, str) else value_text(label)

@@ -6,7 +6,7 @@ from sequifier_hpo.records import Run
 from sequifier_hpo.report import series
 from sequifier_hpo.report.data import ReportData, unbeaten
 from sequifier_hpo.report.failures import reasons
-from sequifier_hpo.report.leaderboard import longer_line, value_of
+from sequifier_hpo.report.leaderboard import budget_line, longer_line, value_of
 from sequifier_hpo.words import busy_seconds, duration
 
 
@@ -17,7 +17,7 @@ def page_head(data: ReportData) -> str:
     state = (
         "still running; the page reloads itself until you click in it"
         if data.is_running
-        else "snapshot"
+        else budget_line(data.stopped_by, done) or "snapshot"
     )
     when = data.read_at.strftime("%Y-%m-%d %H:%M")
     cards = []

@@ -28,6 +28,8 @@ class StudyStatus:
     running: list[Run]
     failed: list[Run]
     baselines: tuple[Baseline, ...]
+    stopped_by: str
+    """The budget that left runs when its last search ended; "" = none, or it goes on."""
     seconds_left: float | None
     """Estimate; None if nothing runs, or no run has ended with a loss yet."""
 
@@ -38,7 +40,9 @@ class StudyStatus:
         if not done.num_runs:
             return False  # the search is about to say how many there are
         return not done.num_running and (
-            done.num_ended + done.num_interrupted >= done.num_runs or done.num_interrupted > 0
+            done.num_ended + done.num_interrupted >= done.num_runs
+            or done.num_interrupted > 0
+            or bool(self.stopped_by)
         )
 
 
@@ -62,6 +66,7 @@ def _status_of(source: StudySource, snapshot: StudySnapshot) -> StudyStatus:
         running=[run for run in own if run.state == RunState.RUNNING],
         failed=[run for run in own if run.state == RunState.FAILED],
         baselines=snapshot.baselines,
+        stopped_by="" if done.num_running else snapshot.stopped_by,
         seconds_left=_seconds_left(own, done),
     )
 

@@ -58,6 +58,7 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
             runs=snapshot.runs,
             read_at=snapshot.read_at,
             baselines=snapshot.baselines,
+            stopped_by=snapshot.stopped_by,
         ),
     )
     known = snapshot.identity
@@ -130,6 +131,8 @@ class SearchReport:
         """The earlier studies that guide it, once it is open."""
         self.facts: StudyFacts | None = None
         """What the study is about, once its data are known."""
+        self.stopped_by = ""
+        """The budget that left runs, once the search has ended."""
 
     def refresh(self, runs: Sequence[Run]) -> None:
         """Rewrite the report if it is due; what cannot be written now is left for later."""
@@ -164,6 +167,7 @@ class SearchReport:
                 warm_start=self.warm_start,
                 baselines=self.baselines,
                 is_rewritten=is_rewritten,
+                stopped_by=self.stopped_by,
             ),
         )
         write_atomically(self.path, report_page(data, read_assets()))

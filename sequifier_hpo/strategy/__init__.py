@@ -3,19 +3,25 @@
 Optuna's samplers and pruners do the work; the ledger of `study` hands runs out.
 """
 
+from sequifier_hpo.strategy.budgets import EPOCHS, TIME, Budget, mean_seconds_per_epoch
 from sequifier_hpo.strategy.chosen import ChosenRuns
 from sequifier_hpo.strategy.grid import GridRuns
 from sequifier_hpo.strategy.learning import LearningRuns
 from sequifier_hpo.strategy.retraining import Retraining, retrainings_of
 from sequifier_hpo.strategy.sample import SampledRuns
-from sequifier_hpo.strategy.strategies import proposer_of, pruner_of
+from sequifier_hpo.strategy.strategies import budget_of, proposer_of, pruner_of
 
 __all__ = [
+    "EPOCHS",
+    "TIME",
+    "Budget",
     "ChosenRuns",
     "GridRuns",
     "LearningRuns",
     "Retraining",
     "SampledRuns",
+    "budget_of",
+    "mean_seconds_per_epoch",
     "proposer_of",
     "pruner_of",
     "retrainings_of",

@@ -1,9 +1,11 @@
 """The proposer of each `search_strategy`, and the pruner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.strategy.budgets import Budget
 from sequifier_hpo.strategy.grid import GridRuns
 from sequifier_hpo.strategy.last_round import LastRound
 from sequifier_hpo.strategy.learning import LearningRuns
@@ -41,6 +43,17 @@ def proposer_of(
         return proposer
     settings = {_PRUNING: config.pruning.model_dump(mode="json"), _GAP: config.pruning_gap}
     return LastRound(proposer, config.num_to_finish, settings)
+
+
+def budget_of(space: SearchSpace, seconds_left: Callable[[], float]) -> Budget:
+    """What keeps the runs of a search from starting.
+
+    Args:
+        space: The compiled search file.
+        seconds_left: To train, of this start.
+    """
+    epochs = space.config.epoch_budget or inf
+    return Budget(space.num_epochs_at, epochs=epochs, seconds_left=seconds_left)
 
 
 def pruner_of(space: SearchSpace, strategies: Sequence[Strategy]) -> EarlyStopping:

@@ -9,7 +9,6 @@ proposer; the ledger knows runs by their keys.
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
@@ -38,10 +37,12 @@ from sequifier_hpo.study.opening import (
     open_study,
 )
 from sequifier_hpo.study.proposing import (
+    NO_LIMIT,
     Again,
     Answer,
     Exhausted,
     GoOn,
+    Limit,
     NoPruner,
     Proposal,
     Proposer,
@@ -49,7 +50,7 @@ from sequifier_hpo.study.proposing import (
     Verdict,
     Wait,
 )
-from sequifier_hpo.study.runs import REASON, STOPPED_AT, run_number, stopped_at
+from sequifier_hpo.study.runs import EPOCHS_TRAINED, REASON, STOPPED_AT, run_number, stopped_at
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.tags import own_tag
 from sequifier_hpo.study.transactions import FinishedError
@@ -77,6 +78,7 @@ class Ledger:
         proposer: Proposer,
         *,
         pruner: Callable[[Sequence[Strategy]], Pruner] = lambda _strategies: NoPruner(),
+        limit: Limit = NO_LIMIT,
         describe: Callable[[str, Point], Description] = lambda _key, _point: Description(),
         place: Place = NOWHERE,
         consent: Consent = NO_CONSENT,
@@ -90,6 +92,7 @@ class Ledger:
             plan: What the study should be.
             proposer: Which runs it has, and in which order.
             pruner: From how the runs of the study are chosen, oldest first, to which are stopped.
+            limit: Whether there is enough left for the next run.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of our runs are.
             consent: What the user agreed to about changed data.
@@ -99,10 +102,8 @@ class Ledger:
             SpaceChangedError, DataChangedError, UnknownDataError: If it exists, and is not the
                 study that is meant.
         """
-        self._storage = storage
-        self._owner = owner
-        self._name = plan.name
-        self._proposer = proposer
+        self._storage, self._owner, self._name = storage, owner, plan.name
+        self._proposer, self._limit = proposer, limit
         self._describe = describe
         self._again: set[str] = set()
         self._study_id, self.identity = storage.patiently(
@@ -138,11 +139,8 @@ class Ledger:
         """Whether a claim may still succeed, now or when another coordinator's run is lost."""
         self._known.catch_up()
         unfinished = (own_tag(trial).key for trial in self._index.unfinished.values())
-        return (
-            self._next_continued() is not None
-            or not isinstance(self._proposal(), Exhausted)
-            or any(map(self._proposer.is_wanted, unfinished))
-        )
+        is_anything_next = not isinstance(self._limited(), Exhausted)
+        return is_anything_next or any(map(self._proposer.is_wanted, unfinished))
 
     def losses(self, claim: Claim) -> Mapping[int, float]:
         """Validation loss per epoch of the run of a claim, those of earlier trials included."""
@@ -177,7 +175,7 @@ class Ledger:
         self.waits_for = ()
         trial = None
         while trial is None:
-            ordinal, proposal = self._index.next_ordinal, self._proposal()
+            last_id, proposal = self._known.reader.last_id, self._proposal()
             with self._storage.writing() as connection:
                 transactions.lock_study(connection, self._study_id)
                 self._require_present(connection)
@@ -185,23 +183,21 @@ class Ledger:
                 self._known.require_one_host(connection)
                 # The answer to a claim may have been lost on its way while the claim took effect.
                 trial = next(self._unknown_own(), None)
-                key = self._next_continued() if trial is None else None
-                if key is not None:
-                    trial = self._writer.next(connection, self._index.trials(key)[-1])
-                elif trial is None:
-                    if self._index.next_ordinal != ordinal:
-                        # Somebody else was faster. Without the lock, that may go on for ever.
-                        ordinal, proposal = self._index.next_ordinal, self._proposal()
-                    match proposal:
-                        case Proposal():
-                            trial = self._writer.first(connection, proposal, ordinal)
-                        case Again(key) if key in self._index.keys(RunState.PRUNED):
-                            trial = self._writer.next(connection, self._index.trials(key)[-1])
-                        case Exhausted():
-                            return None
-                        case Wait(num_runs) if waits_for := self._index.unended(num_runs):
-                            self.waits_for, self.could_free = waits_for, proposal.setting
-                            return None
+                if trial is not None:
+                    break
+                # If somebody else was faster, once more: without the lock, that may go on for ever.
+                is_outdated = self._known.reader.last_id != last_id
+                answer = self._limited(None if is_outdated else proposal)
+                match answer:
+                    case Proposal():
+                        trial = self._writer.first(connection, answer, self._index.next_ordinal)
+                    case Again(key):
+                        trial = self._writer.next(connection, self._index.trials(key)[-1])
+                    case Exhausted():
+                        return None
+                    case Wait(num_runs) if waits_for := self._index.unended(num_runs):
+                        self.waits_for, self.could_free = waits_for, answer.setting
+                        return None
         self._index.put(trial)
         self._known.reader.last_id = max(self._known.reader.last_id, trial.trial_id)
         self._known.held.add(trial.trial_id)
@@ -271,8 +267,10 @@ class Ledger:
         Raises:
             LeaseLostError: If the trial was finished by another coordinator.
         """
-        best = min(loss for epoch, loss in self.losses(claim).items() if epoch <= rung)
-        self._finish(claim, TrialState.PRUNED, best, {**attributes, STOPPED_AT: rung}, artifacts)
+        losses = self.losses(claim)
+        best = min(loss for epoch, loss in losses.items() if epoch <= rung)
+        attributes = {**attributes, STOPPED_AT: rung, EPOCHS_TRAINED: max(losses)}
+        self._finish(claim, TrialState.PRUNED, best, attributes, artifacts)
 
     def fail(
         self,
@@ -316,6 +314,12 @@ class Ledger:
 
     def _proposal(self) -> Answer:
         return self._proposer.propose(self._index.next_ordinal, self._index)
+
+    def _limited(self, proposal: Answer | None = None) -> Answer:
+        """What is handed out next: a run that is to be continued, else what is proposed."""
+        key = self._next_continued()
+        answer = (proposal or self._proposal()) if key is None else Again(key)
+        return self._limit.limit(answer, self._index)
 
     def _unknown_own(self) -> Iterator[StoredTrial]:
         for trial_id, trial in self._index.unfinished.items():
@@ -367,13 +371,7 @@ class Ledger:
         ended = datetime.now(UTC)
         trial = self._index.unfinished.get(claim.trial_id)
         if trial is not None:
-            trial = replace(
-                trial,
-                state=state,
-                value=value,
-                user_attrs={**trial.user_attrs, **attributes},
-                ended=ended.astimezone(),
-            )
+            trial = trial.ended_as(state, value, attributes, ended)
         try:
             with self._storage.writing() as connection:
                 transactions.finish_trial(

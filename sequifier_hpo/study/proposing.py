@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sequifier_hpo.records import Stored
+from sequifier_hpo.records import Run, Stored
 from sequifier_hpo.searchspace import Point
 
 
@@ -112,6 +112,31 @@ class Proposer(Protocol):
 
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:
         """Grid cells that are to take the result of a run, for they mean the same."""
+
+
+class KnownRuns(Protocol):
+    """What a limit may know of the study."""
+
+    def runs(self) -> Sequence[Run]:
+        """All runs that were handed out, and the grid cells that share their results."""
+
+
+class Limit(Protocol):
+    """Says whether there is enough left for the next run, be it new or to be continued."""
+
+    def limit(self, answer: Answer, known: KnownRuns) -> Answer:
+        """The answer, or in its place `Wait` or `Exhausted`; never another run."""
+
+
+class NoLimit:
+    """There is always enough."""
+
+    def limit(self, answer: Answer, known: KnownRuns) -> Answer:  # noqa: ARG002 - whatever they are
+        """The answer."""
+        return answer
+
+
+NO_LIMIT = NoLimit()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from sequifier_hpo.study.trials import TrialReader
 
 STRATEGY, NUM_RUNS = "strategy", "num_runs"
 """User attributes of the study."""
+STOPPED_BY = "stopped_by"
+"""User attribute of the study: the budget that left runs when its last search ended, or ""."""
 VERIFIES = "verifies"
 """User attribute of a winner check: name of the study whose runs are checked."""
 
@@ -43,6 +45,8 @@ class StudySnapshot:
     identity: StudyIdentity | None
     """None in studies of 0.1.0, which did not store what their data were."""
     baselines: tuple[Baseline, ...]
+    stopped_by: str = ""
+    """The budget that left runs when its last search ended; "" = none."""
 
     @property
     def study_id(self) -> str | None:
@@ -89,7 +93,14 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
         with understood("the study"):
             attrs = study.user_attrs
             strategy, num_runs = attrs.get(STRATEGY, ""), attrs.get(NUM_RUNS, 0)
-            require({STRATEGY: (strategy, str), NUM_RUNS: (num_runs, int)})
+            stopped_by = attrs.get(STOPPED_BY, "")
+            require(
+                {
+                    STRATEGY: (strategy, str),
+                    NUM_RUNS: (num_runs, int),
+                    STOPPED_BY: (stopped_by, str),
+                }
+            )
     index = RunIndex()
     with storage.reading() as connection:
         stored = stored_attributes(connection, study)
@@ -105,4 +116,5 @@ def read_study(storage: Storage, name: str) -> StudySnapshot:
         read_at=datetime.now().astimezone(),
         identity=identity,
         baselines=baselines_in(attrs.get(BASELINES)),
+        stopped_by=stopped_by,
     )

@@ -6,7 +6,7 @@ parameter of every trial; within one study these are all the same.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +45,18 @@ class StoredTrial:
     ended: datetime | None
     logarithmic: frozenset[str] = frozenset()
     """Parameters whose numbers are drawn by their logarithm."""
+
+    def ended_as(
+        self, state: TrialState, value: float | None, user_attrs: Mapping[str, Any], ended: datetime
+    ) -> "StoredTrial":
+        """The trial with its end."""
+        return replace(
+            self,
+            state=state,
+            value=value,
+            user_attrs={**self.user_attrs, **user_attrs},
+            ended=ended.astimezone(),
+        )
 
 
 class TrialReader:

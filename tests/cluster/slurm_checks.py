@@ -235,7 +235,8 @@ class _Story:
         run("scancel", job.number, env=self.slurm.env)
         with self.checks.of("scancel ends all tasks, and none returns"):
             job.wait_for("they are gone", set(), 60)
-        self.checks.that("their runs are let go", stored.num("RUNNING") == 0, stored.states())
+        with self.checks.of("their runs are let go"):  # Slurm waits 30 s before it kills
+            wait("none is RUNNING", lambda: stored.num("RUNNING") == 0, 30)
         self.slurm.wait_until_idle()
         self._dead_node(search, stored, storage)
 

@@ -67,6 +67,8 @@ ROOT: dict[str, tuple[Any, list[Any]]] = {
     "warm_start": ([], ["old", 3, None, {}, [3], [None], [{}], [{"name": "x"}], [""], [{"study": 4}], ["same", "same"]]),
     "pruning": ("median", ["hyperband", 1, True, [], {"method": "x"}, {"first_rung": 0}, {"eta": 3}, {"reduction_factor": 1}, {"first_rung": True}]),
     "pruning_gap": (2, [*NOT_POSITIVE, None]),
+    "time_budget": ("1h30m", [0, -1, "x", "8x", True, [1]]),
+    "epoch_budget": (100, NOT_POSITIVE),
     "finish_best": (0, [-1, 1.5, "x", True, [1], 10**30]),
     "export": ("best", ["none", 1, None]),
 }  # fmt: skip

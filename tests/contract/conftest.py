@@ -24,12 +24,14 @@ from sequifier_hpo.study import (
     Consent,
     Description,
     Ledger,
+    Limit,
     Owner,
     OwnerLock,
     Proposer,
     Storage,
     StudyPlan,
 )
+from sequifier_hpo.study.proposing import NO_LIMIT
 from sequifier_hpo.study.warm_start import with_earlier
 from tests.postgres_server import PostgresServer, temporary_server
 
@@ -106,12 +108,13 @@ class Opener:
         self.folder = folder
         self._locks: list[OwnerLock] = []
 
-    def study(self, plan: Plan, consent: Consent | None = None) -> Ledger:
+    def study(self, plan: Plan, consent: Consent | None = None, limit: Limit = NO_LIMIT) -> Ledger:
         """A coordinator's view of a study."""
         return self.ledger(
             with_earlier(plan.study, self.url, consent or Consent()),
             plan.proposer,
             pruner=lambda strategies: pruner_of(plan.space, strategies),
+            limit=limit,
             describe=plan.describe,
             consent=consent or Consent(),
         )

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 from sequifier_hpo.cli.view import LineView, SearchProgress
 from sequifier_hpo.config.train import TrainConfig
@@ -371,6 +372,7 @@ class Stage:
         *,
         clock: Clock | None = None,
         accumulates: bool | None = None,
+        seconds: float = inf,
     ) -> None:
         """Set the stage.
 
@@ -380,6 +382,7 @@ class Stage:
             storage: What of it can go wrong.
             clock: Goes on; None = a new one.
             accumulates: Replaces the story's.
+            seconds: To train.
         """
         self.story = story
         self.storage = storage
@@ -397,6 +400,7 @@ class Stage:
             Surroundings(self._decode, lambda config: f"{config.model_name}.yaml"),
             has_baselines=story.has_baselines,
             stops=self.stops,
+            seconds_left=lambda: seconds - self.clock.now,
             clock=self.clock,
         )
 

@@ -88,6 +88,44 @@ def test_a_trial_that_does_not_heed_a_stop_is_killed_when_patience_ends() -> Non
     assert STOP_SECONDS <= stage.clock.now - stage.stops.times[0] < STOP_SECONDS + 3
 
 
+def test_when_the_time_is_up_trials_are_left_for_the_next_start() -> None:
+    ledger = MemoryLedger(4)
+    story = Story(steps(Deed.EPOCH, *[Deed.NOTHING] * 9), num_runs=4, num_slots=2)
+    stage = Stage(story, ledger, ledger, seconds=5)
+
+    end = stage.play()
+
+    assert end == SearchEnd(stopped_by=None, gave_up_after=(), stopped_by_budget="time_budget")
+    assert ledger.runs == [RunStands.INTERRUPTED] * 2 + [RunStands.WAITING] * 2
+    assert 5 <= stage.clock.now < 7
+    after = Stage(Story(num_runs=4, num_slots=2), ledger, ledger)
+    assert after.play() == UNDISTURBED
+    assert ledger.runs == [RunStands.COMPLETE] * 4
+
+
+def test_when_the_time_is_up_nobody_waits_for_another_coordinator() -> None:
+    ledger = MemoryLedger(2, proposal_gap=1)
+    story = Story(steps(Deed.BE_TAKEN_OVER, *[Deed.NOTHING] * 50), num_runs=2, num_slots=2)
+    stage = Stage(story, ledger, ledger, seconds=8)
+
+    end = stage.play()
+
+    assert end.stopped_by_budget == "time_budget"
+    assert stage.clock.now < 11
+    assert ledger.runs == [RunStands.ELSEWHERE, RunStands.WAITING]
+
+
+def test_a_trial_that_hangs_when_the_time_is_up_is_killed() -> None:
+    ledger = MemoryLedger(1)
+    stage = Stage(replace(ONE, steps=steps(Deed.EPOCH, Deed.HANG)), ledger, ledger, seconds=1)
+
+    end = stage.play()
+
+    assert end.stopped_by_budget == "time_budget"
+    assert ledger.runs == [RunStands.INTERRUPTED]
+    assert STOP_SECONDS <= stage.clock.now < STOP_SECONDS + 4
+
+
 def test_a_second_signal_kills_at_once() -> None:
     deeds = steps(Deed.EPOCH, Deed.HANG, Deed.SIGNAL, Deed.SIGNAL)
     stage, ledger = staged(replace(ONE, steps=deeds))
