@@ -45,7 +45,8 @@ def begun(run: ActiveRun, slot: int, policy: Policy) -> ActiveTrial:
     claim = run.claim
     plan, num_foreseen = first_plan(run.config, claim.batch_plan, policy), 0
     # One that is continued may have gone a long way with its plan.
-    following: BatchPlan | None = None if claim.is_continuation else plan
+    is_known = bool(claim.ran_out) and not claim.is_continuation
+    following: BatchPlan | None = plan if is_known else None
     while following is not None and _is_too_large(run.need(following), claim.ran_out):
         plan, num_foreseen = following, num_foreseen + 1
         following = halved(plan, policy)

@@ -9,9 +9,16 @@ from sequifier_hpo.coordinator.figures import first_plan
 from sequifier_hpo.coordinator.loop import STOP_SECONDS
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.coordinator.reducer import Policy
+from sequifier_hpo.coordinator.surroundings import Surroundings
 from sequifier_hpo.errors import EnvironmentFaultError
-from sequifier_hpo.records import BatchPlan
-from sequifier_hpo.study import HEARTBEAT_SECONDS, StorageFaultError, batch_plan_attributes
+from sequifier_hpo.records import BatchPlan, MemoryNeed
+from sequifier_hpo.study import (
+    HEARTBEAT_SECONDS,
+    Claim,
+    StorageFaultError,
+    batch_plan_attributes,
+    batch_plan_of,
+)
 from tests.coordinator.memory_ledger import MemoryLedger, RunStands
 from tests.coordinator.stage import Stage
 from tests.coordinator.story import Deed, Story, config_of
@@ -37,6 +44,61 @@ def test_a_search_without_incidents_completes_every_run_once() -> None:
     assert end == UNDISTURBED
     assert ledger.runs == [RunStands.COMPLETE] * 5
     assert [trial.claim.run_number for trial in ledger.trials] == [0, 1, 2, 3, 4]
+
+
+class KnowingLedger(MemoryLedger):
+    """One whose study knows that a batch size does not fit."""
+
+    too_large = 0
+
+    def claim(self) -> Claim | None:
+        claim = super().claim()
+        return claim and replace(claim, ran_out=[_need(self.too_large)])
+
+
+class KnowingStage(Stage):
+    """One whose trials may begin with smaller batches."""
+
+    first = BatchPlan(batch_size=8, accumulation_steps=1, oom_retries=0)
+
+    def first_plan(self, trial_number: int) -> BatchPlan:
+        return self.first
+
+
+def _need(batch_size: int) -> MemoryNeed:
+    return MemoryNeed(device="H200", like="x", sizes={"batch_size": batch_size})
+
+
+@pytest.mark.parametrize(
+    ("too_large", "deed", "first", "num_foreseen", "stands"),
+    [
+        (4, Deed.EPOCH, (2, 1, 2), 2, RunStands.COMPLETE),
+        (1, Deed.RUN_OUT_OF_MEMORY, (1, 1, 3), 4, RunStands.FAILED),
+    ],
+)
+def test_what_is_known_to_fail_is_counted_and_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+    too_large: int,
+    deed: Deed,
+    first: tuple[int, int, int],
+    num_foreseen: int,
+    stands: RunStands,
+) -> None:
+    monkeypatch.setattr(Surroundings, "need", lambda *run: _need(run[-1].batch_size))
+    ledger = KnowingLedger(1)
+    ledger.too_large = too_large
+    stage = KnowingStage(replace(ONE, steps=steps(deed)), ledger, ledger)
+    size, accumulation, retries = first
+    stage.first = BatchPlan(batch_size=size, accumulation_steps=accumulation, oom_retries=retries)
+
+    stage.play()
+
+    (trial,), (order,) = ledger.trials, stage.pool.records[0].orders
+    assert (trial.stands, trial.attributes["oom_foreseen"]) == (stands, num_foreseen)
+    assert batch_plan_of(trial.attributes) == stage.first
+    assert (order.resume, order.attempt, len(order.notes)) == (False, 1, 1)
+    assert order.notes[0].startswith("foreseen: out of memory, as is known")
+    assert bool(order.foreseen) is (stands is RunStands.FAILED)
 
 
 def test_editing_on_out_of_memory_does_not_change_a_run_that_is_half_trained() -> None:
