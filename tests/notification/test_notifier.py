@@ -45,6 +45,19 @@ def test_a_service_and_a_command_are_told_of_every_event(tmp_path: Path, service
     assert failed == []
 
 
+def test_a_signal_to_all_processes_of_a_search_does_not_keep_its_end_from_being_told(
+    service: Service,
+) -> None:
+    telling = Notifier([service.url], None)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(telling._process.pid, number)
+    telling.tell(EVENT)
+
+    assert service.next()["title"] == EVENT["title"]
+    assert telling.close() == []
+
+
 def test_a_service_that_refuses_is_named_without_its_secrets(service: Service) -> None:
     service.status = 500
     telling = Notifier([service.url], "exit 3")
