@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -328,6 +328,18 @@ class Run:
         `optimizer.weight_decay`.
         """
         return field_values(self.point)
+
+
+def seconds_per_epoch(runs: Iterable[Run]) -> float | None:
+    """What a worker needs for an epoch, over all epochs of some runs; None if none is measured."""
+    measured = [
+        (figures.seconds, figures.epochs_run)
+        for run in runs
+        if run.duplicate_of is None and (figures := run.figures).seconds and figures.epochs_run
+    ]
+    if not measured:
+        return None
+    return sum(seconds for seconds, _ in measured) / sum(epochs for _, epochs in measured)
 
 
 def field_values(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
@@ -84,11 +84,12 @@ class Notices:
             lines.insert(0, first_line(Exception(why_no_success)))
             self.tell("gave_up", "gave up", lines, is_trouble=True, **content)
             return
+        is_trouble = bool(why_no_success) and end.stopped_by is None
         if end.stopped_by is not None and not after.is_over:
             lines.insert(0, f"stopped by {end.stopped_by.name}")
         elif end.stopped_by_budget:
             lines.insert(0, budget_line(end.stopped_by_budget, after))
-        self.tell("ended", "has ended", lines, is_trouble=not after.num_complete, **content)
+        self.tell("ended", "has ended", lines, is_trouble=is_trouble, **content)
 
     def broke_off(self, error: BaseException) -> None:
         """Tell that an error has ended the search, unless it is one of the user's at its start."""
@@ -123,12 +124,14 @@ class Notices:
     def look(self) -> None:
         """Pass on what waits."""
         if self._notifier is not None:
-            self.failed.update(self._notifier.look())
+            with suppress(OSError, ValueError):
+                self.failed.update(self._notifier.look())
 
     def close(self) -> None:
         """Wait a little for what is being told."""
         if self._notifier is not None:
-            self.failed.update(self._notifier.close())
+            with suppress(OSError, ValueError):
+                self.failed.update(self._notifier.close())
 
 
 @contextmanager

@@ -7,9 +7,8 @@ from statistics import mean
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.ranges import ends
 from sequifier_hpo.preprocessing.inputs import counted_by_search
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import Run, seconds_per_epoch
 from sequifier_hpo.report.leaderboard import epochs_trained
-from sequifier_hpo.strategy.budgets import mean_seconds_per_epoch
 from sequifier_hpo.words import busy_seconds, counted, duration
 
 
@@ -109,7 +108,7 @@ def budget_lines(prepared: PreparedSearch, runs: Sequence[Run]) -> list[str]:
         prepared: The search.
         runs: Those of its study so far.
     """
-    config, pace = prepared.loaded.config, mean_seconds_per_epoch(runs)
+    config, pace = prepared.loaded.config, seconds_per_epoch(runs)
     lines = []
     if config.time_budget is not None:
         epochs = "" if pace is None else f": about {config.time_budget / pace:,.0f} epochs a worker"

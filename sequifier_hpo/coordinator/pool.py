@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from sequifier_hpo.config.storage_url import STORAGE_VARIABLE
+from sequifier_hpo.config.user_file import NOTIFY_VARIABLE
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.log_lines import open_to_append
 from sequifier_hpo.messages import (
@@ -227,7 +228,8 @@ class WorkerPool(Pool):
         if worker.spec.is_resident:
             command.append("--resident")
         environment = {**python_environment(), **worker.spec.environment}
-        environment.pop(STORAGE_VARIABLE, None)  # no worker needs its secrets
+        for secret in (STORAGE_VARIABLE, NOTIFY_VARIABLE):
+            environment.pop(secret, None)  # no worker needs it
         if not worker.spec.is_resident:
             environment |= _FORKING_ENVIRONMENT
         worker.process = subprocess.Popen(

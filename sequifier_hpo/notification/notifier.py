@@ -87,16 +87,17 @@ class Notifier:
 
     def close(self) -> list[str]:
         """Wait a little for what is being told; returns what has failed meanwhile, and why."""
-        end = time.monotonic() + CLOSE_SECONDS
-        self._flush()
-        while self._unsent and time.monotonic() < end:
-            select.select([], [self._input], [], max(0.0, end - time.monotonic()))
-            self._flush()
-        with suppress(OSError):
-            self._input.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(0.0, end - time.monotonic()))
-        failed = self.look()
+        if self._output.closed:
+            return []
+        end, failed = time.monotonic() + CLOSE_SECONDS, self.look()
+        while self._process.poll() is None and (left := end - time.monotonic()) > 0:
+            if not self._unsent:
+                self._input.close()  # what was sent is told, and the process ends
+            writing = [self._input] if self._unsent else []
+            select.select([self._output], writing, [], left)
+            failed += self.look()
+        self._input.close()
+        failed += self.look()
         self._output.close()
         # It ends by itself; here it is only awaited, however long it takes.
         threading.Thread(target=self._process.wait, daemon=True).start()

@@ -28,7 +28,9 @@ Tell = Callable[[Event], str]
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     """Tell what comes, each way in a thread of its own, until the search closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # They are for the search, whose end is still to be told. Ignored, they would be for commands too.
+        signal.signal(number, lambda _number, _frame: None)
     order = json.loads(commands.readline() or b"{}")
     ways, unknown = _services(order.get("urls", ()))
     if order.get("command"):

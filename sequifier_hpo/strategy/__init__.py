@@ -3,7 +3,7 @@
 Optuna's samplers and pruners do the work; the ledger of `study` hands runs out.
 """
 
-from sequifier_hpo.strategy.budgets import EPOCHS, TIME, Budget, mean_seconds_per_epoch
+from sequifier_hpo.strategy.budgets import EPOCHS, TIME, Budget
 from sequifier_hpo.strategy.chosen import ChosenRuns
 from sequifier_hpo.strategy.grid import GridRuns
 from sequifier_hpo.strategy.learning import LearningRuns
@@ -21,7 +21,6 @@ __all__ = [
     "Retraining",
     "SampledRuns",
     "budget_of",
-    "mean_seconds_per_epoch",
     "proposer_of",
     "pruner_of",
     "retrainings_of",

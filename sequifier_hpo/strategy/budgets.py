@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from math import inf
 
-from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.records import Run, RunState, seconds_per_epoch
 from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.proposing import Again, Answer, Exhausted, KnownRuns, Proposal, Wait
 
@@ -100,22 +100,5 @@ def _may_be_stopped(run: Run) -> bool:
 def _expected_seconds(length: int, run: Run | None, runs: Sequence[Run]) -> float:
     """How long a run will take to its end; 0 if nothing is known of that."""
     num_done = 0 if run is None else run.epochs_trained
-    pace = _seconds_per_epoch([] if run is None else [run]) or _seconds_per_epoch(runs)
+    pace = seconds_per_epoch([] if run is None else [run]) or seconds_per_epoch(runs)
     return max(0, length - num_done) * (pace or 0.0)
-
-
-def _seconds_per_epoch(runs: Sequence[Run]) -> float | None:
-    """Mean over the epochs of some runs; None if none is measured."""
-    measured = [
-        (figures.seconds, figures.epochs_run)
-        for run in runs
-        if (figures := run.figures).seconds and figures.epochs_run
-    ]
-    if not measured:
-        return None
-    return sum(seconds for seconds, _ in measured) / sum(epochs for _, epochs in measured)
-
-
-def mean_seconds_per_epoch(runs: Sequence[Run]) -> float | None:
-    """What a worker needs for an epoch, by the runs so far; None before the first has ended."""
-    return _seconds_per_epoch([run for run in runs if run.duplicate_of is None])

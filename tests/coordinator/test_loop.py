@@ -177,6 +177,18 @@ def test_when_the_time_is_up_nobody_waits_for_another_coordinator() -> None:
     assert ledger.runs == [RunStands.ELSEWHERE, RunStands.WAITING]
 
 
+def test_a_storage_that_is_out_when_the_time_is_up_is_not_waited_for_much_longer() -> None:
+    ledger = MemoryLedger(1)
+    story = replace(ONE, steps=steps(Deed.OUTAGE, Deed.EPOCH, *[Deed.NOTHING] * 50))
+    stage = Stage(story, ledger, ledger, seconds=3)
+
+    with pytest.raises(StorageFaultError, match="it is out"):
+        stage.play()
+
+    assert stage.clock.now < 3 + STOP_SECONDS + 3
+    assert ledger.runs == [RunStands.HERE]  # for the next start to find it abandoned
+
+
 def test_a_trial_that_hangs_when_the_time_is_up_is_killed() -> None:
     ledger = MemoryLedger(1)
     stage = Stage(replace(ONE, steps=steps(Deed.EPOCH, Deed.HANG)), ledger, ledger, seconds=1)

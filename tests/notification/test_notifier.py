@@ -24,6 +24,7 @@ def kill(telling: Notifier) -> None:
     with suppress(ProcessLookupError):
         os.killpg(telling._process.pid, signal.SIGKILL)
     telling._process.wait()
+    telling.close()
 
 
 def test_a_service_and_a_command_are_told_of_every_event(tmp_path: Path, service: Service) -> None:
@@ -42,6 +43,19 @@ def test_a_service_and_a_command_are_told_of_every_event(tmp_path: Path, service
         "gave_up",
     ]
     assert failed == []
+
+
+def test_a_signal_to_all_processes_of_a_search_does_not_keep_its_end_from_being_told(
+    service: Service,
+) -> None:
+    telling = Notifier([service.url], None)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(telling._process.pid, number)
+    telling.tell(EVENT)
+
+    assert service.next()["title"] == EVENT["title"]
+    assert telling.close() == []
 
 
 def test_a_service_that_refuses_is_named_without_its_secrets(service: Service) -> None:
@@ -89,12 +103,11 @@ def test_too_many_events_are_dropped_and_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
     assert set(failed) == {"the command: too many were waiting"}
     kill(telling)
-    assert telling.close() == []
 
 
 def test_a_process_that_was_killed_costs_nothing(service: Service) -> None:
     telling = Notifier([service.url], None)
-    kill(telling)
+    os.killpg(telling._process.pid, signal.SIGKILL)
 
     telling.tell(EVENT)
     telling.tell(EVENT)

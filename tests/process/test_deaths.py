@@ -259,10 +259,11 @@ def test_a_second_signal_ends_even_a_trial_that_does_not_answer(project: Project
     assert attributes(project, "impatient", "reason") == ['"interrupted"']
 
 
-def test_no_worker_gets_to_know_the_storage_of_the_environment(
+def test_no_worker_gets_to_know_the_secrets_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEQUIFIER_HPO_STORAGE", "postgresql://user:hidden@host/studies")
+    monkeypatch.setenv("SEQUIFIER_HPO_NOTIFY", "mailto://user:hidden@host")
     before = children_of(os.getpid())
 
     pool = WorkerPool([WorkerSpec(1, is_resident=False)], tmp_path / "workers.log")
