@@ -45,7 +45,7 @@ def baseline_traces(
     ]
     marks = []
     for i, each in enumerate(outside):
-        edge, is_above = (high - low) * 0.03, each.loss > high
+        edge, is_above = (high - low) * 0.002, each.loss > high
         marks.append(
             {
                 **_named(
@@ -55,6 +55,7 @@ def baseline_traces(
                 # Side by side: all that are above are as high.
                 "x": [num_epochs * (0.5 + 0.05 * i)],
                 "y": [rounded_value(high - edge if is_above else low + edge)],
+                "cliponaxis": False,  # half of it is above, where no line is in its way
                 "marker": {
                     "color": "@muted",
                     "size": 11,
