@@ -17,7 +17,8 @@ from sequifier_hpo.config.paths import expanded_path
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.chosen_model import model_of_run
 from sequifier_hpo.inference.evaluating import OutputFiles, evaluate, what_is_judged
-from sequifier_hpo.inference.predicting import Request, UnknownValues, predict_table
+from sequifier_hpo.inference.predicting import Request, predict_table
+from sequifier_hpo.preprocessing.remarks import Remarks
 from sequifier_hpo.records import Run, RunFigures, RunState, Stored
 from sequifier_hpo.report.evaluations import keep_evaluation
 from sequifier_hpo.report.leaderboard import value_of
@@ -143,7 +144,7 @@ class StudyRun:
     ) -> pl.DataFrame:
         """Predict the next event of each sequence of a table, as `sequifier-hpo predict` does.
 
-        Warns of values that the model was not trained with.
+        Warns of values that the model was not trained with, and of missing ones.
 
         Args:
             data: The table, with the columns of the one that was preprocessed.
@@ -154,8 +155,8 @@ class StudyRun:
             metadata: The metadata of its data, for models of version 0.1.0.
 
         Returns:
-            Rows ascending by sequence and step: the sequence, the position of the predicted event,
-            and per target what is predicted and, of categories, the probability.
+            Rows ascending by sequence and step: the sequence; the position of the predicted event,
+            or, where another column orders events, the step, as `ORDER.step`; and per target what is predicted and, of categories, the probability.
 
         Raises:
             InputError: If the model cannot be had, or the table not be used.
@@ -164,15 +165,16 @@ class StudyRun:
             if number < 1:
                 raise InputError(f"{name} is {number}", "give a number of at least 1")
         wanted = None if sequences is None else [str(sequence) for sequence in sequences]
-        unknown = UnknownValues()
+        remarks = Remarks()
         with (
             as_file(data) as table,
             model_of_run(self._origin.source, self.number, _path(metadata), _warn) as chosen,
         ):
             request = Request(table, wanted, steps, top_k, allow_empty_history)
-            frames = list(predict_table(chosen.model, chosen.metadata, request, unknown))
-        for found in unknown.all():
-            _warn(f"{found}; the model was not trained with them")
+            frames = list(predict_table(chosen.model, chosen.metadata, request, remarks))
+            lines = list(remarks.lines(chosen.metadata))
+        for line in lines:
+            _warn(line)
         return pl.concat(frames)
 
 

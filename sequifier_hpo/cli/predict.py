@@ -83,21 +83,18 @@ def predict(
         raise InputError(f"{output} is the table that is read", "name another file")
     # What reads studies, models and tables takes half a second to load.
     from sequifier_hpo.cli.chosen import chosen_model  # noqa: PLC0415
-    from sequifier_hpo.inference.predicting import (  # noqa: PLC0415
-        Request,
-        UnknownValues,
-        predict_table,
-    )
+    from sequifier_hpo.inference.predicting import Request, predict_table  # noqa: PLC0415
     from sequifier_hpo.inference.result_file import write_table  # noqa: PLC0415
+    from sequifier_hpo.preprocessing.remarks import Remarks  # noqa: PLC0415
 
     with chosen_model(config_path, storage, study_name, run, model, metadata) as chosen:
         request = Request(data, sequence or None, steps, top_k, allow_empty_history)
-        unknown = UnknownValues()
+        remarks = Remarks()
         say(f"predicting with {chosen.name}")
-        frames = predict_table(chosen.model, chosen.metadata, request, unknown)
+        frames = predict_table(chosen.model, chosen.metadata, request, remarks)
         num_rows = write_table(frames, output)
         sys.stdout.flush()
-        for found in unknown.all():
-            say(f"note: {found}; the model was not trained with them")
+        for line in remarks.lines(chosen.metadata):
+            say(f"note: {line}")
         if output is not None:
             say(f"wrote {output}: {counted(num_rows, 'prediction')}")

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from pydantic import ConfigDict, Field, ValidationError
 
 from sequifier_hpo.config.paths import project_path
+from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 from sequifier_hpo.plain_files import read_json
@@ -50,6 +51,16 @@ class DataMetadata(FrozenModel):
     """Column -> what became of cells without a value: the row was dropped; they got the id of the
     empty text; they became the mean, 0 when standardised. Of other columns they are errors."""
 
+    @property
+    def id_columns(self) -> tuple[str, str]:
+        """The columns of a raw table that say whose event a row is, and when it was."""
+        return self.sequence_column or ID_COLUMNS[0], self.order_column or ID_COLUMNS[1]
+
+    @property
+    def has_named_sequences(self) -> bool:
+        """Whether texts say whose event a row is, else whole numbers."""
+        return self.sequence_ids_path is not None
+
     def types_of(self, columns: Iterable[str]) -> dict[str, str]:
         """What kinds of columns they are, as the metadata call them."""
         return {column: self.column_types[column] for column in columns}
@@ -57,6 +68,10 @@ class DataMetadata(FrozenModel):
     def meaning_of(self, column: str) -> tuple[dict[str, int] | None, ColumnStatistics | None]:
         """What turns the values of a column into numbers; (None, None) = not known."""
         return self.id_maps.get(column), self.selected_columns_statistics.get(column)
+
+
+TABLE_KEYS = ("sequence_column", "sequence_ids_path", "order_column", "missing")
+"""What describes a raw table that is not as Sequifier wants it; absent where a table is."""
 
 
 class NamesMetadata(Protocol):

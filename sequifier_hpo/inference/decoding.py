@@ -8,7 +8,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sequifier_hpo.config.metadata import DataMetadata
-from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.model_file import ModelAbout, Outputs
 from sequifier_hpo.preprocessing.encode import SMALLEST_DIVISOR
@@ -29,6 +28,7 @@ class Decoding:
             InputError: If it is not known what a target was standardised with.
         """
         self._about = about
+        self._metadata = metadata
         self._units = units_of(about, metadata)
         self._top_k = top_k
         self._labels = {
@@ -41,10 +41,22 @@ class Decoding:
         return output.argmax(1) if self._about.is_categorical(target) else output[:, 0]
 
     def frame(
-        self, sequence_ids: NDArray[np.int64], positions: NDArray[np.int64], outputs: Outputs
+        self, sequences: pl.Series, last_places: NDArray[np.int64], step: int, outputs: Outputs
     ) -> pl.DataFrame:
-        """One row per row of the outputs."""
-        columns: dict[str, Any] = {ID_COLUMNS[0]: sequence_ids, ID_COLUMNS[1]: positions}
+        """One row per row of the outputs.
+
+        Args:
+            sequences: Whose events are predicted.
+            last_places: What ordered the newest event of each.
+            step: How many events lie between that and the predicted one, which counts.
+            outputs: Of the model.
+        """
+        sequence, order = self._metadata.id_columns
+        columns: dict[str, Any] = {sequence: sequences}
+        if self._metadata.order_column is None:
+            columns[order] = last_places + step
+        else:  # nobody knows the time of an event that has not come
+            columns[f"{order}.step"] = np.full(len(sequences), step, dtype=np.int64)
         for target in self._about.targets:
             if self._about.is_categorical(target):
                 columns |= self._classes(target, outputs[target])

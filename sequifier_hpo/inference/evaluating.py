@@ -203,13 +203,13 @@ def _write_split(
     about = chosen.model.about
     columns = list(dict.fromkeys([*about.inputs, *about.targets]))
     path = folder / "events.parquet"
-    unknown = write_windows(
+    written = write_windows(
         path,
-        read_as_text(table, columns),
+        read_as_text(table, columns, chosen.metadata),
         about.length,
         about.counted_last or about.length,
         chosen.metadata,
     )
-    for found in unknown:
-        on_message(f"note: {found}; the model was not trained with them")
+    for line in written.remarks.lines(chosen.metadata):
+        on_message(f"note: {line}")
     return SplitFiles(path, "parquet")

@@ -144,5 +144,6 @@ def _metadata(config: TrainConfig, properties: Mapping[str, str]) -> DataMetadat
             "split_paths": [],
             "selected_columns_statistics": parse_json(properties.get("statistics", "{}")),
             "padding": properties.get("padding") or None,
+            **parse_json(properties.get("raw_table", "{}")),
         }
     )

@@ -1,7 +1,7 @@
 """Predictions of what comes after the events of a table, decoded into its own values."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +10,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sequifier_hpo.config.metadata import DataMetadata
-from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.decoding import Decoding
 from sequifier_hpo.inference.model_file import Model, Outputs
 from sequifier_hpo.inference.new_table import BYTES_IN_MEMORY, whole_sequences
-from sequifier_hpo.preprocessing.encode import Unknown
 from sequifier_hpo.preprocessing.new_data import NewEvents, encode_events
+from sequifier_hpo.preprocessing.remarks import Remarks
 
 # Larger batches fall out of the cache: of the tutorial's model, 1,024 windows are fastest.
 _ITEMS_AT_ONCE = 16_384
 _MOST_AT_ONCE = 4096
-_MOST_VALUES = 1_000_000  # unknown ones, kept to name them
-
-
-@dataclass
-class UnknownValues:
-    """Values of a table that the model was not trained with, by column."""
-
-    rows: dict[str, int] = field(default_factory=dict)
-    values: dict[str, dict[str, None]] = field(default_factory=dict)
-
-    def add(self, found: Sequence[Unknown]) -> None:
-        """Add those of a part of the table."""
-        for unknown in found:
-            self.rows[unknown.column] = self.rows.get(unknown.column, 0) + unknown.num_rows
-            values = self.values.setdefault(unknown.column, {})
-            if len(values) < _MOST_VALUES:
-                values.update(dict.fromkeys(unknown.values))
-
-    def all(self) -> list[Unknown]:
-        """One per column that has any."""
-        return [Unknown(c, n, tuple(self.values[c])) for c, n in self.rows.items()]
 
 
 @dataclass(frozen=True)
@@ -63,7 +41,7 @@ class Request:
 
 
 def predict_table(
-    model: Model, metadata: DataMetadata, request: Request, unknown: UnknownValues
+    model: Model, metadata: DataMetadata, request: Request, remarks: Remarks
 ) -> Iterator[pl.DataFrame]:
     """Predict the next events of the sequences of a table.
 
@@ -71,11 +49,11 @@ def predict_table(
         model: The model.
         metadata: What preprocessing has learned about its columns.
         request: What is to be predicted.
-        unknown: Takes the values that the model was not trained with.
+        remarks: Takes what is to be said of the table's values.
 
     Yields:
-        Rows of the result, ascending by sequence and step: the sequence, the position of the
-        predicted event, and per target `TARGET`, of classes also `TARGET.probability`, and of those
+        Rows of the result, ascending by sequence and step: the sequence; the position of the
+        predicted event, or, where another column orders them, the step as `ORDER.step`; and per target `TARGET`, of classes also `TARGET.probability`, and of those
         that come next `TARGET.2`, `TARGET.2.probability` and so on.
 
     Raises:
@@ -88,6 +66,7 @@ def predict_table(
     parts = whole_sequences(
         request.table,
         about.inputs,
+        metadata,
         sequence_ids=request.sequence_ids,
         bytes_in_memory=request.bytes_in_memory,
     )
@@ -99,7 +78,7 @@ def predict_table(
             sequence_ids=request.sequence_ids,
             allows_empty=request.allows_empty,
         )
-        unknown.add(events.unknown)
+        remarks.add(events.remarks)
         yield from _predictions(model, decoding, events, request.steps)
 
 
@@ -113,11 +92,11 @@ def _predictions(
         frames = []
         for step in range(steps):
             outputs = model.predict(inputs)
-            ids, last = events.sequence_ids[begin:end], events.last_positions[begin:end]
-            frames.append(decoding.frame(ids, last + step + 1, outputs))
+            whose, last = events.sequences[begin:end], events.last_places[begin:end]
+            frames.append(decoding.frame(whose, last, step + 1, outputs))
             if step + 1 < steps:
                 inputs = _fed_back(inputs, outputs, decoding)
-        yield frames[0] if steps == 1 else pl.concat(frames).sort(ID_COLUMNS, maintain_order=True)
+        yield frames[0] if steps == 1 else pl.concat(frames).sort(pl.nth(0), maintain_order=True)
 
 
 def _fed_back(

@@ -1,6 +1,6 @@
 """What the preprocessing file says of columns: their kind, and what becomes of missing values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -45,8 +45,7 @@ def assign_roles(config: PreprocessConfig, table: EventTable) -> Roles:
     ]
     if config.missing is None and not config.column_types:
         return Roles(table, {}, tuple(unknown))
-    table, faults = _with_kinds(config, table)
-    table = _without_marks(config, table)
+    table, faults = _with_kinds(config, _without_marks(config, table))
     nulls = table.ask(*(pl.col(name).null_count() for name in columns))
     missing = {c: nulls[c] for c in columns if nulls[c] and config.missing_of(c) is not None}
     faults += [fault for column in missing for fault in _missing_faults(config, table, column)]
@@ -67,17 +66,36 @@ def assign_roles(config: PreprocessConfig, table: EventTable) -> Roles:
 
 def missing_notes(config: PreprocessConfig, roles: Roles) -> Iterator[str]:
     """What became of missing values, with counts."""
+    policies = {column: config.missing_of(column) for column in roles.num_missing}
+    num_read = roles.table.num_read
+    num_dropped = num_read - roles.table.num_rows
+    yield from missing_lines(roles.num_missing, policies, num_dropped, num_read)
+
+
+def missing_lines(
+    num_missing: Mapping[str, int],
+    policies: Mapping[str, MissingValues | None],
+    num_dropped: int,
+    num_rows: int,
+) -> Iterator[str]:
+    """What became of missing values, with counts.
+
+    Args:
+        num_missing: Column -> its missing values.
+        policies: Of the same columns.
+        num_dropped: Rows that were dropped.
+        num_rows: Rows that there were.
+    """
     words = {
         "category": "are a class of their own",
         "mean": "became the mean",
         "drop": "were dropped with their rows",
     }
-    for column, number in roles.num_missing.items():
-        became = words[str(config.missing_of(column))]
+    for column, number in num_missing.items():
+        became = words[str(policies[column])]
         yield f"column `{column}`: {counted(number, 'missing value')} {became}"
-    num_read = roles.table.num_read
-    if num_dropped := num_read - roles.table.num_rows:
-        yield f"dropped {counted(num_dropped, 'row')} of {num_read:,}"
+    if num_dropped:
+        yield f"dropped {counted(num_dropped, 'row')} of {num_rows:,}"
 
 
 def _with_kinds(
@@ -89,8 +107,10 @@ def _with_kinds(
         dtype = schema.get(column)
         values = pl.col(column)
         if kind == "real" and dtype == pl.String:
-            gap = is_gap(column) if config.missing_of(column) is not None else pl.lit(value=False)
             number = values.str.strip_chars().cast(pl.Float64, strict=False)
+            gap = pl.lit(value=False)
+            if config.missing_of(column) is not None:
+                gap, number = is_gap(column), number.fill_nan(None)
             is_wrong = values.is_not_null() & number.is_null() & ~gap
             faults += find_faults(table, [(column, "is not a number", is_wrong, True)])
             casts.append(number)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sequifier_hpo.config.preprocess import ID_COLUMNS
+from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.config.schema import did_you_mean
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.raw_files import (
@@ -18,36 +18,43 @@ from sequifier_hpo.preprocessing.raw_files import (
     unreadable,
 )
 
-_ROW = "number of the row in its file"
+FILE_ROW = "number of the row in its file"
 
 
-def read_as_text(path: Path, columns: Sequence[str]) -> RawTable:
+def read_as_text(path: Path, columns: Sequence[str], metadata: DataMetadata) -> RawTable:
     """Read the ids and some features of one file: Parquet if its name ends so, else CSV as text.
+
+    Beside them the frame has what decides which rows are left out, where the file has it.
+
+    Args:
+        path: The file.
+        columns: Its features that are read.
+        metadata: What preprocessing has learned about the columns.
 
     Raises:
         InputError: If the file cannot be read or lacks a column.
     """
-    is_csv, wanted = _checked_for_text(path, columns)
+    is_csv, wanted = _checked_for_text(path, columns, metadata)
     frame = read_file(path, wanted, None, is_csv=is_csv, as_text=wanted)
     frame = _texts_as_strings(frame)
     return RawTable(frame, list(columns), ((path, frame.height),), is_csv)
 
 
 def parts_as_text(
-    path: Path, columns: Sequence[str], num_rows: int, *, sequence_ids: pl.Series | None = None
+    path: Path, columns: Sequence[str], metadata: DataMetadata, num_rows: int
 ) -> Iterator[RawTable]:
     """The same in parts, of which one is in memory at a time; blank lines are passed over.
 
     Args:
         path: The file.
         columns: Its features that are read.
+        metadata: What preprocessing has learned about the columns.
         num_rows: Of a part, about.
-        sequence_ids: The only sequences that are read, as numbers; None = all.
 
     Raises:
         InputError: As `read_as_text`.
     """
-    is_csv, wanted = _checked_for_text(path, columns)
+    is_csv, wanted = _checked_for_text(path, columns, metadata)
     try:
         if is_csv:
             names = csv_names(path)
@@ -56,23 +63,22 @@ def parts_as_text(
             )
         else:
             table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        table = table.select(wanted).with_row_index(_ROW)
+        table = table.select(wanted).with_row_index(FILE_ROW)
         table = table.filter(pl.any_horizontal(pl.col(wanted).is_not_null()))
-        if sequence_ids is not None:
-            ids = pl.col(ID_COLUMNS[0]).cast(pl.Int64, strict=False)
-            table = table.filter(ids.is_in(sequence_ids.to_list()))
         for part in table.collect_batches(chunk_size=num_rows, maintain_order=True):
-            rows = part.drop_in_place(_ROW)
+            rows = part.drop_in_place(FILE_ROW)
             files = ((path, rows[-1] + 1 if len(rows) else 0),)
             yield RawTable(_texts_as_strings(part), list(columns), files, is_csv, rows=rows)
     except (*POLARS_FAULTS, OSError) as error:
         raise unreadable(path, error, is_csv=is_csv) from error
 
 
-def _checked_for_text(path: Path, columns: Sequence[str]) -> tuple[bool, list[str]]:
+def _checked_for_text(
+    path: Path, columns: Sequence[str], metadata: DataMetadata
+) -> tuple[bool, list[str]]:
     """Whether a file is CSV, and the columns to read, which it has."""
     is_csv = path.suffix != ".parquet"
-    wanted = [*ID_COLUMNS, *columns]
+    wanted = [*metadata.id_columns, *columns]
     names = column_names(path, is_csv=is_csv)
     missing = [column for column in wanted if column not in names]
     if missing:
@@ -81,7 +87,8 @@ def _checked_for_text(path: Path, columns: Sequence[str]) -> tuple[bool, list[st
             did_you_mean(missing[0], names)
             or "give it the columns of the table preprocessed before",
         )
-    return is_csv, wanted
+    dropping = [c for c, policy in metadata.missing.items() if policy == "drop" and c in names]
+    return is_csv, list(dict.fromkeys([*wanted, *dropping]))
 
 
 def _texts_as_strings(frame: pl.DataFrame) -> pl.DataFrame:

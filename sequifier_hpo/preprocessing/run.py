@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sequifier_hpo.config.metadata import DataMetadata
+from sequifier_hpo.config.metadata import TABLE_KEYS, DataMetadata
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.preprocess import PreprocessConfig
 from sequifier_hpo.errors import InputError
@@ -28,6 +28,7 @@ from sequifier_hpo.preprocessing.id_maps import map_notes, read_id_maps
 from sequifier_hpo.preprocessing.large_files import read_large_table
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.raw_files import find_files, read_raw_table
+from sequifier_hpo.preprocessing.sequence_names import sequence_table
 from sequifier_hpo.preprocessing.shard_job import (
     ShardFolder,
     number_width,
@@ -266,14 +267,9 @@ def _write_sequence_names(
     if data.sequence_names is None:
         return None
     path = f"configs/metadata_configs/{_data_name(config)}-sequences.parquet"
-    table = pl.DataFrame({"sequence": data.sequence_names.cast(pl.String)})
-    numbered = table.with_row_index("sequenceId", offset=1).cast({"sequenceId": pl.Int64})
-    numbered.write_parquet(outputs.stage(Path(project_path(path, config.project_root))))
+    table = sequence_table(data.sequence_names.cast(pl.String))
+    table.write_parquet(outputs.stage(Path(project_path(path, config.project_root))))
     return path
-
-
-# What only files with our own fields have.
-_OWN_KEYS = ("sequence_column", "sequence_ids_path", "order_column", "missing")
 
 
 def _metadata(
@@ -303,5 +299,5 @@ def _metadata(
         missing={name: policy for name in read if (policy := roles.policy_of(config, name))},
     )
     content = metadata.model_dump()
-    unused = {key for key in _OWN_KEYS if not content[key]}
+    unused = {key for key in TABLE_KEYS if not content[key]}
     return json.dumps({k: v for k, v in content.items() if k not in unused}, allow_nan=False)

@@ -84,10 +84,11 @@ def check_events(
         InputError: With every fault of the table.
     """
     faults = list(found)
-    faults += (
-        _sequence_faults(table) if config.sequence_column else number_faults(table, table.sequence)
+    faults += id_faults(
+        table,
+        allows_names=config.sequence_column is not None,
+        allows_times=config.order_column is not None,
     )
-    faults += _order_faults(table) if config.order_column else number_faults(table, table.order)
     questions: list[Question] = []
     for column in table.features:
         asked = _feature_questions(config, table, column, categories)
@@ -117,33 +118,22 @@ def _fix(config: PreprocessConfig, faults: Sequence[Fault | str]) -> str:
     return "; ".join(fixes) or "correct these values, or leave columns out with `selected_columns`"
 
 
-def order_items(table: RawTable) -> pl.DataFrame:
-    """The rows ordered by sequence and item, checked to be distinct.
+def id_faults(table: EventTable, *, allows_names: bool, allows_times: bool) -> list[Fault | str]:
+    """What keeps the first two columns from saying whose events the rows are, and in which order.
 
-    Raises:
-        InputError: If two items of a sequence have one position.
+    Args:
+        table: The table.
+        allows_names: Whether texts may say whose event a row is, beside whole numbers.
+        allows_times: Whether times and decimal numbers may order them, and events have one place.
     """
-    ordered = table.frame.sort(ID_COLUMNS)
-    is_repeated = ordered.select(
-        pl.all_horizontal(pl.col(column) == pl.col(column).shift(1) for column in ID_COLUMNS)
-    ).to_series()
-    if is_repeated.any():
-        raise InputError(_repetition(table), "give every item of a sequence its own itemPosition")
-    return ordered
+    sequence, order = table.sequence, table.order
+    return [
+        *(_sequence_faults(table) if allows_names else _number_faults(table, sequence)),
+        *(_order_faults(table) if allows_times else _number_faults(table, order)),
+    ]
 
 
-def _repetition(table: RawTable) -> str:
-    is_later = ~pl.struct(ID_COLUMNS).is_first_distinct()
-    later = table.frame.select(pl.row_index().filter(is_later)).to_series()
-    row = later[0]
-    sequence_id, position = table.frame.select(ID_COLUMNS).row(row)
-    return (
-        f"two items have the same place: {counted(len(later), 'row')} repeat a sequenceId and "
-        f"itemPosition, the first is {table.place(row)} (sequenceId {sequence_id}, itemPosition {position})"
-    )
-
-
-def number_faults(table: EventTable, column: str) -> list[Fault | str]:
+def _number_faults(table: EventTable, column: str) -> list[Fault | str]:
     """What keeps a column from being whole numbers."""
     values, dtype = pl.col(column), table.schema[column]
     questions: list[Question] = [(column, _NO_VALUE, values.is_null(), False)]
@@ -166,7 +156,7 @@ def _sequence_faults(table: EventTable) -> list[Fault | str]:
     column, dtype = table.sequence, table.schema[table.sequence]
     if dtype in (pl.String, pl.Boolean, pl.Date):
         return find_faults(table, [(column, _NO_VALUE, pl.col(column).is_null(), False)])
-    return number_faults(table, column)
+    return _number_faults(table, column)
 
 
 def _order_faults(table: EventTable) -> list[Fault | str]:

@@ -11,7 +11,8 @@ import pytest
 from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.inference.model_file import Model
-from sequifier_hpo.inference.predicting import Request, UnknownValues, predict_table
+from sequifier_hpo.inference.predicting import Request, predict_table
+from sequifier_hpo.preprocessing.remarks import Remarks
 from tests.inference.conftest import ALL, STATISTICS, Events, run_model, window
 
 # Longer than the window of 5, as long, shorter, and of one event.
@@ -26,11 +27,11 @@ def metadata_of(model: Model) -> DataMetadata:
 
 
 def predict(
-    path: Path, table: Path, unknown: UnknownValues | None = None, **changes: object
+    path: Path, table: Path, remarks: Remarks | None = None, **changes: object
 ) -> pl.DataFrame:
     model = Model(path)
     request = replace(Request(table), **changes)  # type: ignore[arg-type]
-    return pl.concat(predict_table(model, metadata_of(model), request, unknown or UnknownValues()))
+    return pl.concat(predict_table(model, metadata_of(model), request, remarks or Remarks()))
 
 
 @pytest.mark.parametrize("positions", ["learned", "rope"])
@@ -138,11 +139,11 @@ def test_values_that_the_model_does_not_know_are_counted_over_all_parts(
     for i, row in enumerate(events.rows):
         row["cat1"] = f"new-{i % 3}" if i % 2 else row["cat1"]
     table = events.write(tmp_path / "new.csv")
-    unknown = UnknownValues()
+    remarks = Remarks()
 
-    predict(path, table, unknown, bytes_in_memory=table.stat().st_size // 5)
+    predict(path, table, remarks, bytes_in_memory=table.stat().st_size // 5)
 
-    (found,) = unknown.all()
+    (found,) = remarks.unknown
     assert (found.column, found.num_rows) == ("cat1", 100)
     assert sorted(found.values) == ["new-0", "new-1", "new-2"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sequifier_hpo import __version__
-from sequifier_hpo.config.metadata import DataMetadata, metadata_of, unknown_id
+from sequifier_hpo.config.metadata import TABLE_KEYS, DataMetadata, metadata_of, unknown_id
 from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import ConfigError
@@ -15,6 +15,7 @@ Kind = Literal["best", "last"]
 PROPERTIES_VERSION = 2
 """Raised when a reader has to know more; files of 0.1.0 do not have it."""
 
+_ID_KEYS = ("sequence_column", "order_column")
 _REAL_OUTPUTS = (
     "Real outputs are standardised, as the inputs are: value = output * std + mean, with std and "
     "mean of the column in the metadata file."
@@ -64,8 +65,9 @@ def model_properties(
     `class_labels` holds one list per categorical target, indexed by the class id. Labels are texts;
     an id without a label has null. `validation_positions` is how many positions at the end of each
     window `best_validation_loss` is over. `train_config` is the whole run with the ids of all
-    columns, and `statistics` what its real columns were standardised with: together they are all
-    that is needed to predict and to judge.
+    columns, `statistics` what its real columns were standardised with, and `raw_table` what the
+    metadata say of the raw table, where they do: together they are all that is needed to predict
+    and to judge.
 
     Args:
         config: The run.
@@ -96,8 +98,7 @@ def model_properties(
             }
         ),
         "real_outputs": _REAL_OUTPUTS,
-        "sequence_column": ID_COLUMNS[0],
-        "order_column": ID_COLUMNS[1],
+        **dict(zip(_ID_KEYS, ID_COLUMNS if metadata is None else metadata.id_columns, strict=True)),
         "train_config": _json(config.model_dump(mode="json")),
         **({} if metadata is None else _of_data(config, metadata)),
     }
@@ -118,11 +119,12 @@ def _of_run(facts: RunFacts) -> dict[str, str]:
 
 def _of_data(config: TrainConfig, metadata: DataMetadata) -> dict[str, str]:
     statistics = metadata.selected_columns_statistics
+    # Rows are left out for gaps in columns that the model does not read.
+    needed = sorted({*config.columns_read, *metadata.missing})
     return {
-        "statistics": _json(
-            {c: statistics[c].model_dump() for c in sorted(config.columns_read) if c in statistics}
-        ),
+        "statistics": _json({c: statistics[c].model_dump() for c in needed if c in statistics}),
         "padding": metadata.padding or "",
+        "raw_table": _json(metadata.model_dump(include=set(TABLE_KEYS), exclude_defaults=True)),
     }
 
 
