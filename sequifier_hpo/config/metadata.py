@@ -104,6 +104,15 @@ def metadata_of(config: NamesMetadata) -> DataMetadata | None:
     return read_metadata(file) if file.exists() else None
 
 
+def sequence_ids_file_of(config: NamesMetadata) -> Path | None:
+    """The table of `DataMetadata.sequence_ids_path`, if the metadata that a file names have one."""
+    metadata = metadata_of(config)
+    if metadata is None or metadata.sequence_ids_path is None:
+        return None
+    path = Path(project_path(metadata.sequence_ids_path, config.project_root))
+    return path if path.exists() else None
+
+
 def unknown_id(ids: Mapping[str, int]) -> int:
     """The id of a value that is not in the id map of its column.
 

@@ -121,6 +121,8 @@ def model_of_run(
 def _model_file(config: TrainConfig, run: Run) -> Path | None:
     """The ONNX file of a run's best epoch; a file under its name may be another run's."""
     folder, name = config.paths.models, config.model_name
+    if run.validation_loss is None:
+        return None  # models are written when a run ends
     for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else ():
         epoch = path.stem.rpartition("-")[2]
         if not epoch.isdecimal():

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sequifier_hpo.config.metadata import DataMetadata, metadata_file_of, metadata_of
+from sequifier_hpo.config.metadata import (
+    DataMetadata,
+    metadata_file_of,
+    metadata_of,
+    sequence_ids_file_of,
+)
 from sequifier_hpo.config.train import (
     TEST,
     VALIDATION,
@@ -103,9 +108,10 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="sequifier-hpo-") as name:
         folder = Path(name)
         if judged.table is not None:
-            split = _write_split(chosen, judged.table, folder, on_message)
+            split, names = _write_split(chosen, judged.table, folder, on_message)
         else:
             split = _stored_split(config, chosen.metadata, judged.split)
+            names = sequence_ids_file_of(config)
         keeps_training = judged.table is None and has_training_data(config)
         order = {
             **_order(chosen, judged),
@@ -117,6 +123,7 @@ def evaluate(
             "sequences": None if outputs.sequences is None else str(outputs.sequences.absolute()),
         }
         if outputs != NO_FILES:
+            order["names"] = None if names is None else str(names.absolute())
             order["places"] = str(_write_places(split, chosen.model.about.length, folder))
         return {**_head(chosen, judged, split.path), **ask("judging", order)}
 
@@ -144,6 +151,7 @@ def _order(chosen: ChosenModel, judged: Judged) -> dict[str, Any]:
     )
     return {
         "model": str(about.path),
+        "sequence_column": chosen.metadata.id_columns[0],
         "counted": positions.model_dump(),
         "labels": {target: labels_of(about, target) for target in about.class_labels},
         "units": units_of(about, chosen.metadata),
@@ -198,8 +206,12 @@ def _require_same_meaning(
 
 def _write_split(
     chosen: ChosenModel, table: Path, folder: Path, on_message: Callable[[str], None]
-) -> SplitFiles:
-    """Write a table of events as a split, whose windows count every event about once."""
+) -> tuple[SplitFiles, Path | None]:
+    """Write a table of events as a split, whose windows count every event about once.
+
+    Returns:
+        The split, and a table of the names of its sequences, if they have some.
+    """
     about = chosen.model.about
     columns = list(dict.fromkeys([*about.inputs, *about.targets]))
     path = folder / "events.parquet"
@@ -212,4 +224,8 @@ def _write_split(
     )
     for line in written.remarks.lines(chosen.metadata):
         on_message(f"note: {line}")
-    return SplitFiles(path, "parquet")
+    names = None
+    if written.names is not None:
+        names = folder / "names.parquet"
+        written.names.write_parquet(names)
+    return SplitFiles(path, "parquet"), names

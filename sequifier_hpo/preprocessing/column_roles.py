@@ -87,12 +87,12 @@ def missing_lines(
         num_rows: Rows that there were.
     """
     words = {
-        "category": "are a class of their own",
-        "mean": "became the mean",
-        "drop": "were dropped with their rows",
+        "category": ("is a class of its own", "are a class of their own"),
+        "mean": ("became the mean", "became the mean"),
+        "drop": ("was dropped with its row", "were dropped with their rows"),
     }
     for column, number in num_missing.items():
-        became = words[str(policies[column])]
+        became = words[str(policies[column])][number > 1]
         yield f"column `{column}`: {counted(number, 'missing value')} {became}"
     if num_dropped:
         yield f"dropped {counted(num_dropped, 'row')} of {num_rows:,}"

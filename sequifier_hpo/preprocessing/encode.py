@@ -45,7 +45,8 @@ class Unknown:
     """Each of them once, in the order in which they occur."""
 
     def __str__(self) -> str:
-        shown = ", ".join(f"`{value}`" for value in self.values[:_MAX_SHOWN])
+        first = self.values[:_MAX_SHOWN]
+        shown = ", ".join(f"`{value}`" if value else "no value" for value in first)
         more = ", ..." if len(self.values) > _MAX_SHOWN else ""
         return (
             f"column `{self.column}`: {counted(len(self.values), 'unknown value')} in "

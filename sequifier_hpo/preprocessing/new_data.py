@@ -11,7 +11,7 @@ import polars as pl
 
 from sequifier_hpo.config.metadata import DataMetadata
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn, Unknown
+from sequifier_hpo.preprocessing.encode import EncodedColumn, Unknown
 from sequifier_hpo.preprocessing.long_table import write_long_table
 from sequifier_hpo.preprocessing.new_rows import (
     RowOrder,
@@ -197,7 +197,7 @@ def write_windows(
     columns = [
         EncodedColumn(
             each.column,
-            ColumnKind.CATEGORICAL if each.column in metadata.id_maps else ColumnKind.REAL,
+            each.kind,
             NumberColumn.of(_with_padding(each, order.rows)),
         )
         for each in encoded

@@ -17,7 +17,7 @@ import polars as pl
 from sequifier_hpo.config.metadata import DataMetadata, unknown_id
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.categories import INTEGER_TYPES, MISSING
-from sequifier_hpo.preprocessing.encode import Unknown, standardise, unknown_values
+from sequifier_hpo.preprocessing.encode import ColumnKind, Unknown, standardise, unknown_values
 from sequifier_hpo.preprocessing.raw_files import RawTable
 from sequifier_hpo.preprocessing.table_checks import REAL_TYPES, faults_of, is_gap
 
@@ -36,6 +36,11 @@ class EncodedValues:
     unknown: Unknown | None = None
     num_missing: int = 0
     """Rows that are read and have no value, where that is allowed."""
+
+    @property
+    def kind(self) -> ColumnKind:
+        """What the numbers mean."""
+        return ColumnKind.CATEGORICAL if self.values.dtype == np.int64 else ColumnKind.REAL
 
 
 def encode_values(

@@ -119,6 +119,26 @@ def test_the_finished_search_has_nothing_left_to_run(pruned: tuple[Project, Fini
     assert "nothing is left to run" in again.stderr
 
 
+def test_a_stopped_run_is_judged_and_predicts_from_its_checkpoint(
+    pruned: tuple[Project, Finished],
+) -> None:
+    project, _ = pruned
+    row = next(row for row in rows(project) if row["state"] == "pruned")
+    of_run = ("--config-path", FILE, "--run", row["run"])
+
+    judged = project.run("evaluate", *of_run, "--json")
+    predicted = project.run("predict", *of_run, "--data", "data/seattle-weather.csv")
+
+    assert "its checkpoint is used" in judged.stderr
+    found = json.loads(judged.stdout)
+    assert found["loss"] == pytest.approx(float(row["best_loss"]), abs=1e-5)
+    assert found["loss_in_search"] == float(row["best_loss"])
+    assert predicted.code == 0, predicted.stderr
+    (row_of_sequence,) = csv.DictReader(predicted.stdout.splitlines())
+    assert row_of_sequence["itemPosition"] == "1461"
+    assert files_of(project, "models", row["run"]) == []
+
+
 def test_a_stopped_run_is_finished_when_it_is_asked_for(pruned: tuple[Project, Finished]) -> None:
     project, _ = pruned
     stopped = [row for row in rows(project) if row["state"] == "pruned"]

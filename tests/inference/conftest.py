@@ -76,11 +76,13 @@ def export(config: TrainConfig, root: Path, seed: int = 0) -> Path:
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> Callable[..., Path]:
-    """A function: inputs, targets and other fields -> path of a model file."""
+    """A function: inputs, targets, keys of the metadata and other fields -> path of a model file."""
 
-    def make(inputs: list[str], targets: list[str], **changes: Any) -> Path:
+    def make(
+        inputs: list[str], targets: list[str], metadata: Mapping[str, Any] = {}, **changes: Any
+    ) -> Path:
         config = small_config(tmp_path, inputs, targets, **changes)
-        write_metadata(tmp_path, config)
+        write_metadata(tmp_path, config, **metadata)
         return export(config, tmp_path)
 
     return make

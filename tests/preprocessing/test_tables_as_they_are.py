@@ -269,6 +269,20 @@ def test_numbers_that_a_parquet_table_holds_as_text_are_in_the_order_of_numbers(
     assert items_of(summary, "x") == [(1, 2, 3)]
 
 
+def test_decimal_numbers_with_gaps_can_be_categories(project: Project) -> None:
+    text = "sequenceId,itemPosition,size,level\n0,0,1.50,1.0\n0,1,NA,\n0,2,2.25,3.0\n"
+
+    summary = project.preprocess(
+        project.write_csv("t.csv", text),
+        column_types={"size": "categorical", "level": "categorical"},
+        missing="category",
+    )
+
+    sizes, levels = (metadata_of(summary).id_maps[c] for c in ("size", "level"))
+    assert sizes == {"": 1, "1.5": 2, "2.25": 3}
+    assert levels == {"1": 1, "3": 2, "": 3}
+
+
 # --- tables that exceed the memory
 
 

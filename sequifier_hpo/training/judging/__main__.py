@@ -22,6 +22,8 @@ def _handle(request: Mapping[str, Any]) -> dict[str, Any]:
             labels=request["labels"],
             units=request["units"],
             has_training=request["has_training"],
+            sequence_column=request["sequence_column"],
+            names=path("names"),
             places=path("places"),
             events=path("events"),
             sequences=path("sequences"),

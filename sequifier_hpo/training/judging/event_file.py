@@ -1,6 +1,7 @@
 """A table with one row per judged event, written as the events come."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,6 +15,29 @@ Places = NDArray[np.int64]
 """(windows, 2): sequence, and position of the first item within the sequence's share of the split."""
 
 
+class SequenceNames:
+    """What the sequences of a split are called in the raw table."""
+
+    def __init__(self, column: str, path: Path | None) -> None:
+        """Read their names.
+
+        Args:
+            column: That says whose event a row is.
+            path: A Parquet table `sequenceId`, `sequence`; None = they are called by their numbers.
+        """
+        self._column = column
+        self._names = None if path is None else pl.read_parquet(path)
+
+    def of(self, numbers: NDArray[np.int64]) -> dict[str, pl.Series]:
+        """Their column, and their names in it; null where a number has none."""
+        found = pl.Series(numbers)
+        if self._names is not None:
+            table = pl.DataFrame({ID_COLUMNS[0]: found})
+            named = table.join(self._names, on=ID_COLUMNS[0], how="left", maintain_order="left")
+            found = named["sequence"]
+        return {self._column: found}
+
+
 class EventFile:
     """A CSV file of events."""
 
@@ -21,6 +45,7 @@ class EventFile:
         self,
         file: BinaryIO,
         places: Places,
+        names: SequenceNames,
         labels: Mapping[str, Sequence[str]],
         units: Mapping[str, tuple[float, float]],
     ) -> None:
@@ -29,11 +54,13 @@ class EventFile:
         Args:
             file: Where to write.
             places: Where every window of the split lies, in their order.
+            names: What its sequences are called.
             labels: Label of every class, of the categorical targets.
             units: (scale, offset) of the real targets.
         """
         self._file = file
         self._places = places
+        self._names = names
         self._labels = {target: pl.Series(list(texts)) for target, texts in labels.items()}
         self._units = units
         self._is_begun = False
@@ -56,7 +83,10 @@ class EventFile:
             losses: Per target the criterion, (N,).
         """
         sequences, starts = self._places[windows].T
-        columns: dict[str, Any] = {ID_COLUMNS[0]: sequences, "position": starts + positions}
+        columns: dict[str, Any] = {
+            **self._names.of(sequences),
+            "position": starts + positions,
+        }
         for target, output in outputs.items():
             if target in self._labels:
                 columns |= self._classes(target, output, actual[target])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sequifier_hpo.atomic import StagedFiles
+from sequifier_hpo.config.preprocess import ID_COLUMNS
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.records import Counted
@@ -23,7 +24,7 @@ from sequifier_hpo.training.baselines import compute_baselines
 from sequifier_hpo.training.data.batching import Batch, WindowBatches
 from sequifier_hpo.training.data.open import open_training_data
 from sequifier_hpo.training.data.windows import TrainingData, reading_all, used_columns
-from sequifier_hpo.training.judging.event_file import EventFile, Places
+from sequifier_hpo.training.judging.event_file import EventFile, Places, SequenceNames
 from sequifier_hpo.training.judging.every_position import NotOursError, answer_everywhere
 from sequifier_hpo.training.judging.scores import ClassScores, NumberScores, Scores
 from sequifier_hpo.training.losses import TargetLosses, newest, of_one_target
@@ -49,6 +50,10 @@ class Order:
     """(scale, offset) of the real targets: value = standardised * scale + offset."""
     has_training: bool
     """Whether the training data are there, from which trivial predictors learn."""
+    sequence_column: str = ID_COLUMNS[0]
+    """What the file of all events calls whose event each is."""
+    names: Path | None = None
+    """A Parquet table `sequenceId`, `sequence`: the names of sequences; None = they have none."""
     places: Path | None = None
     """A file of numpy: where the windows of the split lie, as `event_file.Places`."""
     events: Path | None = None
@@ -150,7 +155,8 @@ class _Judgement:
             return None
         files = stack.enter_context(StagedFiles())
         file = stack.enter_context(files.open(self._order.events))
-        return EventFile(file, self._places, self._order.labels, self._order.units)
+        names = SequenceNames(self._order.sequence_column, self._order.names)
+        return EventFile(file, self._places, names, self._order.labels, self._order.units)
 
     @property
     def _at_once(self) -> int:
