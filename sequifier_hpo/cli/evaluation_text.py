@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sequifier_hpo.words import shortened
+from sequifier_hpo.words import counted, shortened
 
 Figures = Mapping[str, Any]
 Line = str | tuple[str, str]
@@ -65,7 +65,7 @@ def _of_classes(figures: Figures) -> Iterator[Line]:
     for part in calibration["bins"]:
         yield (
             f"    {part['mean_probability']:>6.1%}, {part['accuracy']:>6.1%} came true "
-            f"({part['num_events']:,} events)"
+            f"({counted(part['num_events'], 'event')})"
         )
     yield from _confusion(figures["confusion"])
 
