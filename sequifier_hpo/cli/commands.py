@@ -101,5 +101,5 @@ def _help_of(function: Callable[..., None]) -> str:
 
 def _hint(word: str) -> str:
     word = word.lower()
-    found = MEANT.get(word) or next(iter(get_close_matches(word, COMMANDS, n=1, cutoff=0.6)), None)
-    return f"; did you mean `{found}`?" if found else ""
+    close = get_close_matches(word, (*COMMANDS, *MEANT), n=1, cutoff=0.6)
+    return "".join(f"; did you mean `{MEANT.get(found, found)}`?" for found in close)

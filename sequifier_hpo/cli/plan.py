@@ -197,8 +197,10 @@ def _as_text(found: _Plan, config_path: Path) -> str:
 
 
 def _time(found: _Plan) -> str:
+    if not found.num_to_come:
+        return ""
     if found.seconds_to_come is None:
-        return "; how long they take is known after the first" if found.num_to_come else ""
+        return "; how long they take is known after the first"
     return f": about {duration(found.seconds_to_come)} at the pace of the runs so far"
 
 

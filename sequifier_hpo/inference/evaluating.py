@@ -55,7 +55,7 @@ def what_is_judged(split: str | None, table: Path | None) -> Judged:
         InputError: If there is no such split, or both are named.
     """
     if split not in {None, VALIDATION, TEST}:
-        raise InputError(f"--split {split} is no split", f"choose {VALIDATION} or {TEST}")
+        raise InputError(f"there is no split `{split}`", f"choose {VALIDATION} or {TEST}")
     if split is not None and table is not None:
         raise InputError(
             "--split names a stored split, and --data a table", "leave one of them out"

@@ -7,7 +7,7 @@ import polars as pl
 
 from sequifier_hpo.config.preprocess import MissingValues, PreprocessConfig
 from sequifier_hpo.config.schema import did_you_mean
-from sequifier_hpo.preprocessing.categories import MISSING
+from sequifier_hpo.preprocessing.categories import INTEGER_TYPES, MISSING
 from sequifier_hpo.preprocessing.event_table import EventTable
 from sequifier_hpo.preprocessing.table_checks import REAL_TYPES, Fault, find_faults, is_gap
 from sequifier_hpo.words import counted
@@ -166,9 +166,11 @@ def _missing_faults(config: PreprocessConfig, table: EventTable, column: str) ->
         what = "orders events or says whose they are" if is_id else ""
         what = what or ("is real, with a mean" if is_real else "is categorical, without a mean")
         allowed = "drop" if is_id else "mean or drop" if is_real else "category or drop"
+        quantity = f"; if it is a quantity, say `column_types: {{{column}: real}}`"
         yield (
             f"`{column}` {what}: its missing values cannot become `{policy}`, but {allowed}; "
             f"say so of this column alone: `missing: {{{column}: {allowed.split()[0]}, ...}}`"
+            + (quantity if table.schema[column] in INTEGER_TYPES and not is_id else "")
         )
 
 

@@ -1,6 +1,6 @@
 """Requirements on a raw table before it can be windowed; every fault names a column and a row."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,6 +16,7 @@ from sequifier_hpo.words import counted
 REAL_TYPES = frozenset({pl.Float32, pl.Float64})
 
 _NO_VALUE = "has no value"
+_NO_NUMBER = "is not a number"
 _TOO_LONG = "is beyond 64 bits"
 # How programs write "no value" into a column of numbers. polars reads such a column as text, and
 # text would silently become categories.
@@ -96,22 +97,43 @@ def check_events(
         if len(table.files) == 1:
             headline = f"{table.files[0][0]} cannot be preprocessed:"
         raise InputError(
-            "\n".join([headline, *(f"  - {fault}" for fault in faults)]), _fix(config, faults)
+            "\n".join([headline, *(f"  - {fault}" for fault in faults)]),
+            _fix(config, faults, table.schema),
         )
 
 
-def _fix(config: PreprocessConfig, faults: Sequence[Fault | str]) -> str:
-    whats = {fault.what for fault in faults if isinstance(fault, Fault)}
-    fixes = []
-    if whats & {_NO_VALUE, "is not a number"}:
-        fixes.append("say in `missing` what becomes of empty cells, or fill them")
-    ids = {fault.column for fault in faults if isinstance(fault, Fault)} & set(ID_COLUMNS)
+def _fix(config: PreprocessConfig, faults: Sequence[Fault | str], schema: pl.Schema) -> str:
+    whats = {fault.column: fault.what for fault in faults if isinstance(fault, Fault)}
+    gaps = {c: what for c, what in whats.items() if what in (_NO_VALUE, _NO_NUMBER)}
+    named = (*ID_COLUMNS, config.sequence_column, config.order_column)
+    fixes = [_fix_of_gaps(gaps, named, schema)] if gaps else []
+    ids = whats.keys() & set(ID_COLUMNS)
     if ids and not (config.sequence_column and config.order_column):
         fixes.append(
             "number sequences and items with whole numbers, or name text and times as they are in "
             "`sequence_column` and `order_column`"
         )
-    return "; ".join(fixes) or "correct these values, or leave columns out with `selected_columns`"
+    return "; ".join(fixes) or (
+        "correct these values or the preprocessing file, or leave columns out with `selected_columns`"
+    )
+
+
+def _fix_of_gaps(gaps: Mapping[str, str], ids: Container[str | None], schema: pl.Schema) -> str:
+    """What may become of empty cells, in the words of the preprocessing file."""
+    become, quantities = [], []
+    for column, what in gaps.items():
+        always = column in ids or what == _NO_NUMBER
+        is_real = schema[column] in REAL_TYPES
+        become.append(f"{column}: {'drop' if always else 'mean' if is_real else 'category'}")
+        if schema[column] in INTEGER_TYPES and not always:
+            quantities.append(f"{column}: real")
+    fix = (
+        "say in `missing` what becomes of empty cells, or fill them: "
+        f"`missing: {{{', '.join(become)}}}`; `drop` leaves their rows out"
+    )
+    if quantities:
+        fix += f"; quantities become their `mean`, with `column_types: {{{', '.join(quantities)}}}`"
+    return fix
 
 
 def id_faults(table: EventTable, *, allows_names: bool, allows_times: bool) -> list[Fault | str]:
@@ -188,7 +210,7 @@ def _feature_questions(
         questions.append((column, "is not a finite number", ~values.is_finite(), True))
     elif dtype == pl.String and table.is_csv:
         if config.missing_of(column) is None and _has_gaps_among_numbers(categories[column]):
-            questions.append((column, "is not a number", is_gap(column), True))
+            questions.append((column, _NO_NUMBER, is_gap(column), True))
     elif dtype.is_integer() and dtype not in INTEGER_TYPES:
         questions.append((column, _TOO_LONG, _is_beyond_64_bits(column), True))
     elif dtype not in INTEGER_TYPES and dtype not in (pl.String, pl.Boolean, pl.Null):

@@ -120,7 +120,7 @@ def test_what_is_asked_of_a_run_is_checked_first(study: Study) -> None:
     study.complete(1.5)
     best = sequifier_hpo.open_study(study.file).best
 
-    with pytest.raises(InputError, match="tset is no split"):
+    with pytest.raises(InputError, match="there is no split `tset`"):
         best.evaluate("tset")
     with pytest.raises(InputError, match="leave one of them out"):
         best.evaluate("test", data="data/new.csv")

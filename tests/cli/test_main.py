@@ -65,6 +65,7 @@ def test_a_letter_that_file_names_cannot_have_here_is_no_bug(
         ("Inference", "predict"),
         ("test", "evaluate"),
         ("prepocess", "preprocess"),
+        ("serach", "hyperparameter-search"),
         ("Plan", "plan"),
     ],
 )

@@ -1,66 +1,34 @@
 """The tutorial and the guides, done to the letter in an empty folder."""
 
 import contextlib
-import io
 import json
-import os
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sequifier_hpo.cli.main import app, exit_code_of
+from tests.cli.pages import BLOCK, DOCS, assert_shows, follow, shown_outputs, typed
 
-DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-pytestmark = pytest.mark.slow
-
-
-def follow(page: Path, folder: Path) -> dict[str, str]:
-    """Write the files and type the commands of a page; returns command -> what it printed."""
-    printed = {}
-    with contextlib.chdir(folder):
-        for kind, title, text in BLOCK.findall(page.read_text()):
-            if title:
-                Path(title).write_text(text)
-            elif kind == "console":
-                for line in text.splitlines():
-                    assert line.startswith("$ "), "every line of a console block is typed"
-                    printed[line[2:]] = typed(line[2:])
-    return printed
-
-
-def typed(line: str) -> str:
-    """What a command line prints; our own program runs in this process, which saves its start."""
-    if line.startswith("sequifier-hpo "):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            code = exit_code_of(lambda: app(shlex.split(line)[1:]))
-        assert code == 0, f"{line}\n{printed.getvalue()}"
-        return printed.getvalue()
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", line], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return done.stdout
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A folder in which a new user has followed the tutorial."""
-    folder = tmp_path_factory.mktemp("visits")
+    folder = tmp_path_factory.mktemp("code")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SEQUIFIER_HPO_STORAGE", raising=False)
         return folder, follow(DOCS / "tutorial.md", folder)
 
 
 Project = tuple[Path, dict[str, str]]
+
+
+def in_folder(folder: Path, command: str) -> str:
+    with contextlib.chdir(folder):
+        return typed(command)
 
 
 def output_of(printed: dict[str, str], command: str) -> str:
@@ -71,15 +39,28 @@ def output_of(printed: dict[str, str], command: str) -> str:
 def test_the_tutorial_ends_with_a_report_and_a_model(project: Project) -> None:
     folder, _ = project
 
-    assert (folder / "studies/visits/report.html").stat().st_size > 4_000_000
-    assert len(list((folder / "models").glob("sequifier-visits-final-best-[34].onnx"))) == 1
+    assert (folder / "studies/code/report.html").stat().st_size > 4_000_000
+    assert len(list((folder / "models").glob("sequifier-code-final-last-*.onnx"))) == 1
 
 
-def test_the_status_of_the_tutorial_compares_with_trivial_predictors(project: Project) -> None:
-    shown = output_of(project[1], "sequifier-hpo status")
+def test_the_best_run_of_the_tutorial_beats_every_trivial_predictor_by_far(
+    project: Project,
+) -> None:
+    study = json.loads(in_folder(project[0], "sequifier-hpo status --json"))
+    (judged,) = (project[0] / "studies/code/evaluations").glob("*-test.json")
+    on_test = json.loads(judged.read_text())
 
-    assert "6 of 6 runs complete" in shown
-    assert "trivial predictor, class frequencies after the last value" in shown
+    assert study["best"]["validation_loss"] < 0.85 * min(study["baselines"].values())
+    assert on_test["loss"] < 0.85 * min(on_test["baselines"].values())
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the table is of Python 3.11's library")
+def test_the_tutorial_shows_what_its_commands_print(project: Project) -> None:
+    shown = dict(shown_outputs(DOCS / "tutorial.md"))
+
+    assert len(shown) == 6
+    for command, output in shown.items():
+        assert_shows(output, project[1][command])
 
 
 def test_the_file_of_the_guide_to_tables_takes_names_times_and_gaps(tmp_path: Path) -> None:
@@ -108,7 +89,7 @@ def test_the_guide_to_the_model_predicts_the_next_event(project: Project) -> Non
 
     shares = [float(line.split("%")[0]) for line in lines if line]
     assert sum(shares) == pytest.approx(100, abs=1)
-    assert {line.split()[-1] for line in lines if line} >= {"home", "cart", "pay"}
+    assert {line.split()[-1] for line in lines if line} >= {"name", "newline", "return"}
 
 
 def cells_of(page: Path) -> list[str]:

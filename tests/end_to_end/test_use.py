@@ -104,7 +104,7 @@ def test_predictions_for_a_table_come_from_the_program(project: Project) -> None
     ("arguments", "words"),
     [
         (("evaluate", *STUDY, "--run", "99"), "has no run 99"),
-        (("evaluate", *STUDY, "--split", "tset"), "is no split"),
+        (("evaluate", *STUDY, "--split", "tset"), "there is no split"),
         (("evaluate", *STUDY, "--split", "test", "--data", "x.csv"), "leave one of them out"),
         (("evaluate", *STUDY, "--model", "x.onnx"), "leave one of them out"),
         (("compare", STUDY[1]), "there is nothing to compare with"),

@@ -134,7 +134,7 @@ def test_a_comparison_says_what_may_be_chance() -> None:
 
 
 def test_a_split_that_does_not_exist_is_refused_before_models_are_read() -> None:
-    with pytest.raises(InputError, match="tset is no split"):
+    with pytest.raises(InputError, match="there is no split `tset`"):
         command(["a.onnx", "b.onnx"], "tset")
 
 

@@ -224,6 +224,18 @@ def test_what_contradicts_the_table_is_an_error_that_says_where(
     assert said in problem_of(project, FLIGHTS, **{**ROLES, **keys})
 
 
+def test_an_error_about_gaps_says_what_to_write(project: Project) -> None:
+    table = "tail,departure,stops,gate\na,2013-01-01,1,A\na,2013-01-02,,\n,2013-01-03,2,A\n"
+    roles = {"sequence_column": "tail", "order_column": "departure"}
+
+    problem = problem_of(project, table, **roles)
+    of_mean = problem_of(project, table, **roles, missing="mean")
+
+    assert "`missing: {tail: drop, stops: category, gate: category}`; `drop` leaves" in problem
+    assert "quantities become their `mean`, with `column_types: {stops: real}`" in problem
+    assert "if it is a quantity, say `column_types: {stops: real}`" in of_mean
+
+
 def test_rows_are_still_found_after_others_were_dropped(project: Project) -> None:
     keys = {**ROLES, "missing": {"delay": "drop"}}
 
