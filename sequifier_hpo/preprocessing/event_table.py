@@ -36,14 +36,14 @@ class EventTable:
 
     @classmethod
     def of(cls, raw: RawTable) -> "EventTable":
-        """A table in memory."""
+        """A table of new events."""
         sequence, order = raw.frame.columns[:2]
         rows = raw.frame.lazy().with_row_index(ROW)
         if raw.rows is not None:
             rows = rows.with_columns(raw.rows.alias(ROW))
         return cls(
             *(rows, raw.frame.height, raw.features, sequence, order),
-            *(raw.files, raw.is_csv, raw.index),
+            *(raw.files, raw.is_csv),
         )
 
     @property
