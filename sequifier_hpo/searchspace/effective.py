@@ -116,7 +116,7 @@ def _components(space: SearchSpace) -> Iterator[_Component]:
     for positions in _connected(space):
         touched = {field for position in positions for field in space.parameters[position].fields}
         # What a parameter decides may show in a field that has a single candidate.
-        for interaction in _interactions(space):
+        for interaction in interactions(space):
             if touched & interaction:
                 touched |= interaction
         fields = [field for field in influencing if field in touched]
@@ -162,7 +162,7 @@ def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
     groups = [
         ({position}, set(parameter.fields)) for position, parameter in enumerate(space.parameters)
     ]
-    for interaction in _interactions(space):
+    for interaction in interactions(space):
         touched = [group for group in groups if group[1] & interaction]
         if len(touched) > 1:
             groups = [group for group in groups if group not in touched]
@@ -175,7 +175,8 @@ def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
     return iter(sorted(tuple(sorted(positions)) for positions, _ in groups))
 
 
-def _interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
+def interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
+    """Fields that must be looked at together to know what a run is."""
     yield from INTERACTIONS
     lists = (parameter.choices for parameter in (*space.parameters, *space.fixed))
     if any(choice.values.get(_WIDTHS) for choices in lists for choice in choices):
