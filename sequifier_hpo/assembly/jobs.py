@@ -7,6 +7,7 @@ from typing import Any
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.paths import retraining_name, verification_name
 from sequifier_hpo.config.train import TrainConfig
+from sequifier_hpo.records import Counted
 from sequifier_hpo.report.notes import (
     places_of,
     retraining_attributes,
@@ -41,6 +42,8 @@ class Job:
     """User attributes of the study."""
     note: str
     """Markdown that says what the study is."""
+    counted: Counted | None = None
+    """What the losses of a new study count; None = what its search file says."""
 
 
 def search_job(prepared: PreparedSearch) -> Job:

@@ -32,6 +32,7 @@ from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, progress, top_runs
+from sequifier_hpo.report.results import write_outcome
 from sequifier_hpo.report.study_facts import facts_of_space
 from sequifier_hpo.report.verification import (
     CheckedRun,
@@ -132,7 +133,7 @@ def train_search(
             tell(line)
         end = _run_search(search, report, before, view)
         runs = ledger.runs()
-        search.write_results(runs)
+        write_outcome(prepared.loaded.config, runs)
         report.baselines = ledger.baselines
     baselines = _write_report(report, runs, tell)
     return Searched(study_id, end, runs, progress(runs, prepared.num_runs), baselines)
@@ -153,7 +154,7 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make:
         # What cannot be written now is written at the end at the latest.
         with suppress(EnvironmentFaultError):
             runs = search.ledger.runs()
-            search.write_results(runs)
+            write_outcome(search.prepared.loaded.config, runs)
             report.baselines = search.ledger.baselines
             report.refresh(runs)
 
@@ -193,7 +194,8 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
         num_seeds=wanted.num_seeds,
     )
     seeds = sorted({each.seed for each in retrainings})
-    job = check_job(prepared, retrainings)
+    assert snapshot.identity is not None, "a study whose data are known has one"
+    job = replace(check_job(prepared, retrainings), counted=snapshot.identity.counted)
     with (
         logging_by(say, study=job.study_name) if verbose else nullcontext(),
         open_study(prepared, job) as check,

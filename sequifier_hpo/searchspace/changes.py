@@ -20,7 +20,7 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
     columns that no run reads. That is not compared.
     """
     description = description_of(TrainConfig)
-    stored, given = comparable(stored, description), comparable(given, description)
+    stored, given = comparable(stored), comparable(given)
     lines: list[str] = []
     for name in sorted({*stored, *given}):
         before, after = stored.get(name), given.get(name)
@@ -35,13 +35,12 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
 
 def unlike(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """What of two spaces makes their losses incomparable, as lines."""
-    description = description_of(TrainConfig)
-    judged = description.judged
+    judged = description_of(TrainConfig).judged
 
     def part(described: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in described.items() if name in judged}
 
-    before, after = part(comparable(stored, description)), part(comparable(given, description))
+    before, after = part(comparable(stored)), part(comparable(given))
     return [
         f"{name}: {_shown(before.get(name))} becomes {_shown(after.get(name))}"
         for name in judged

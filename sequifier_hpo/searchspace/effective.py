@@ -75,11 +75,11 @@ class EffectiveSpace:
 
     def representative_of(self, cell: Cell) -> Cell:
         """The cell that is run for the class of a cell."""
-        return next(self._equal_cells(cell))
+        return next(self.all_equal(cell))
 
     def equals(self, cell: Cell) -> Iterator[Cell]:
         """The other cells of the product that mean the same run as a cell."""
-        return (other for other in self._equal_cells(cell) if other != cell)
+        return (other for other in self.all_equal(cell) if other != cell)
 
     def merged_choices(self) -> Iterator[list[dict[str, Stored]]]:
         """For every class of more than one sub-cell what Optuna stores of each."""
@@ -89,7 +89,8 @@ class EffectiveSpace:
                 if len(members) > 1:
                     yield [_stored(parameters, member) for member in members]
 
-    def _equal_cells(self, cell: Cell) -> Iterator[Cell]:
+    def all_equal(self, cell: Cell) -> Iterator[Cell]:
+        """All cells of the product that mean the same run as a cell."""
         return self._combined([component.class_of(cell) for component in self._components])
 
     def _members(self, place: int) -> list[tuple[Cell, ...]]:

@@ -28,7 +28,7 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
         for field in influencing
         if field in space.settings
     }
-    return comparable({**fixed, **candidates}, space.description)
+    return comparable({**fixed, **candidates})
 
 
 def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, Stored]) -> Point:
@@ -43,7 +43,7 @@ def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, Stored]) 
     """
     description = description_of(TrainConfig)
     values: dict[str, Any] = {}
-    for name, candidates in comparable(described, description).items():
+    for name, candidates in comparable(described).items():
         if is_parameter(name, description):
             index = 0 if len(candidates) == 1 else int(str(labels[name]).partition(":")[0])
             values[name] = candidates[index]
@@ -63,8 +63,9 @@ def columns_in(described: Mapping[str, Any]) -> set[str]:
     return {column for each in columns for column in each}
 
 
-def comparable(described: Mapping[str, Any], description: Description) -> dict[str, Any]:
+def comparable(described: Mapping[str, Any]) -> dict[str, Any]:
     """The significant part of a described space, whichever version described it."""
+    description = description_of(TrainConfig)
     counts = description.influencing(WEIGHTS, SELECTION)
     kept = {
         name: value

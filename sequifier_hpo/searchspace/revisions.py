@@ -103,7 +103,7 @@ def _lists(spaces: Iterable[Described]) -> dict[str, list[Any]]:
     description = description_of(TrainConfig)
     lists: dict[str, dict[str, Any]] = {}
     for described in spaces:
-        for name, candidates in comparable(described, description).items():
+        for name, candidates in comparable(described).items():
             if is_parameter(name, description):
                 templates = lists.setdefault(name, {})
                 for template in map(of_json, candidates):

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from sequifier_hpo.records import RunState, Stored
-from sequifier_hpo.searchspace import Point
+from sequifier_hpo.searchspace import AllSpaces, Point
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
 from sequifier_hpo.study.claims import Description, Place
@@ -35,6 +35,7 @@ class TrialWriter:
         study_id: int,
         distributions: Mapping[str, BaseDistribution],
         owner: Owner,
+        spaces: AllSpaces | None,
         *,
         describe: Callable[[str, Point], Description],
         place: Place,
@@ -45,12 +46,14 @@ class TrialWriter:
             study_id: Its number in the storage.
             distributions: Those of its parameters.
             owner: Who runs what is inserted.
+            spaces: All that it has had; None = one only.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of the runs are.
         """
         self._study_id = study_id
         self._distributions = transactions.Distributions(distributions)
         self._owner = owner
+        self._spaces = spaces
         self._describe = describe
         self._place = place
 
@@ -64,7 +67,7 @@ class TrialWriter:
             host=self._place.host,
             folder=self._place.folder,
         )
-        return self._insert(connection, tag, proposal.labels, {})
+        return self._insert(connection, tag, self._params(proposal), {})
 
     def next(self, connection: Connection, earlier: StoredTrial) -> StoredTrial:
         """Insert one more trial of the run of an earlier one."""
@@ -92,7 +95,7 @@ class TrialWriter:
             NewTrial(
                 state=TrialState.COMPLETE,
                 value=original.value,
-                params=twin.labels,
+                params=self._params(twin),
                 user_attrs={**about.attributes, DUPLICATE_OF: run},
                 system_attrs={
                     TAG: tag.model_copy(
@@ -107,6 +110,10 @@ class TrialWriter:
         )
         for (trial_id, number), about in zip(inserted, described, strict=True):
             self._note(connection, trial_id, number, run, about)
+
+    def _params(self, proposal: Proposal) -> Mapping[str, Stored]:
+        """What is stored of a run: in a revised study not by its place in the present lists."""
+        return proposal.labels if self._spaces is None else self._spaces.stored(proposal.point)
 
     def _insert(
         self,
