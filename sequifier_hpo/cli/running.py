@@ -189,6 +189,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
         return NO_SUCCESS
     retrainings = retrainings_of(
         runs,
+        prepared.space,
         prepared.keyer,
         search_seed=prepared.loaded.config.seed,
         num_seeds=wanted.num_seeds,

@@ -328,6 +328,16 @@ class SearchSpace:
             stored |= parameter.stored(choice)
         return stored
 
+    def labels_of(self, point: Point) -> dict[str, Stored] | None:
+        """What Optuna stores of a point; None if it is not, or no longer, in the space."""
+        places = self.places_in(point)
+        if places is None:
+            return None
+        stored: dict[str, Stored] = {}
+        for parameter, (index, numbers) in zip(self.parameters, places, strict=True):
+            stored |= parameter.stored(parameter.candidates[index].with_numbers(numbers))
+        return stored
+
     def cell_of(self, labels: Mapping[str, Stored]) -> Cell:
         """The cell of stored labels; only the leading index of a label counts."""
         return self.place_of(labels)[0]
