@@ -269,6 +269,8 @@ class Run:
     """Whether other data took the place of those it was trained on; then it is never ranked."""
     is_outside: bool = False
     """Whether the space of the study was revised since, and does not have it any more."""
+    ranks_outside: bool = False
+    """Whether it is ranked although it is outside, as somebody has asked."""
     host: str = ""
     """The machine that holds its files."""
     folder: str = ""
@@ -283,7 +285,7 @@ class Run:
     @property
     def is_current(self) -> bool:
         """Whether it is a run of the present space on the present data: others are not ranked."""
-        return not (self.is_of_other_data or self.is_outside)
+        return not self.is_of_other_data and (self.ranks_outside or not self.is_outside)
 
     @property
     def best_loss(self) -> float | None:

@@ -23,6 +23,7 @@ def search(
     retry_failed: bool = False,
     finish: Sequence[int] = (),
     accept_new_data: bool = False,
+    accept_changes: bool = False,
     same_data: bool = False,
     quiet: bool = False,
 ) -> Study:
@@ -38,6 +39,7 @@ def search(
         retry_failed: Whether failed runs are trained again.
         finish: Runs that were stopped early, and are to be given their full length.
         accept_new_data: Whether to go on with changed data; earlier runs stay, unranked.
+        accept_changes: Whether to go on with a changed search space; runs outside it stay, unranked.
         same_data: Confirms that the data of a study started by 0.1.0 are unchanged.
         quiet: Whether to say and show nothing.
 
@@ -50,7 +52,7 @@ def search(
     prepared = _prepared(path, storage, workers, tell)
     found = train_search(
         prepared,
-        Consent(new_data=accept_new_data, same_data=same_data),
+        Consent(new_data=accept_new_data, same_data=same_data, changes=accept_changes),
         retry_failed=retry_failed,
         finish=finish,
         tell=tell,

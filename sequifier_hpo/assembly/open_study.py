@@ -59,8 +59,7 @@ def open_study(
         lock.hold()
 
     # What is refused leaves nothing behind: neither a lock nor an empty database.
-    plan = study_plan(prepared)
-    plan = replace(plan, name=job.study_name, counted=job.counted or plan.counted)
+    plan = study_plan(prepared, job.study_name, job.counted)
     plan = replace(plan, permit=permit, strategy=job.proposer.settings)
     file = sqlite_path(prepared.storage_url)
     if is_search and file is not None and not file.exists():

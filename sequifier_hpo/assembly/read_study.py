@@ -5,18 +5,21 @@ from functools import partial
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.preprocessing.inputs import counted_by_search, recounted
+from sequifier_hpo.records import Counted
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study import Storage, StudyMissingError, StudyPlan, StudySnapshot, read_study
 
 
-def study_plan(prepared: PreparedSearch) -> StudyPlan:
-    """What the study of a search should be."""
+def study_plan(
+    prepared: PreparedSearch, name: str = "", counted: Counted | None = None
+) -> StudyPlan:
+    """What the study of a search should be, or one of another name that counts what it does."""
     config = prepared.loaded.config
     return StudyPlan(
-        name=prepared.name,
+        name=name or prepared.name,
         space=prepared.space,
         data=prepared.data,
-        counted=counted_by_search(config),
+        counted=counted or counted_by_search(config),
         key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
         num_runs=prepared.num_runs,
         recount=partial(recounted, config),

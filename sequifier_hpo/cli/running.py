@@ -17,6 +17,7 @@ from sequifier_hpo.cli.search_text import (
     announcement,
     exit_code,
     require_stopped,
+    revised,
     show_result,
     summary,
 )
@@ -129,6 +130,8 @@ def train_search(
         if retry_failed:
             tell(f"retrying {counted(num_retried, 'failed run')}")
             before = replace(before, num_failed=before.num_failed - num_retried)
+        for line in () if ledger.change is None else revised(ledger.change):
+            tell(line)
         for line in announcement(prepared, before, is_complete=not ledger.is_anything_left()):
             tell(line)
         end = _run_search(search, report, before, view)

@@ -19,6 +19,7 @@ from sequifier_hpo.report.failures import what_failures_share
 from sequifier_hpo.report.leaderboard import Progress, leaderboard, longer_line, value_of
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
+from sequifier_hpo.study import SpaceChange
 from sequifier_hpo.words import counted, run_numbers
 
 _WHERE_THEY_DIFFER = re.compile(r"\d+")
@@ -50,6 +51,13 @@ def announcement(prepared: PreparedSearch, before: Progress, *, is_complete: boo
         yield "all runs have ended; those that are to be trained again follow"
         return
     yield f"{left:,} of {counted(prepared.num_runs, 'run')} left to train, on {prepared.device}"
+
+
+def revised(change: SpaceChange) -> Iterator[str]:
+    """What the study has become, in lines."""
+    yield "the study goes on with another search space:"
+    yield from (f"  {line}" for line in change.lines)
+    yield f"  {change.effect}"
 
 
 def require_stopped(
@@ -264,6 +272,7 @@ def summary(
         "interrupted": after.num_interrupted,
         "duplicates": after.num_duplicates,
         "of_other_data": after.num_of_other_data,
+        "outside_space": after.num_outside,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.loaded.config.results_path),
     }

@@ -87,7 +87,7 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
         num_interrupted=count(RunState.INTERRUPTED),
         num_duplicates=len(present) - len(own),
         num_of_other_data=sum(run.is_of_other_data for run in own_of_all),
-        num_outside=sum(run.is_outside and not run.is_of_other_data for run in own_of_all),
+        num_outside=sum(not (run.is_current or run.is_of_other_data) for run in own_of_all),
         best=ranked[0] if ranked else None,
     )
 

@@ -108,6 +108,7 @@ def _record(
         "stopped_at": run and run.stopped_at,
         "best_loss": run and finite(run.best_loss),
         **{name: finite(figures[name]) for name in _MORE_FIGURES},
+        "outside_space": run and run.is_outside,
         **{name: values.get(name) for name in varied if name not in parameters},
     }
 

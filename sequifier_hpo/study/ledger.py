@@ -23,7 +23,6 @@ from sequifier_hpo.study import transactions
 from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
 from sequifier_hpo.study.batch_plans import batch_plan_of
 from sequifier_hpo.study.claims import NOWHERE, Claim, Description, LeaseLostError, Place
-from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.identity import REVISION, Strategy
 from sequifier_hpo.study.known_trials import KnownTrials
 from sequifier_hpo.study.liveness import owner_of
@@ -79,7 +78,7 @@ class Ledger:
         consent: Consent = NO_CONSENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create the study, or open it if it exists.
+        """Create the study, or open it if it exists; `change` is how it was revised, if it was.
 
         Args:
             storage: Where it is.
@@ -103,21 +102,14 @@ class Ledger:
         self._describe = describe
         self._again: set[str] = set()
         opened = storage.patiently(lambda: open_study(storage, plan, consent))
-        self._study_id, self.identity = opened.number, opened.identity
-        self.change = opened.change
-        """How the study was revised when it was opened; None = it was not."""
+        self._study_id, self.identity, self.change = opened.number, opened.identity, opened.change
         self._pruner = pruner(self.identity.strategies)
         self._known = KnownTrials(storage, self._study_id, plan.name, owner, clock)
         self._index = self._known.index
         self._index.spaces = self.identity.spaces
-        spaces = all_spaces(self.identity)
-        stored = distributions(plan.space if spaces is None else spaces)
-        self._writer = TrialWriter(
-            self._study_id, stored, owner, spaces, describe=describe, place=place
-        )
-        self._twins = Twins(
-            self._study_id, proposer, self._known, self._writer, is_present=self._is_present
-        )
+        space = all_spaces(self.identity) or plan.space
+        self._writer = TrialWriter(self._study_id, space, owner, describe=describe, place=place)
+        self._twins = Twins(self._study_id, proposer, self._known, self._writer, self._is_present)
         self.baselines = storage.patiently(self._read_baselines)
         """Losses of the trivial predictors on the study's validation events, once computed."""
         storage.patiently(self._known.catch_up)

@@ -46,7 +46,7 @@ class StudySnapshot:
     @property
     def with_outside(self) -> "StudySnapshot":
         """The same with the runs that are outside the present space ranked among the others."""
-        return replace(self, runs=tuple(replace(run, is_outside=False) for run in self.runs))
+        return replace(self, runs=tuple(replace(run, ranks_outside=True) for run in self.runs))
 
     def require_space(self, plan: StudyPlan) -> None:
         """Make sure that the study has the search space that is planned.

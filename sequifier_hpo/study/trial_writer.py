@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from sequifier_hpo.records import RunState, Stored
-from sequifier_hpo.searchspace import AllSpaces, Point
+from sequifier_hpo.searchspace import AllSpaces, Point, SearchSpace
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.batch_plans import BATCH_PLAN_ATTRIBUTES
 from sequifier_hpo.study.claims import Description, Place
+from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES
 from sequifier_hpo.study.proposing import Proposal
@@ -33,9 +33,8 @@ class TrialWriter:
     def __init__(
         self,
         study_id: int,
-        distributions: Mapping[str, BaseDistribution],
+        space: SearchSpace | AllSpaces,
         owner: Owner,
-        spaces: AllSpaces | None,
         *,
         describe: Callable[[str, Point], Description],
         place: Place,
@@ -44,16 +43,15 @@ class TrialWriter:
 
         Args:
             study_id: Its number in the storage.
-            distributions: Those of its parameters.
+            space: That of the study; all that it has had, if it was revised.
             owner: Who runs what is inserted.
-            spaces: All that it has had; None = one only.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of the runs are.
         """
         self._study_id = study_id
-        self._distributions = transactions.Distributions(distributions)
+        self._distributions = transactions.Distributions(distributions(space))
         self._owner = owner
-        self._spaces = spaces
+        self._spaces = space if isinstance(space, AllSpaces) else None
         self._describe = describe
         self._place = place
 

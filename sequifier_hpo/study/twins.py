@@ -24,7 +24,6 @@ class Twins:
         proposer: Proposer,
         known: KnownTrials,
         writer: TrialWriter,
-        *,
         is_present: Callable[[Connection], bool],
     ) -> None:
         """Take the parts.

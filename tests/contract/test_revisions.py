@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.search_space import intersection_search_space
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -284,8 +285,8 @@ def test_optuna_sees_one_space_in_all_trials(write_search: WriteSearch, opener: 
         "batch_size",
         "dropout",
     }
-    assert space["num_layers"].choices == ("0: 1", "1: 2", "2: 3")
-    assert (space["dropout"].low, space["dropout"].high) == (0.0, 0.4)
+    assert space["num_layers"] == CategoricalDistribution(("0: 1", "1: 2", "2: 3"))
+    assert space["dropout"] == FloatDistribution(0.0, 0.4)
     sizes = {trial.params["batch_size"] for trial in seen.trials[:6]}
     assert len(sizes) == 1, "earlier runs have the value that was fixed"
     inside = {run.trial_number for run in study.runs() if not run.is_outside}
