@@ -55,6 +55,18 @@ class DataDigest(FrozenModel):
             }
         )
 
+    def with_columns_of(self, other: Self) -> Self:
+        """The same with the columns that only another digest of the same data has."""
+        return self.model_copy(
+            update={
+                name: split.model_copy(update={"columns": {**new.columns, **split.columns}})
+                for name, split, new in (
+                    ("training", self.training, other.training),
+                    ("validation", self.validation, other.validation),
+                )
+            }
+        )
+
 
 class RunIdentity(FrozenModel):
     """What a run is, for those who would continue or overwrite it."""
@@ -286,6 +298,10 @@ class Run:
     """The chosen values by parameter, as JSON has them; empty in studies of 0.1.0."""
     is_of_other_data: bool = False
     """Whether other data took the place of those it was trained on; then it is never ranked."""
+    is_outside: bool = False
+    """Whether the space of the study was revised since, and does not have it any more."""
+    ranks_outside: bool = False
+    """Whether it is ranked although it is outside, as somebody has asked."""
     host: str = ""
     """The machine that holds its files."""
     folder: str = ""
@@ -298,6 +314,11 @@ class Run:
     """Epoch of the rung at which it was stopped, also if it was given its full length since."""
     unused: Mapping[str, float] = field(default_factory=dict)
     """Ranges that it does not have -> the numbers that were proposed for them all the same."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is a run of the present space on the present data: others are not ranked."""
+        return not self.is_of_other_data and (self.ranks_outside or not self.is_outside)
 
     @property
     def best_loss(self) -> float | None:

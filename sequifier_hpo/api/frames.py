@@ -48,6 +48,7 @@ def runs_table(runs: Sequence[StudyRun]) -> pl.DataFrame:
         pl.Series("stopped_at", [run.stopped_at for run in runs], _WHOLE),
         pl.Series("duplicate_of", [run.duplicate_of for run in runs], _WHOLE),
         pl.Series("of_other_data", [run.is_of_other_data for run in runs], _FLAG),
+        pl.Series("outside_space", [run.is_outside for run in runs], _FLAG),
         pl.Series("model_name", [run.model_name for run in runs], _TEXT),
         *constant,
     ]

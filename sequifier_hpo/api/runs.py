@@ -41,7 +41,7 @@ class StudyRun:
 
     number: int
     rank: int | None
-    """From 1; None = it is not ranked: not complete, or on other data than the present."""
+    """From 1; None = it is not ranked: not complete, on other data, or outside the search space."""
     state: RunState
     """`complete`, `pruned`, `failed`, `interrupted` or `running`; it equals that text."""
     validation_loss: float | None
@@ -62,6 +62,8 @@ class StudyRun:
     """The run whose result this cell of a grid shares."""
     is_of_other_data: bool
     """Whether other data took the place of those it was trained on."""
+    is_outside: bool
+    """Whether the search space was changed since, and does not have it any more."""
     started: datetime | None
     ended: datetime | None
     _origin: _Origin = field(repr=False)
@@ -84,6 +86,7 @@ class StudyRun:
             stopped_at=run.stopped_at,
             duplicate_of=run.duplicate_of,
             is_of_other_data=run.is_of_other_data,
+            is_outside=run.is_outside,
             started=run.started,
             ended=run.ended,
             _origin=_Origin(source, run, study_id),

@@ -28,37 +28,37 @@ def search(
     notify: Sequence[str] = (),
     on_event: str | None = None,
     accept_new_data: bool = False,
+    accept_changes: bool = False,
     same_data: bool = False,
     quiet: bool = False,
 ) -> Study:
     """Run a search, or go on with it; returns its study.
 
-    An interrupt (Ctrl-C, the notebook's stop button) lets the trials write checkpoints, and is
-    raised then; to search again goes on from there. Only the main thread takes signals.
+    An interrupt (Ctrl-C, a notebook's stop button; in the main thread) lets the trials write
+    checkpoints, and is raised then; to search again goes on from there.
 
     Args:
-        path: The search file. Paths in it are relative to the working directory.
-        storage: URL of the storage; None = that of the file.
-        workers: Trials at the same time; None = as the file says.
+        path: The search file; its paths are relative to the working directory.
+        storage: URL of the storage; None = that of the file, as of `workers`.
+        workers: Trials at the same time.
         time_budget: When to stop, as "8h", "90m" or in seconds; None = as the file says.
         retry_failed: Whether failed runs are trained again.
         finish: Runs that were stopped early, and are to be given their full length.
         notify: URLs of services (apprise) that are told how it ends; () = your usual ones.
         on_event: A command that gets the same events, as JSON on its standard input.
         accept_new_data: Whether to go on with changed data; earlier runs stay, unranked.
+        accept_changes: The same with a changed search space; runs outside it stay, unranked.
         same_data: Confirms that the data of a study started by 0.1.0 are unchanged.
         quiet: Whether to say and show nothing.
 
     Raises:
-        ConfigError, InputError, EnvironmentFaultError: As on the command line.
-        NoSuccessError: If no run succeeds, or too many fail in a row.
-        KeyboardInterrupt: When it was interrupted.
+        ConfigError, InputError, EnvironmentFaultError, NoSuccessError: As on the command line.
     """
     tell = _say_nothing if quiet else say_to_program
     prepared = _prepared(path, storage, workers, time_budget, tell)
     found = train_search(
         prepared,
-        Consent(new_data=accept_new_data, same_data=same_data),
+        Consent(new_data=accept_new_data, same_data=same_data, changes=accept_changes),
         retry_failed=retry_failed,
         finish=finish,
         wanted=wanted_by(notify, on_event),

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def open_study(
-    path: str | Path | None = None, *, storage: str | None = None, study_name: str | None = None
+    path: str | Path | None = None,
+    *,
+    storage: str | None = None,
+    study_name: str | None = None,
+    with_outside: bool = False,
 ) -> "Study":
     """Read a study as it stands, without changing it, also while its search runs.
 
@@ -32,13 +36,15 @@ def open_study(
             given.
         storage: URL of the storage; None = that of the file.
         study_name: The study; None = that of the file.
+        with_outside: Whether runs outside the present search space are ranked among the others.
 
     Raises:
         ConfigError: If the search file is missing, or does not name a study.
         InputError: If there is no such study.
         EnvironmentFaultError: If the storage cannot be reached.
     """
-    source = find_study(None if path is None else expanded_path(str(path)), storage, study_name)
+    file = None if path is None else expanded_path(str(path))
+    source = find_study(file, storage, study_name, with_outside=with_outside)
     return Study(source, read_source(source))
 
 
@@ -90,7 +96,7 @@ class Study:
 
     @property
     def leaderboard(self) -> list[StudyRun]:
-        """The complete runs on the present data, best first."""
+        """The complete runs of the present search space on the present data, best first."""
         return [self._runs[run.number] for run in leaderboard(self._snapshot.runs)]
 
     @property

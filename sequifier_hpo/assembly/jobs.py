@@ -8,6 +8,7 @@ from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.paths import retraining_name, verification_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.clock import time_to_train
+from sequifier_hpo.records import Counted
 from sequifier_hpo.report.notes import (
     places_of,
     retraining_attributes,
@@ -51,6 +52,8 @@ class Job:
     """Markdown that says what the study is."""
     budget: Budget
     """What may keep its runs from starting."""
+    counted: Counted | None = None
+    """What the losses of a new study count; None = what its search file says."""
 
 
 def search_job(prepared: PreparedSearch) -> Job:

@@ -1,11 +1,13 @@
 """A search or a winner check with its study open in the storage: train what is left, read it."""
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 
 from sequifier_hpo.assembly.jobs import Job
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.assembly.read_study import study_plan
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.coordinator.devices import require_device, worker_specs
 from sequifier_hpo.coordinator.log import log_to
@@ -14,10 +16,9 @@ from sequifier_hpo.coordinator.observer import ActiveRun, Observer, SearchEnd
 from sequifier_hpo.coordinator.pool import WorkerPool
 from sequifier_hpo.coordinator.reducer import Policy
 from sequifier_hpo.coordinator.surroundings import Surroundings
-from sequifier_hpo.preprocessing.inputs import counted_by_search
-from sequifier_hpo.records import Run, RunIdentity
+from sequifier_hpo.records import RunIdentity
 from sequifier_hpo.report.artifacts import artifact_folder, keep_artifacts
-from sequifier_hpo.report.results import keep_best_models, remove_models, write_results
+from sequifier_hpo.report.results import remove_models
 from sequifier_hpo.study import (
     NO_CONSENT,
     Artifact,
@@ -80,7 +81,7 @@ def open_study(
             describe=job.describe,
             place=Place(socket.gethostname(), str(config.paths.root.resolve())),
             # What an earlier check has trained is known by its keys: it needs no consent.
-            consent=consent if is_search else Consent(new_data=True, same_data=True),
+            consent=consent if is_search else Consent(new_data=True, same_data=True, changes=True),
         )
         if is_search:
             files.remember(ledger.identity.study_id)
@@ -89,24 +90,16 @@ def open_study(
 
 
 def _plan(prepared: PreparedSearch, job: Job, permit: Permit) -> StudyPlan:
-    return StudyPlan(
-        name=job.study_name,
-        space=prepared.space,
-        data=prepared.data,
-        counted=counted_by_search(prepared.loaded.config),
-        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
-        permit=permit,
-        strategy=job.proposer.settings,
-    )
+    plan, settings = study_plan(prepared), job.proposer.settings
+    counted = job.counted or plan.counted
+    return replace(plan, name=job.study_name, counted=counted, permit=permit, strategy=settings)
 
 
 class OpenStudy:
     """A job whose study is open."""
 
     def __init__(self, prepared: PreparedSearch, job: Job, ledger: Ledger) -> None:
-        self.prepared = prepared
-        self.job = job
-        self.ledger = ledger
+        self.prepared, self.job, self.ledger = prepared, job, ledger
 
     def run(self, observer: Observer) -> SearchEnd:
         """Train what is left; starts workers only if anything is.
@@ -144,17 +137,6 @@ class OpenStudy:
                 has_baselines=bool(self.ledger.baselines),
                 seconds_left=self.job.budget.seconds_left,
             ).run()
-
-    def write_results(self, runs: Sequence[Run]) -> None:
-        """Bring what lies beside the study up to date: the leaderboard, and the models kept.
-
-        Raises:
-            EnvironmentFaultError: If a file cannot be written or removed.
-        """
-        prepared, config = self.prepared, self.prepared.loaded.config
-        if config.export == "best":
-            keep_best_models(config.paths.models, prepared.name, runs)
-        write_results(config.results_path, prepared.name, runs)
 
     def _identity(self, claim: Claim) -> RunIdentity:
         return RunIdentity(

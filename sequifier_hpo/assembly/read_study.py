@@ -1,10 +1,26 @@
 """The study of a search file as it stands, read without changing it."""
 
 from contextlib import closing
+from functools import partial
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.preprocessing.inputs import counted_by_search, recounted
 from sequifier_hpo.report.study_reader import read_source
-from sequifier_hpo.study import Storage, StudyMissingError, StudySnapshot, read_study
+from sequifier_hpo.study import Storage, StudyMissingError, StudyPlan, StudySnapshot, read_study
+
+
+def study_plan(prepared: PreparedSearch) -> StudyPlan:
+    """What the study of a search should be."""
+    config = prepared.loaded.config
+    return StudyPlan(
+        name=prepared.name,
+        space=prepared.space,
+        data=prepared.data,
+        counted=counted_by_search(config),
+        key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
+        num_runs=prepared.num_runs,
+        recount=partial(recounted, config),
+    )
 
 
 def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
@@ -19,8 +35,7 @@ def existing_study(prepared: PreparedSearch) -> StudySnapshot | None:
             found = read_study(storage, prepared.name)
     except StudyMissingError:
         return None
-    if found.space:
-        found.require_space(prepared.space)
+    found.require_space(study_plan(prepared))
     if found.identity is not None:
         found.require_data(prepared.data)
     return found
@@ -36,6 +51,6 @@ def read_search(prepared: PreparedSearch) -> StudySnapshot:
         EnvironmentFaultError: If the storage cannot be reached.
     """
     snapshot = read_source(prepared.source)
-    snapshot.require_space(prepared.space)
+    snapshot.require_space(study_plan(prepared))
     snapshot.require_data(prepared.data)
     return snapshot

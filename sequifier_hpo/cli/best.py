@@ -20,6 +20,7 @@ from sequifier_hpo.cli.options import (
     StorageUrl,
     StudyFile,
     StudyName,
+    WithOutside,
 )
 from sequifier_hpo.cli.say import none_to_show, say
 from sequifier_hpo.cli.verify import DEFAULT_SEEDS
@@ -86,6 +87,7 @@ def best(
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
+    with_outside: WithOutside = False,  # noqa: FBT002 - a flag
     output_format: OutputFormat = Format.TEXT,
     as_json: JsonFormat = False,  # noqa: FBT002 - a flag
 ) -> None:
@@ -107,7 +109,8 @@ def best(
     }
     if verify is None:
         _refuse_stray({"seeds": seeds, **of_check})
-        _show_best(find_study(config_path, storage, study_name), write, chosen, force=force)
+        source = find_study(config_path, storage, study_name, with_outside=with_outside)
+        _show_best(source, write, chosen, force=force)
         return
     if write is not None:
         raise InputError("--write cannot be combined with --verify", "verify first, then write")

@@ -176,6 +176,12 @@ StudyName = Annotated[
     str | None,
     typer.Option("--study-name", metavar="NAME", help="The study; default: the search file's."),
 ]
+WithOutside = Annotated[
+    bool,
+    typer.Option(
+        "--with-outside", help="Rank runs outside the present search space among the others."
+    ),
+]
 # A model that is used: a file, or that of a run.
 RunNumber = Annotated[
     int | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName, WithOutside
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.locate import find_study
 from sequifier_hpo.config.paths import expanded_path
@@ -28,6 +28,7 @@ def report(
             parser=expanded_path,
         ),
     ] = None,
+    with_outside: WithOutside = False,  # noqa: FBT002 - a flag
     as_json: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--json", help="Print what was written as JSON.")
     ] = False,
@@ -38,7 +39,7 @@ def report(
 
     Example: sequifier-hpo report --config-path configs/hyperparameter_search.yaml
     """
-    source = find_study(config_path, storage, study_name)
+    source = find_study(config_path, storage, study_name, with_outside=with_outside)
     # Optuna and what it brings take half a second: only when a study is really read.
     from sequifier_hpo.inference.latency import measured  # noqa: PLC0415
     from sequifier_hpo.report.study_reader import read_source  # noqa: PLC0415

@@ -18,6 +18,7 @@ from sequifier_hpo.cli.search_text import (
     announcement,
     exit_code,
     require_stopped,
+    revised,
     show_result,
     summary,
     why_no_success,
@@ -35,6 +36,7 @@ from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.errors import EnvironmentFaultError
 from sequifier_hpo.records import Baseline, Run, RunState
 from sequifier_hpo.report.leaderboard import Progress, epochs_trained, progress, top_runs
+from sequifier_hpo.report.results import write_outcome
 from sequifier_hpo.report.study_facts import facts_of_space
 from sequifier_hpo.report.verification import (
     CheckedRun,
@@ -158,11 +160,13 @@ def _train(
             before = replace(before, num_failed=before.num_failed - num_retried)
         is_complete = not (ledger.is_anything_left() or search.job.budget.stopped_by)
         warm = report.warm_start
+        for line in () if ledger.change is None else revised(ledger.change):
+            tell(line)
         for line in announcement(prepared, before, runs, warm, is_complete=is_complete):
             tell(line)
         end = _with_budget(search, _run_search(search, report, before, view))
         runs = ledger.runs()
-        search.write_results(runs)
+        write_outcome(prepared.loaded.config, runs)
         report.baselines = ledger.baselines
         report.stopped_by = end.stopped_by_budget
     baselines = _write_report(report, runs, tell)
@@ -188,7 +192,7 @@ def _run_search(search: OpenStudy, report: SearchReport, before: Progress, make:
         with suppress(EnvironmentFaultError):
             runs = search.ledger.runs()
             shown.epochs_trained = epochs_trained(runs)
-            search.write_results(runs)
+            write_outcome(search.prepared.loaded.config, runs)
             report.baselines = search.ledger.baselines
             report.refresh(runs)
 
@@ -235,12 +239,14 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
         return NO_SUCCESS
     retrainings = retrainings_of(
         runs,
+        prepared.space,
         prepared.keyer,
         search_seed=prepared.loaded.config.seed,
         num_seeds=wanted.num_seeds,
     )
     seeds = sorted({each.seed for each in retrainings})
-    job = check_job(prepared, retrainings)
+    assert snapshot.identity is not None, "a study whose data are known has one"
+    job = replace(check_job(prepared, retrainings), counted=snapshot.identity.counted)
     with (
         logging_by(say, study=job.study_name) if verbose else nullcontext(),
         open_study(prepared, job) as check,

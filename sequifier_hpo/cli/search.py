@@ -60,6 +60,13 @@ AcceptNewData = Annotated[
         help="Continue with changed data: earlier runs stay, marked and unranked.",
     ),
 ]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Continue with a changed search space: runs outside it stay, marked and unranked.",
+    ),
+]
 SameData = Annotated[
     bool,
     typer.Option(
@@ -79,6 +86,7 @@ def hyperparameter_search(
     on_event: OnEvent = None,
     notify_best: NotifyBest = False,  # noqa: FBT002 - a flag
     accept_new_data: AcceptNewData = False,  # noqa: FBT002 - a flag
+    accept_changes: AcceptChanges = False,  # noqa: FBT002 - a flag
     same_data: SameData = False,  # noqa: FBT002 - a flag
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
@@ -103,7 +111,7 @@ def hyperparameter_search(
     from sequifier_hpo.cli.running import run_search  # noqa: PLC0415
     from sequifier_hpo.study import Consent  # noqa: PLC0415
 
-    consent = Consent(new_data=accept_new_data, same_data=same_data)
+    consent = Consent(new_data=accept_new_data, same_data=same_data, changes=accept_changes)
     code = run_search(
         prepared,
         consent,

@@ -27,7 +27,7 @@ from sequifier_hpo.report.leaderboard import (
 from sequifier_hpo.report.run_files import RunFile, record_with_file, run_file_of
 from sequifier_hpo.report.series import loss_of
 from sequifier_hpo.strategy import EPOCHS
-from sequifier_hpo.study import WarmStart
+from sequifier_hpo.study import SpaceChange, WarmStart
 from sequifier_hpo.words import counted, run_numbers
 
 _WHERE_THEY_DIFFER = re.compile(r"\d+")
@@ -79,6 +79,13 @@ def _warm_start_lines(warm_start: WarmStart | None, *, is_named: bool) -> Iterat
             "the search file has no `warm_start` any more: what was copied when the study was "
             "created guides it all the same"
         )
+
+
+def revised(change: SpaceChange) -> Iterator[str]:
+    """What the study has become, in lines."""
+    yield "the study goes on with another search space:"
+    yield from (f"  {line}" for line in change.lines)
+    yield f"  {change.effect}"
 
 
 def require_stopped(
@@ -314,6 +321,7 @@ def summary(
         "of_other_data": after.num_of_other_data,
         "guided_by": 0 if warm_start is None else warm_start.num_lessons,
         "stopped_by_budget": stopped_by or None,
+        "outside_space": after.num_outside,
         "best": best and record_with_file(prepared.source, best, study_id, runs),
         "results": str(prepared.loaded.config.results_path),
     }

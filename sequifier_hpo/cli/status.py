@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sequifier_hpo.cli.lasting import fault_of
-from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName
+from sequifier_hpo.cli.options import StorageUrl, StudyFile, StudyName, WithOutside
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.visible_output import drawing_stream
 from sequifier_hpo.config.locate import StudySource, find_study
@@ -35,6 +35,7 @@ def status(
     interval: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time between refreshes with --watch.")
     ] = _DEFAULT_SECONDS,
+    with_outside: WithOutside = False,  # noqa: FBT002 - a flag
     as_json: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--json", help="Print JSON; with --watch one line per change.")
     ] = False,
@@ -43,7 +44,7 @@ def status(
 
     Example: sequifier-hpo status --config-path configs/hyperparameter_search.yaml --watch
     """
-    source = find_study(config_path, storage, study_name)
+    source = find_study(config_path, storage, study_name, with_outside=with_outside)
     if watch:
         _watch(source, top=top, interval=interval, as_json=as_json)
         return
@@ -207,6 +208,7 @@ def status_json(found: "StudyStatus", top: int) -> dict[str, Any]:
         "interrupted": done.num_interrupted,
         "duplicates": done.num_duplicates,
         "of_other_data": done.num_of_other_data,
+        "outside_space": done.num_outside,
         "is_over": found.is_over,
         "stopped_by_budget": found.stopped_by or None,
         "seconds_left": found.seconds_left,

@@ -90,7 +90,7 @@ def _value(run: Run, name: str) -> str:
 
 def pruned_lines(runs: Sequence[Run]) -> list[str]:
     """How many runs were stopped early, and which of them was the best when it was."""
-    pruned = [run for run in runs if run.state is RunState.PRUNED and not run.is_of_other_data]
+    pruned = [run for run in runs if run.state is RunState.PRUNED and run.is_current]
     if not pruned:
         return []
     best = min(pruned, key=lambda run: (loss_of(run), run.number))

@@ -53,6 +53,7 @@ class Mark(Enum):
     REQUIRED = "no default: it has to be written"
     AS_TRAINED = "the search file's is the run file's"
     NEWER = "Sequifier 1.0 does not know it: a run file has it only if it says something"
+    JUDGED = "what a loss is: one for all runs of a study"
 
 
 FROM_METADATA: Final = Mark.FROM_METADATA
@@ -60,6 +61,7 @@ OF_ONE_RUN: Final = Mark.OF_ONE_RUN
 REQUIRED: Final = Mark.REQUIRED
 AS_TRAINED: Final = Mark.AS_TRAINED
 NEWER: Final = Mark.NEWER
+JUDGED: Final = Mark.JUDGED
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class TrainedField:
     is_from_metadata: bool
     is_of_one_run: bool
     is_newer: bool
+    is_judged: bool
 
     @property
     def is_searched(self) -> bool:
@@ -199,11 +202,17 @@ class Description:
             is_from_metadata=FROM_METADATA in said,
             is_of_one_run=OF_ONE_RUN in said,
             is_newer=NEWER in said,
+            is_judged=JUDGED in said,
         )
 
     def influencing(self, *influences: Influence) -> tuple[str, ...]:
         """Names of the fields with one of these influences."""
         return tuple(f.name for f in self.fields.values() if f.influence in influences)
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Names of the fields that say what a loss is."""
+        return tuple(f.name for f in self.fields.values() if f.is_judged)
 
     def searched(self, section: str) -> Iterator[TrainedField | LinkedGroup]:
         """What the candidates of a section make parameters of, in the order of declaration.

@@ -49,6 +49,8 @@ class StudySource:
     """Whether the search file alone would lead to another storage."""
     needs_name: bool = False
     """Whether the search file alone would lead to another study."""
+    with_outside: bool = False
+    """Whether runs outside the study's present space are ranked among the others."""
 
     @property
     def paths(self) -> ProjectPaths:
@@ -78,9 +80,19 @@ class StudySource:
 
 
 def find_study(
-    config_path: Path | None, storage: str | None, study_name: str | None
+    config_path: Path | None,
+    storage: str | None,
+    study_name: str | None,
+    *,
+    with_outside: bool = False,
 ) -> StudySource:
     """Find a study by its search file, or by storage and name; explicit options win.
+
+    Args:
+        config_path: The search file; None = the usual one, unless both others are given.
+        storage: URL of the storage; None = that of the file.
+        study_name: The study; None = that of the file.
+        with_outside: Whether runs outside its present space are ranked among the others.
 
     Raises:
         ConfigError: If the search file is needed and missing, or does not name a study.
@@ -89,7 +101,7 @@ def find_study(
     if config_path is None and storage is not None and study_name is not None:
         file = sqlite_path(storage)
         folder = file.parent if file is not None else Path()
-        return StudySource(study_name, storage, None, folder, None)
+        return StudySource(study_name, storage, None, folder, None, with_outside=with_outside)
     path = config_path or DEFAULT_SEARCH_FILE
     if config_path is None and storage is not None and not path.exists():
         raise InputError(
@@ -108,6 +120,7 @@ def find_study(
         run_folder=Path(project_path(config.model_config_write_path, config.project_root)),
         needs_storage=storage not in {None, usual},
         needs_name=name != config.hp_search_name,
+        with_outside=with_outside,
     )
 
 

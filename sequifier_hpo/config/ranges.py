@@ -265,6 +265,15 @@ def one_by_one(value: Any) -> Iterator[Any]:
         yield replaced(value, dict(zip(numbered, numbers, strict=True)))
 
 
+def of_json(value: Any) -> Any:
+    """The candidate of which `as_json` made plain values."""
+    if isinstance(value, dict):
+        if {"low", "high"} <= value.keys() <= NumberRange.model_fields.keys():
+            return NumberRange.model_validate(value)
+        return {key: of_json(part) for key, part in value.items()}
+    return [of_json(part) for part in value] if isinstance(value, list) else value
+
+
 def as_json(value: Any) -> Any:
     """A candidate as plain JSON values: a range is what is written of it."""
     if isinstance(value, NumberRange):

@@ -16,6 +16,7 @@ from sequifier_hpo.config.description import (
     GROWING,
     GROWING_ON_CPU,
     IF_ANY,
+    JUDGED,
     NEWER,
     NO_MEMORY,
     NOTHING,
@@ -120,13 +121,14 @@ class TrainingSpec(FrozenModel):
     criterion: Annotated[
         dict[str, str],
         WEIGHTS,
+        JUDGED,
         Setting(
             "Loss per target; omitted = CrossEntropyLoss for categorical, MSELoss for real targets.",
             default=None,
         ),
     ]
     """Loss per target column: the name of a class in torch.nn."""
-    class_weights: Annotated[dict[str, list[Float]] | None, WEIGHTS] = None
+    class_weights: Annotated[dict[str, list[Float]] | None, WEIGHTS, JUDGED] = None
     """Loss weight per class id (id 0 included) of categorical targets."""
     accumulation_steps: Annotated[
         PositiveInt | None,
@@ -138,7 +140,7 @@ class TrainingSpec(FrozenModel):
         Probability, WEIGHTS, IF_ANY, Candidates("List of dropout probabilities.", default=[0.0])
     ] = 0.0
     """Dropout probability, everywhere."""
-    loss_weights: Annotated[dict[str, Float] | None, WEIGHTS] = None
+    loss_weights: Annotated[dict[str, Float] | None, WEIGHTS, JUDGED] = None
     """Weight of each target in the total loss; null = 1 each."""
     optimizer: Annotated[
         Recipe,
@@ -307,9 +309,9 @@ class TrainConfig(FrozenModel):
         ),
     ]
     """Real input columns, in the order of the metadata."""
-    target_columns: Annotated[Columns, WEIGHTS, Setting("Columns to predict.")]
+    target_columns: Annotated[Columns, WEIGHTS, JUDGED, Setting("Columns to predict.")]
     """Columns the model predicts."""
-    target_column_types: Annotated[dict[str, TargetType], WEIGHTS]
+    target_column_types: Annotated[dict[str, TargetType], WEIGHTS, JUDGED]
     """Kind of each target, in the order of `target_columns`: categorical or real."""
     id_maps: Annotated[
         IdMaps,

@@ -1,11 +1,12 @@
 """The data that a run or a search reads: what they are, what of them counts, whether they fit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from sequifier_hpo.config.metadata import is_categorical, metadata_file_of, metadata_of
 from sequifier_hpo.config.paths import split_path
-from sequifier_hpo.config.ranges import ends, entries
+from sequifier_hpo.config.ranges import ends, entries, of_json
 from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.search import LoadedSearch, SearchFile
 from sequifier_hpo.config.train import TrainConfig
@@ -93,6 +94,30 @@ def counted_by_search(config: SearchFile) -> Counted:
     lengths = {end for length, _ in entries(config.seq_length) for end in ends(length)}
     last_positions = min(lengths) if len(lengths) > 1 else None
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
+
+
+def recounted(config: SearchFile, counted: Counted, former: Mapping[str, Any]) -> Counted:
+    """Which positions the losses of a study count that goes on with another file: the same.
+
+    Args:
+        config: The other file.
+        counted: What the losses of the runs so far count.
+        former: The described space that these are from.
+
+    Raises:
+        InputError: If some run of the file would predict fewer.
+    """
+    least = min(ends(length)[0] for length, _ in entries(config.seq_length))
+    number = counted.last_positions or of_json(former["seq_length"][0])
+    if least < number:
+        raise InputError(
+            f"seq_length {least} is shorter than the last {number} positions of a window, which all "
+            "losses of the study count: finished runs would have to be evaluated anew over fewer, "
+            "which needs kept models of all of them, and is not possible yet"
+        )
+    if counted_by_search(config).last_positions is None and least == number:
+        return counted
+    return counted.model_copy(update={"last_positions": number})
 
 
 def counted_events(config: SearchFile, counted: Counted) -> CountedEvents | None:

@@ -60,8 +60,8 @@ class ReportData:
 
     @cached_property
     def own_runs(self) -> list[Run]:
-        """The runs that are compared: no duplicate grid cells, and none of other data."""
-        return [run for run in self.runs if run.duplicate_of is None and not run.is_of_other_data]
+        """The runs that are compared: no duplicate grid cells, none of other data or outside the space."""
+        return [run for run in self.runs if run.duplicate_of is None and run.is_current]
 
     @cached_property
     def failed(self) -> list[Run]:

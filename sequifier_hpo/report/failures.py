@@ -36,7 +36,7 @@ def what_failures_share(
         for run in runs
         if (run.loss is not None or run.state is RunState.FAILED)
         and run.duplicate_of is None
-        and not run.is_of_other_data
+        and run.is_current
     ]
     failures = [run for run in ended if run.trial_number in failed_trials]
     if not failures:

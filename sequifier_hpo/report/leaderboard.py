@@ -27,6 +27,8 @@ class Progress:
     best: Run | None
     num_pruned: int = 0
     """Stopped early, and not given their full length since."""
+    num_outside: int = 0
+    """Outside the present space; not part of the other numbers."""
 
     @property
     def num_with_a_loss(self) -> int:
@@ -59,12 +61,15 @@ class Progress:
             parts.append(f"{twins} sharing another run's result")
         if self.num_of_other_data:
             parts.append(f"{self.num_of_other_data:,} more on earlier data, not ranked")
+        if self.num_outside:
+            parts.append(f"{self.num_outside:,} more outside the search space, not ranked")
         return ", ".join(parts)
 
 
 def progress(runs: Sequence[Run], num_runs: int) -> Progress:
     """Count the runs of a study; duplicates of grid cells are counted apart."""
-    present = [run for run in runs if not run.is_of_other_data]
+    present = [run for run in runs if run.is_current]
+    own_of_all = [run for run in runs if run.duplicate_of is None]
     own = [run for run in present if run.duplicate_of is None]
 
     def count(state: RunState) -> int:
@@ -81,7 +86,8 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
         num_running=count(RunState.RUNNING),
         num_interrupted=count(RunState.INTERRUPTED),
         num_duplicates=len(present) - len(own),
-        num_of_other_data=sum(run.is_of_other_data and run.duplicate_of is None for run in runs),
+        num_of_other_data=sum(run.is_of_other_data for run in own_of_all),
+        num_outside=sum(not (run.is_current or run.is_of_other_data) for run in own_of_all),
         best=ranked[0] if ranked else None,
     )
 
@@ -89,9 +95,10 @@ def progress(runs: Sequence[Run], num_runs: int) -> Progress:
 def leaderboard(runs: Iterable[Run]) -> list[Run]:
     """Complete runs, the smallest validation loss first; the earlier run wins a tie.
 
-    Runs on other data than the present are not ranked: their losses are not comparable.
+    Runs on other data than the present are not ranked: their losses are not comparable. Nor are those
+    outside the present space, which nobody wants any more.
     """
-    complete = [run for run in runs if run.validation_loss is not None and not run.is_of_other_data]
+    complete = [run for run in runs if run.validation_loss is not None and run.is_current]
     return sorted(complete, key=lambda run: (run.validation_loss, run.number))
 
 

@@ -332,6 +332,9 @@ def _remark(run: Run) -> str:
         return f"same as run {run.duplicate_of}"
     if run.is_of_other_data:
         return "trained on earlier data: not ranked"
+    if run.is_outside:
+        ranked = "" if run.ranks_outside else ": not ranked"
+        return f"outside the search space, which was changed since{ranked}"
     if run.state is RunState.PRUNED:
         return f"stopped after epoch {run.stopped_at}, best loss {series.loss_of(run):.6g}"
     if run.state is RunState.INTERRUPTED:

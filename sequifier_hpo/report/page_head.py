@@ -111,6 +111,7 @@ def _others(data: ReportData) -> str:
             (done.num_interrupted, "interrupted"),
             (done.num_duplicates, "duplicate cells"),
             (done.num_of_other_data, "more on earlier data, not ranked"),
+            (done.num_outside, "more outside the search space, not ranked"),
         )
         if number
     ]

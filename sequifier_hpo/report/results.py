@@ -6,10 +6,22 @@ from pathlib import Path
 
 from sequifier_hpo.atomic import explaining, write_atomically
 from sequifier_hpo.config.paths import is_model_of, run_name
+from sequifier_hpo.config.search import SearchFile
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.latencies import with_latencies
 from sequifier_hpo.report.leaderboard import leaderboard
 from sequifier_hpo.report.tables import results_csv
+
+
+def write_outcome(config: SearchFile, runs: Sequence[Run]) -> None:
+    """Bring what lies beside a study up to date: the leaderboard, and the models that are kept.
+
+    Raises:
+        EnvironmentFaultError: If a file cannot be written or removed.
+    """
+    if config.export == "best":
+        keep_best_models(config.paths.models, config.hp_search_name, runs)
+    write_results(config.results_path, config.hp_search_name, runs)
 
 
 def write_results(target: Path, study_name: str, runs: Sequence[Run]) -> None:

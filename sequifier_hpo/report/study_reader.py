@@ -66,6 +66,8 @@ class StudyReader:
         """
         with self._naming_the_way():
             snapshot = read_study(self._storage, self._source.name)
+        if self._source.with_outside:
+            snapshot = snapshot.with_outside
         runs = [_as_it_stands(run) for run in snapshot.runs]
         return replace(snapshot, runs=tuple(with_latencies(self._source.study_folder, runs)))
 

@@ -124,6 +124,7 @@ def _record(
         "best_loss": run and finite(run.best_loss),
         **{name: finite(figures[name]) for name in _MORE_FIGURES},
         "measured_on": figures["measured_on"],
+        "outside_space": run and run.is_outside,
         **{name: values.get(name) for name in varied if name not in parameters},
     }
 

@@ -1,11 +1,12 @@
 """The search space: compiled from the search file, decoded into train configs. Pure values."""
 
+from sequifier_hpo.searchspace.changes import differences, unlike
 from sequifier_hpo.searchspace.compile import compile_space
 from sequifier_hpo.searchspace.decode import decode, values_of
 from sequifier_hpo.searchspace.effective import EffectiveSpace
 from sequifier_hpo.searchspace.fingerprint import (
+    comparable,
     describe_space,
-    differences,
     point_of_labels,
 )
 from sequifier_hpo.searchspace.key import Keyer, run_key
@@ -31,14 +32,17 @@ from sequifier_hpo.searchspace.permutation import Permutation
 from sequifier_hpo.searchspace.placing import Configuration, configuration, place
 from sequifier_hpo.searchspace.point import Point
 from sequifier_hpo.searchspace.resolve import Adjustment
+from sequifier_hpo.searchspace.revisions import AllSpaces, DescribedSpace, same_run_in
 from sequifier_hpo.searchspace.size import positions_counted
 
 __all__ = [
     "AdjustedCells",
     "Adjustment",
+    "AllSpaces",
     "Cell",
     "Choice",
     "Configuration",
+    "DescribedSpace",
     "Draws",
     "EffectiveSpace",
     "Keyer",
@@ -50,6 +54,7 @@ __all__ = [
     "SearchSpace",
     "SpaceSizes",
     "adjusted_cells",
+    "comparable",
     "compile_space",
     "configuration",
     "decode",
@@ -61,7 +66,9 @@ __all__ = [
     "point_of_labels",
     "positions_counted",
     "run_key",
+    "same_run_in",
     "same_runs",
+    "unlike",
     "value_text",
     "values_of",
 ]

@@ -59,7 +59,7 @@ def _independent(field: str, written: Any) -> Parameter:
     values = [value for entry, _ in entries(written) for value in one_by_one(entry)]
     choices = []
     for i, value in enumerate(values):
-        parts = _parts(value, field, i if len(values) > 1 else None)
+        parts = parts_in(value, field, i if len(values) > 1 else None)
         choices.append(Choice(label(i, value_text(value)), {field: value}, value, parts))
     return Parameter(field, tuple(choices))
 
@@ -77,14 +77,14 @@ def _group(group: LinkedGroup, config: SearchFile, description: Description) -> 
     choices = []
     for i, row in enumerate(rows):
         chosen = {f.name: row[f.name] for f in fields if not f.is_from_metadata}
-        parts = _parts(chosen, "", i if len(rows) > 1 else None)
+        parts = parts_in(chosen, "", i if len(rows) > 1 else None)
         text = label(i, row_text(chosen, varying))
         choices.append(Choice(text, row, chosen, parts, is_row=True))
     yield Parameter(group.name, tuple(choices))
     yield from (_independent(name, span) for name, span in spans.items())
 
 
-def _parts(candidate: Any, field: str, index: int | None) -> tuple[Part, ...]:
+def parts_in(candidate: Any, field: str, index: int | None) -> tuple[Part, ...]:
     """The ranges in a candidate of a field, or in a row of several."""
     found = []
     for path, span in ranges_in(candidate):

@@ -75,11 +75,11 @@ class EffectiveSpace:
 
     def representative_of(self, cell: Cell) -> Cell:
         """The cell that is run for the class of a cell."""
-        return next(self._equal_cells(cell))
+        return next(self.all_equal(cell))
 
     def equals(self, cell: Cell) -> Iterator[Cell]:
         """The other cells of the product that mean the same run as a cell."""
-        return (other for other in self._equal_cells(cell) if other != cell)
+        return (other for other in self.all_equal(cell) if other != cell)
 
     def merged_choices(self) -> Iterator[list[dict[str, Stored]]]:
         """For every class of more than one sub-cell what Optuna stores of each."""
@@ -89,7 +89,8 @@ class EffectiveSpace:
                 if len(members) > 1:
                     yield [_stored(parameters, member) for member in members]
 
-    def _equal_cells(self, cell: Cell) -> Iterator[Cell]:
+    def all_equal(self, cell: Cell) -> Iterator[Cell]:
+        """All cells of the product that mean the same run as a cell."""
         return self._combined([component.class_of(cell) for component in self._components])
 
     def _members(self, place: int) -> list[tuple[Cell, ...]]:
@@ -116,7 +117,7 @@ def _components(space: SearchSpace) -> Iterator[_Component]:
     for positions in _connected(space):
         touched = {field for position in positions for field in space.parameters[position].fields}
         # What a parameter decides may show in a field that has a single candidate.
-        for interaction in _interactions(space):
+        for interaction in interactions(space):
             if touched & interaction:
                 touched |= interaction
         fields = [field for field in influencing if field in touched]
@@ -162,7 +163,7 @@ def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
     groups = [
         ({position}, set(parameter.fields)) for position, parameter in enumerate(space.parameters)
     ]
-    for interaction in _interactions(space):
+    for interaction in interactions(space):
         touched = [group for group in groups if group[1] & interaction]
         if len(touched) > 1:
             groups = [group for group in groups if group not in touched]
@@ -175,7 +176,8 @@ def _connected(space: SearchSpace) -> Iterator[tuple[int, ...]]:
     return iter(sorted(tuple(sorted(positions)) for positions, _ in groups))
 
 
-def _interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
+def interactions(space: SearchSpace) -> Iterator[frozenset[str]]:
+    """Fields that must be looked at together to know what a run is."""
     yield from INTERACTIONS
     lists = (parameter.choices for parameter in (*space.parameters, *space.fixed))
     if any(choice.values.get(_WIDTHS) for choices in lists for choice in choices):

@@ -1,13 +1,12 @@
-"""What makes two search files the same study, and how two files differ."""
+"""What makes two search files the same space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sequifier_hpo.config.description import SELECTION, WEIGHTS, Description, description_of
 from sequifier_hpo.config.ranges import as_json
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.records import Stored
-from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.parameters import SearchSpace
 from sequifier_hpo.searchspace.point import Point
 
@@ -29,7 +28,7 @@ def describe_space(space: SearchSpace) -> dict[str, Any]:
         for field in influencing
         if field in space.settings
     }
-    return _comparable({**fixed, **candidates}, space.description)
+    return comparable({**fixed, **candidates})
 
 
 def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, Stored]) -> Point:
@@ -44,90 +43,29 @@ def point_of_labels(described: Mapping[str, Any], labels: Mapping[str, Stored]) 
     """
     description = description_of(TrainConfig)
     values: dict[str, Any] = {}
-    for name, candidates in _comparable(described, description).items():
-        field = description.fields.get(name)
-        if field is None or field.is_searched:
+    for name, candidates in comparable(described).items():
+        if is_parameter(name, description):
             index = 0 if len(candidates) == 1 else int(str(labels[name]).partition(":")[0])
             values[name] = candidates[index]
     return Point(values)
 
 
-def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """What was added, removed or changed between two descriptions, a line each.
-
-    Descriptions of earlier versions held more: what has no influence, and what the metadata say of
-    columns that no run reads. That is not compared.
-    """
-    description = description_of(TrainConfig)
-    stored, given = _comparable(stored, description), _comparable(given, description)
-    lines: list[str] = []
-    for name in sorted({*stored, *given}):
-        if name not in given:
-            lines.append(f"- {name}: {canonical(stored[name])}")
-        elif name not in stored:
-            lines.append(f"+ {name}: {canonical(given[name])}")
-        elif canonical(stored[name]) != canonical(given[name]):
-            lines += _changes(name, stored[name], given[name])
-    return lines
+def is_parameter(name: str, description: Description) -> bool:
+    """Whether a description of a space has a list of candidates under a name."""
+    field = description.fields.get(name)
+    return field is None or field.is_searched
 
 
-def _changes(name: str, before: Any, after: Any) -> list[str]:
-    """Per row where two lists of linked rows differ, else in one line."""
-    has_rows = all(isinstance(part, list) and part for part in (before, after)) and all(
-        isinstance(row, dict) for row in (*before, *after)
-    )
-    if not has_rows:
-        return [f"~ {name}: {canonical(before)} -> {canonical(after)}"]
-    lines = []
-    for i in range(max(len(before), len(after))):
-        if i >= len(after):
-            lines.append(f"- {_row(name, i, before[i])}")
-        elif i >= len(before):
-            lines.append(f"+ {_row(name, i, after[i])}")
-        elif canonical(before[i]) != canonical(after[i]):
-            lines += _row_changes(name, i, before[i], after[i])
-    return lines
+def columns_in(described: Mapping[str, Any]) -> set[str]:
+    """The columns of the data that some run of a described space reads."""
+    sets = [row["input_columns"] for row in described.get("data_schema", ())]
+    columns = (*sets, described.get("target_columns") or ())
+    return {column for each in columns for column in each}
 
 
-def _row(name: str, i: int, row: Mapping[str, Any]) -> str:
-    """A row; one of a single list of names as those names."""
-    ((field, value), *more) = row.items()
-    if not more and _is_names(value):
-        return f"{field}[{i}]: {', '.join(value)}"
-    return f"{name}[{i}]: {canonical(row)}"
-
-
-def _row_changes(
-    name: str, i: int, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> list[str]:
-    """What differs between two rows; between lists of names, in words."""
-    fields = [
-        field
-        for field in dict.fromkeys((*before, *after))
-        if canonical(before.get(field)) != canonical(after.get(field))
-    ]
-    if not all(_is_names(row.get(field)) for field in fields for row in (before, after)):
-        return [f"~ {name}[{i}]: {canonical(before)} -> {canonical(after)}"]
-    return [f"~ {field}[{i}]: {_names_changed(before[field], after[field])}" for field in fields]
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(part, str) for part in value)
-
-
-def _names_changed(before: Sequence[str], after: Sequence[str]) -> str:
-    gone = [name for name in before if name not in after]
-    new = [name for name in after if name not in before]
-    parts = [
-        f"{what} {', '.join(names)}"
-        for what, names in (("no longer", gone), ("now also", new))
-        if names
-    ]
-    return "; ".join(parts) or f"in another order: {', '.join(after)}"
-
-
-def _comparable(described: Mapping[str, Any], description: Description) -> dict[str, Any]:
+def comparable(described: Mapping[str, Any]) -> dict[str, Any]:
     """The significant part of a described space, whichever version described it."""
+    description = description_of(TrainConfig)
     counts = description.influencing(WEIGHTS, SELECTION)
     kept = {
         name: value
@@ -147,7 +85,6 @@ def _of_columns_read(described: dict[str, Any]) -> dict[str, Any]:
     """Without the numbers of ids of columns that no run reads: the data may gain columns."""
     numbers = described.get("n_classes")
     if numbers:
-        sets = [row["input_columns"] for row in described["data_schema"]]
-        read = {column for columns in (*sets, described["target_columns"]) for column in columns}
+        read = columns_in(described)
         described["n_classes"] = {c: number for c, number in numbers.items() if c in read}
     return described

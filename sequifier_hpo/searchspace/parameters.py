@@ -127,6 +127,25 @@ class Parameter:
         """The fields that it stands for."""
         return tuple(self.candidates[0].values)
 
+    @cached_property
+    def chosen_fields(self) -> tuple[str, ...]:
+        """Those of them that a point says."""
+        return tuple(self.candidates[0].chosen) if self.is_linked else (self.name,)
+
+    def is_known_to(self, point: Point) -> bool:
+        """Whether a point says anything of it."""
+        return any(field in point.fields for field in self.chosen_fields)
+
+    def chosen_at(self, point: Point) -> Any:
+        """What a point has for it, be it a candidate or not.
+
+        Raises:
+            KeyError: If it has nothing.
+        """
+        if not self.is_linked:
+            return point.fields[self.name]
+        return {field: point.fields[field] for field in self.chosen_fields}
+
     @property
     def is_linked(self) -> bool:
         """Whether it is a linked group."""
@@ -268,7 +287,7 @@ class SearchSpace:
 
         None if the point is not, or no longer, in the space.
         """
-        if not point.values.keys() <= self._names:
+        if not point.fields.keys() <= self._names:
             return None
         found: list[tuple[int, Draws]] = []
         for parameter in self._all:
@@ -287,12 +306,12 @@ class SearchSpace:
         """
         merged: dict[str, Any] = {}
         for parameter in self._all:
-            if parameter.name not in point.values and not parameter.varies:
+            if not parameter.is_known_to(point) and not parameter.varies:
                 merged.update(parameter.choices[0].values)
             elif parameter.is_linked:
-                merged.update(self._whole_row(parameter, point.values[parameter.name]))
+                merged.update(self._whole_row(parameter, parameter.chosen_at(point)))
             else:
-                merged[parameter.name] = point.values[parameter.name]
+                merged[parameter.name] = parameter.chosen_at(point)
         return merged
 
     def num_epochs_at(self, point: Point) -> int:
@@ -307,6 +326,16 @@ class SearchSpace:
         stored: dict[str, Stored] = {}
         for parameter, choice in self._chosen(cell, draws):
             stored |= parameter.stored(choice)
+        return stored
+
+    def labels_of(self, point: Point) -> dict[str, Stored] | None:
+        """What Optuna stores of a point; None if it is not, or no longer, in the space."""
+        places = self.places_in(point)
+        if places is None:
+            return None
+        stored: dict[str, Stored] = {}
+        for parameter, (index, numbers) in zip(self.parameters, places, strict=True):
+            stored |= parameter.stored(parameter.candidates[index].with_numbers(numbers))
         return stored
 
     def cell_of(self, labels: Mapping[str, Stored]) -> Cell:
@@ -338,7 +367,7 @@ class SearchSpace:
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        return frozenset(parameter.name for parameter in self._all)
+        return frozenset(name for parameter in self._all for name in parameter.chosen_fields)
 
     @cached_property
     def _fixed_choices(self) -> Mapping[str, Any]:
@@ -353,9 +382,9 @@ class SearchSpace:
 
     def _place(self, parameter: Parameter, point: Point) -> tuple[int, Draws] | None:
         """The candidate of a point; one that knows nothing of a parameter has its only candidate."""
-        if parameter.name not in point.values:
+        if not parameter.is_known_to(point):
             return None if parameter.varies else (0, {})
-        return parameter.place_of(point.values[parameter.name])
+        return parameter.place_of(parameter.chosen_at(point))
 
     def _whole_row(self, parameter: Parameter, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
         """A row with what the metadata decide of it."""

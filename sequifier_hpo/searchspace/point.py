@@ -8,6 +8,11 @@ from typing import Any
 from sequifier_hpo.searchspace.canonical import canonical
 
 
+def is_row(chosen: Any) -> bool:
+    """Whether a value is a row of a linked group: a recipe has a name."""
+    return isinstance(chosen, dict) and "name" not in chosen
+
+
 @dataclass(frozen=True, eq=False)
 class Point:
     """What is chosen in one run: a value for every field that the search file has candidates for.
@@ -28,6 +33,14 @@ class Point:
     def as_json(self) -> dict[str, Any]:
         """The values as plain JSON values, for any store that keeps JSON exactly."""
         return dict(self.values)
+
+    @cached_property
+    def fields(self) -> Mapping[str, Any]:
+        """Field -> value: the rows of linked groups are taken apart."""
+        found: dict[str, Any] = {}
+        for name, chosen in self.values.items():
+            found |= chosen if is_row(chosen) else {name: chosen}
+        return found
 
     @cached_property
     def text(self) -> str:

@@ -1,6 +1,14 @@
 """Cells of a search space as proposals."""
 
-from sequifier_hpo.searchspace import Cell, Draws, EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.searchspace import (
+    Cell,
+    Draws,
+    EffectiveSpace,
+    Keyer,
+    Point,
+    SearchSpace,
+    same_run_in,
+)
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
 
@@ -18,6 +26,10 @@ class Cells:
         point, labels = self.space.point_at(cell, draws), self.space.labels_at(cell, draws)
         unused = {name: number for name, number in (draws or {}).items() if name not in labels}
         return Proposal(self._keyer.key(point), point, labels, unused)
+
+    def same_run(self, point: Point, key: str) -> Point | None:
+        """The run of a point of a former space as the present one has it; None if it does not."""
+        return same_run_in(self.space, point, key, self._keyer.key)
 
     def first_unused(self, history: History) -> tuple[int, Proposal] | NoProposal:
         """The first run of the seeded order that was not handed out, and its place there.

@@ -47,9 +47,14 @@ class GridRuns:
 
     def twins(self, key: str, point: Point) -> Iterator[Proposal]:
         """The other cells of the grid that mean this run."""
-        cell = self._cells.space.cell_of_point(point)
-        for twin in () if cell is None else self._cells.effective.equals(cell):
-            yield Proposal(key, self._cells.space.point_at(twin), self._cells.space.labels_at(twin))
+        space, effective = self._cells.space, self._cells.effective
+        cell = space.cell_of_point(point)
+        twins = () if cell is None else effective.equals(cell)
+        if cell is None and (same := self._cells.same_run(point, key)) is not None:
+            cell = space.cell_of_point(same)  # the run's own cell went, those of others may be left
+            twins = () if cell is None else effective.all_equal(cell)
+        for twin in twins:
+            yield Proposal(key, space.point_at(twin), space.labels_at(twin))
 
 
 class PermutedGridSampler(GridSampler):

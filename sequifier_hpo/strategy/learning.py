@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.strategy.bayesian import Params, Taught, suggest
 from sequifier_hpo.strategy.sample import SampledRuns, seed_of
 from sequifier_hpo.strategy.told import ToldSpace
@@ -67,10 +67,16 @@ class LearningRuns(SampledRuns):
     def _proposed(self, params: Params) -> Proposal:
         return self._proposal_at(*self._told.place_of(params))
 
+    def _present(self, run: EndedRun) -> Point:
+        """What was chosen in a run, as the present space has it."""
+        if self._cells.space.places_in(run.point) is not None:
+            return run.point
+        return self._cells.same_run(run.point, run.key) or run.point
+
     def _taught(self, lessons: Sequence[EndedRun], seen: Sequence[EndedRun | None]) -> list[Taught]:
         """What the sampler is told: runs of earlier studies come before the first."""
         told = (
-            (k, run, self._told.params(run.point, run.unused, f"{self._seed}:{k}"))
+            (k, run, self._told.params(self._present(run), run.unused, f"{self._seed}:{k}"))
             for k, run in enumerate([*lessons, *seen], -len(lessons))
             if run
         )

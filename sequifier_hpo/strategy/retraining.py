@@ -1,10 +1,10 @@
 """Runs of a search again, with other seeds: what a winner check trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sequifier_hpo.records import Run
-from sequifier_hpo.searchspace import Keyer, Point
+from sequifier_hpo.records import Run, Stored
+from sequifier_hpo.searchspace import Keyer, Point, SearchSpace, same_run_in
 from sequifier_hpo.study.proposing import Proposal
 
 _NUM_SEEDS = 2**32  # torch and numpy take as many
@@ -17,6 +17,8 @@ class Retraining:
     run: Run
     seed: int
     key: str
+    labels: Mapping[str, Stored]
+    """What Optuna stores for what is chosen in it."""
 
     @property
     def title(self) -> str:
@@ -26,19 +28,31 @@ class Retraining:
     @property
     def proposal(self) -> Proposal:
         """What a proposer says of it."""
-        return Proposal(self.key, Point.from_json(self.run.point), self.run.labels)
+        return Proposal(self.key, Point.from_json(self.run.point), self.labels)
 
 
 def retrainings_of(
-    runs: Sequence[Run], keyer: Keyer, *, search_seed: int, num_seeds: int
+    runs: Sequence[Run],
+    space: SearchSpace,
+    keyer: Keyer,
+    *,
+    search_seed: int,
+    num_seeds: int,
 ) -> list[Retraining]:
     """The runs, each with the seeds after that of the search.
 
     A seed at a time, so that a check that is stopped early can compare what it has.
     """
     seeds = [(search_seed + i) % _NUM_SEEDS for i in range(1, num_seeds + 1)]
+    points = [Point.from_json(run.point) for run in runs]
+    # The study may have been revised: its labels are not those of the present lists.
+    present = [
+        same_run_in(space, point, run.key, keyer.key) or point
+        for run, point in zip(runs, points, strict=True)
+    ]
+    labels = [space.labels_of(point) for point in present]
     return [
-        Retraining(run, seed, keyer.key(Point.from_json(run.point), seed=seed))
+        Retraining(run, seed, keyer.key(point, seed=seed), run.labels if of_run is None else of_run)
         for seed in seeds
-        for run in runs
+        for run, point, of_run in zip(runs, points, labels, strict=True)
     ]

@@ -1,7 +1,7 @@
 """Random search: a number of distinct runs."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -10,6 +10,7 @@ from optuna.samplers import RandomSampler
 from sequifier_hpo.searchspace import Cell, Draws, EffectiveSpace, Keyer, Point, SearchSpace
 from sequifier_hpo.strategy.asking import ask
 from sequifier_hpo.strategy.cells import Cells
+from sequifier_hpo.strategy.redrawing import Redrawing
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.proposing import Exhausted, History, NoProposal, Proposal
 
@@ -46,18 +47,20 @@ class SampledRuns:
         self._distributions = distributions(space)
         self._seed = seed
         self._n_samples = n_samples
+        self._redrawing = Redrawing(self._draws)
         self._max_draws = _MAX_CONTINUOUS_DRAWS if effective.is_continuous else _MAX_DRAWS
 
     def propose(self, ordinal: int, history: History) -> Proposal | NoProposal:
         """A new draw; where hardly anything is new, the first unused run of a seeded order."""
         if history.num_runs >= self._n_samples:
             return Exhausted()
-        for drawn in draws(
-            self._distributions, seed=self._seed, ordinal=ordinal, most=self._max_draws
-        ):
-            proposal = self._proposal_at(*self._cells.space.place_of(drawn))
-            if not history.is_taken(proposal.key):
-                return proposal
+        if history.spaces:
+            proposal = self._redrawing.propose(history)
+        else:
+            drawn = self._draws(ordinal)
+            proposal = next((each for each in drawn if not history.is_taken(each.key)), None)
+        if proposal is not None:
+            return proposal
         found = self._cells.first_unused(history)
         return found if isinstance(found, NoProposal) else found[1]
 
@@ -74,6 +77,11 @@ class SampledRuns:
         """Nothing: it consists of runs, not of cells."""
         return iter(())
 
+    def _draws(self, ordinal: int, *more: int) -> Iterator[Proposal]:
+        seed, most = self._seed, self._max_draws
+        for drawn in draws(self._distributions, seed=seed, ordinal=ordinal, more=more, most=most):
+            yield self._proposal_at(*self._cells.space.place_of(drawn))
+
     def _proposal_at(self, cell: Cell, numbers: Draws) -> Proposal:
         return self._cells.proposal(self._cells.effective.representative_of(cell), numbers)
 
@@ -83,11 +91,12 @@ def draws(
     *,
     seed: int,
     ordinal: int,
+    more: Sequence[int] = (),
     most: int = _MAX_DRAWS,
 ) -> Iterator[dict[str, Any]]:
     """What a random search draws for a run: again, with another seed, while it is not new."""
     for draw in range(most):
-        sampler = RandomSampler(seed=seed_of(seed, ordinal, draw))
+        sampler = RandomSampler(seed=seed_of(seed, ordinal, *more, draw))
         yield ask(sampler, distributions, ordinal=ordinal)
 
 

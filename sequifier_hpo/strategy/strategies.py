@@ -12,7 +12,7 @@ from sequifier_hpo.strategy.learning import LearningRuns
 from sequifier_hpo.strategy.pruning import Pruning
 from sequifier_hpo.strategy.sample import SampledRuns
 from sequifier_hpo.strategy.stopping import EarlyStopping, PruningSince
-from sequifier_hpo.study.opening import Strategy
+from sequifier_hpo.study.identity import Strategy
 from sequifier_hpo.study.proposing import Proposer
 
 _PRUNING, _GAP = "pruning", "pruning_gap"

@@ -53,8 +53,10 @@ class ToldSpace:
                 order = self._orders[parameter.name]
                 params[parameter.name] = index if order is None else order.index(index)
             for part in parameter.parts:
-                if part.name in numbers or part.name in unused:
-                    params[part.name] = {**unused, **numbers}[part.name]
+                number = numbers.get(part.name, unused.get(part.name))
+                # In a space that was revised, it may have been proposed for another range.
+                if number is not None and part.range.low <= number <= part.range.last:
+                    params[part.name] = number
                 else:
                     share = Random(f"{seed}:{part.name}").random()
                     params[part.name] = part.range.at(share)

@@ -2,23 +2,13 @@
 
 from sequifier_hpo.study.batch_plans import batch_plan_attributes, batch_plan_of, memory_attributes
 from sequifier_hpo.study.claims import Claim, Description, LeaseLostError, Place
+from sequifier_hpo.study.identity import Strategy, StudyIdentity
 from sequifier_hpo.study.ledger import Ledger
 from sequifier_hpo.study.lessons import NOTHING_EARLIER, Earlier, WarmStart
 from sequifier_hpo.study.locks import Owner, OwnerLock
 from sequifier_hpo.study.notes import Artifact
-from sequifier_hpo.study.opening import (
-    METRIC,
-    NO_CONSENT,
-    Consent,
-    DataChangedError,
-    Permit,
-    SpaceChangedError,
-    Strategy,
-    StudyIdentity,
-    StudyMovedOnError,
-    StudyPlan,
-    UnknownDataError,
-)
+from sequifier_hpo.study.opening import METRIC, NO_CONSENT, Consent
+from sequifier_hpo.study.plan import Permit, StudyPlan
 from sequifier_hpo.study.proposing import (
     Again,
     Answer,
@@ -33,11 +23,19 @@ from sequifier_hpo.study.proposing import (
     Proposal,
     Proposer,
     Pruner,
+    SpaceRevision,
     StopAt,
     TrainedRun,
     Undecided,
     Verdict,
     Wait,
+)
+from sequifier_hpo.study.refusals import (
+    DataChangedError,
+    SpaceChange,
+    SpaceChangedError,
+    StudyMovedOnError,
+    UnknownDataError,
 )
 from sequifier_hpo.study.snapshot import StudySnapshot, read_study
 from sequifier_hpo.study.storages import (
@@ -77,7 +75,9 @@ __all__ = [
     "Proposal",
     "Proposer",
     "Pruner",
+    "SpaceChange",
     "SpaceChangedError",
+    "SpaceRevision",
     "StopAt",
     "Storage",
     "StorageFaultError",

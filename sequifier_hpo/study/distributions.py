@@ -8,10 +8,10 @@ from optuna.distributions import (
 )
 
 from sequifier_hpo.config.ranges import NumberRange
-from sequifier_hpo.searchspace import SearchSpace
+from sequifier_hpo.searchspace import AllSpaces, SearchSpace
 
 
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+def distributions(space: SearchSpace | AllSpaces) -> dict[str, BaseDistribution]:
     """Parameter -> its distribution: choices among labels, and the numbers of ranges."""
     found: dict[str, BaseDistribution] = {}
     for parameter in space.parameters:

@@ -68,7 +68,7 @@ class KnownTrials:
         with self._storage.reading() as connection:
             if not self._knows_lessons:
                 found = stored_lessons(connection, self._study_id)
-                self.index.lessons = [each.as_run() for each in found if not each.is_of_other_data]
+                self.index.lessons = [each.as_run() for each in found if not each.is_set_aside]
                 self._knows_lessons = True
             self.take_in_new(connection)
 

@@ -22,20 +22,14 @@ from sequifier_hpo.study import transactions
 from sequifier_hpo.study.baselines import BASELINES, attribute_of, baselines_in
 from sequifier_hpo.study.batch_plans import batch_plan_of
 from sequifier_hpo.study.claims import NOWHERE, Claim, Description, LeaseLostError, Place
-from sequifier_hpo.study.distributions import distributions
+from sequifier_hpo.study.identity import REVISION, Strategy
 from sequifier_hpo.study.known_trials import KnownTrials
 from sequifier_hpo.study.liveness import owner_of
 from sequifier_hpo.study.locks import Owner
+from sequifier_hpo.study.marking import all_spaces
 from sequifier_hpo.study.notes import Artifact
-from sequifier_hpo.study.opening import (
-    NO_CONSENT,
-    REVISION,
-    Consent,
-    Strategy,
-    StudyMovedOnError,
-    StudyPlan,
-    open_study,
-)
+from sequifier_hpo.study.opening import NO_CONSENT, Consent, open_study
+from sequifier_hpo.study.plan import StudyPlan
 from sequifier_hpo.study.proposing import (
     NO_LIMIT,
     Again,
@@ -50,12 +44,14 @@ from sequifier_hpo.study.proposing import (
     Verdict,
     Wait,
 )
+from sequifier_hpo.study.refusals import StudyMovedOnError
 from sequifier_hpo.study.runs import EPOCHS_TRAINED, REASON, STOPPED_AT, run_number, stopped_at
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.tags import own_tag
 from sequifier_hpo.study.transactions import FinishedError
 from sequifier_hpo.study.trial_writer import TrialWriter
 from sequifier_hpo.study.trials import StoredTrial
+from sequifier_hpo.study.twins import Twins
 
 
 class Ledger:
@@ -84,7 +80,7 @@ class Ledger:
         consent: Consent = NO_CONSENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create the study, or open it if it exists.
+        """Create the study, or open it if it exists; `change` is how it was revised, if it was.
 
         Args:
             storage: Where it is.
@@ -95,7 +91,7 @@ class Ledger:
             limit: Whether there is enough left for the next run.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of our runs are.
-            consent: What the user agreed to about changed data.
+            consent: What the user agreed to about changed data, and a changed space.
             clock: Monotonic seconds.
 
         Raises:
@@ -106,19 +102,19 @@ class Ledger:
         self._proposer, self._limit = proposer, limit
         self._describe = describe
         self._again: set[str] = set()
-        self._study_id, self.identity = storage.patiently(
-            lambda: open_study(storage, plan, consent)
-        )
+        opened = storage.patiently(lambda: open_study(storage, plan, consent))
+        self._study_id, self.identity, self.change = opened.number, opened.identity, opened.change
         self._pruner = pruner(self.identity.strategies)
         self._known = KnownTrials(storage, self._study_id, plan.name, owner, clock)
         self._index = self._known.index
-        self._writer = TrialWriter(
-            self._study_id, distributions(plan.space), owner, describe=describe, place=place
-        )
+        self._index.spaces = self.identity.spaces
+        space = all_spaces(self.identity) or plan.space
+        self._writer = TrialWriter(self._study_id, space, owner, describe=describe, place=place)
+        self._twins = Twins(self._study_id, proposer, self._known, self._writer, self._is_present)
         self.baselines = storage.patiently(self._read_baselines)
         """Losses of the trivial predictors on the study's validation events, once computed."""
         storage.patiently(self._known.catch_up)
-        storage.patiently(self._insert_missing_twins)
+        storage.patiently(lambda: self._twins.insert_missing(storage))
 
     def runs(self) -> list[Run]:
         """All runs so far, those of other coordinators with their newest epochs."""
@@ -140,7 +136,11 @@ class Ledger:
         self._known.catch_up()
         unfinished = (own_tag(trial).key for trial in self._index.unfinished.values())
         is_anything_next = not isinstance(self._limited(), Exhausted)
-        return is_anything_next or any(map(self._proposer.is_wanted, unfinished))
+        is_left = is_anything_next or any(map(self._is_wanted, unfinished))
+        if not is_left and self.identity.spaces:
+            # Who works on a former space inserts none.
+            self._twins.insert_missing(self._storage)
+        return is_left
 
     def losses(self, claim: Claim) -> Mapping[int, float]:
         """Validation loss per epoch of the run of a claim, those of earlier trials included."""
@@ -307,10 +307,17 @@ class Ledger:
     # Claims
 
     def _require_present(self, connection: Connection) -> None:
-        """Hand out nothing on data, or by a strategy, that another coordinator has replaced."""
-        stored = transactions.study_system_attrs(connection, self._study_id, [REVISION])
-        if stored.get(REVISION) != self.identity.revision:
+        """Hand out nothing of a space, on data or by a strategy that another has replaced."""
+        if not self._is_present(connection):
             raise StudyMovedOnError(self._name)
+
+    def _is_present(self, connection: Connection) -> bool:
+        """Whether the study still is what it was when it was opened."""
+        stored = transactions.study_system_attrs(connection, self._study_id, [REVISION])
+        return bool(stored.get(REVISION) == self.identity.revision)
+
+    def _is_wanted(self, key: str) -> bool:
+        return self._proposer.is_wanted(key) and not self._index.is_set_aside(key)
 
     def _proposal(self) -> Answer:
         return self._proposer.propose(self._index.next_ordinal, self._index)
@@ -387,7 +394,7 @@ class Ledger:
                     trials = [each.trial_id for each in self._index.trials(claim.key)]
                     transactions.drop_after(connection, trials, attributes[STOPPED_AT])
                 if trial is not None and state == TrialState.COMPLETE:
-                    self._insert_twins(connection, trial)
+                    self._twins.insert(connection, trial)
         except FinishedError:
             trial = self._stored_before(claim, state, value, attributes)
         assert trial is not None, "a trial that was running is known to be"
@@ -418,31 +425,3 @@ class Ledger:
         if found != (state, value, attributes.get(REASON)):
             raise LeaseLostError
         return stored
-
-    # Grid cells that mean the same
-
-    def _insert_missing_twins(self) -> None:
-        """Make up for the twins of runs that were completed when the study was a sample."""
-        complete = [self._index.trials(key)[-1] for key in self._index.keys(RunState.COMPLETE)]
-        missing = [trial for trial in complete if any(self._twins(trial))]
-        if not missing:
-            return
-        with self._storage.writing() as connection:
-            transactions.lock_study(connection, self._study_id)
-            self._known.take_in_new(connection)
-            for trial in sorted(missing, key=lambda a: a.number):
-                self._insert_twins(connection, trial)
-        self._known.catch_up()
-
-    def _twins(self, original: StoredTrial) -> list[Proposal]:
-        """Cells that are still to take the result of a complete run."""
-        tag = own_tag(original)
-        taken = [own_tag(twin).point for twin in self._index.duplicates.get(tag.key, [])]
-        twins = self._proposer.twins(tag.key, Point.from_json(tag.point))
-        return [twin for twin in twins if twin.point.as_json() not in taken]
-
-    def _insert_twins(self, connection: Connection, original: StoredTrial) -> None:
-        twins = self._twins(original)
-        if twins:
-            transactions.lock_study(connection, self._study_id)
-            self._writer.twins(connection, original, twins)

@@ -33,19 +33,13 @@ class Lesson(FrozenModel):
     """Epoch of the rung at which it was stopped."""
     unused: dict[str, int | float] = Field(default={})
     """As in the run's proposal, for ranges of this space."""
-    is_of_other_data: bool = False
-    """Whether other data have taken the place of those that it read: then it teaches nothing."""
+    is_set_aside: bool = False
+    """Whether its run is none of the present space on the present data: then it teaches nothing."""
 
     def as_run(self) -> EndedRun:
         """The run as a proposer is told of it."""
-        return EndedRun(
-            Point.from_json(self.point), self.loss, self.unused, stopped_at=self.stopped_at
-        )
-
-    def on_present_data(self, key_of: Callable[[Point, None], str]) -> "Lesson":
-        """The lesson, with whether it still is one."""
-        is_other = key_of(Point.from_json(self.point), None) != self.key
-        return self.model_copy(update={"is_of_other_data": is_other})
+        point = Point.from_json(self.point)
+        return EndedRun(point, self.loss, self.unused, key=self.key, stopped_at=self.stopped_at)
 
 
 class Guide(FrozenModel):
@@ -77,19 +71,19 @@ class WarmStart(FrozenModel):
     named: tuple[str, ...]
     """The studies as the search file named them, without secrets."""
     guides: tuple[Guide, ...]
-    num_of_other_data: int = 0
-    """Runs that guide no longer, for the data that they read have changed."""
+    num_set_aside: int = 0
+    """Runs that guide no longer, for the data that they read, or the space, have changed."""
 
     def lines(self) -> Iterator[str]:
         """The studies, a sentence each."""
         yield from map(str, self.guides)
-        if self.num_of_other_data:
-            yield f"{self.num_of_other_data:,} of these runs guide no longer: the data have changed"
+        if self.num_set_aside:
+            yield f"{self.num_set_aside:,} of these runs guide no longer: the data or the space have changed"
 
     @property
     def num_lessons(self) -> int:
         """Runs that guide."""
-        return sum(guide.num_lessons for guide in self.guides) - self.num_of_other_data
+        return sum(guide.num_lessons for guide in self.guides) - self.num_set_aside
 
 
 @dataclass(frozen=True)
@@ -162,12 +156,23 @@ def stored_lessons(connection: Connection, study_id: int) -> list[Lesson]:
 
 
 def judged_again(
-    warm_start: WarmStart, lessons: Iterable[Lesson], key_of: Callable[[Point, None], str]
+    warm_start: WarmStart, lessons: Iterable[Lesson], has: Callable[[Point, str], bool]
 ) -> tuple[WarmStart, list[Lesson]]:
-    """What a study has copied, after its data have changed."""
-    found = [lesson.on_present_data(key_of) for lesson in lessons]
-    num_other = sum(lesson.is_of_other_data for lesson in found)
-    return warm_start.model_copy(update={"num_of_other_data": num_other}), found
+    """What a study has copied, after its data or its space have changed.
+
+    Args:
+        warm_start: It, in numbers.
+        lessons: The runs.
+        has: (point, key) -> whether a run is one of the space, on the present data.
+    """
+    found = [
+        lesson.model_copy(
+            update={"is_set_aside": not has(Point.from_json(lesson.point), lesson.key)}
+        )
+        for lesson in lessons
+    ]
+    num_set_aside = sum(lesson.is_set_aside for lesson in found)
+    return warm_start.model_copy(update={"num_set_aside": num_set_aside}), found
 
 
 _LESSONS = TypeAdapter(list[Lesson])

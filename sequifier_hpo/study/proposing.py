@@ -4,8 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sequifier_hpo.config.schema import FrozenModel
 from sequifier_hpo.records import Run, Stored
 from sequifier_hpo.searchspace import Point
+
+
+class SpaceRevision(FrozenModel):
+    """The space of a study from some ordinal on."""
+
+    since_ordinal: int
+    space: dict[str, Any]
+    """As `describe_space` has it."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +96,21 @@ class History(Protocol):
     def lessons(self) -> Sequence[EndedRun]:
         """What runs of earlier studies came to, which the study has copied."""
 
+    @property
+    def spaces(self) -> Sequence[SpaceRevision]:
+        """The spaces that the study has had, oldest first; none if it has had one only."""
+
     def is_taken(self, key: str) -> bool:
         """Whether a run was handed out."""
+
+    def points(self, num_runs: int) -> Mapping[str, Point]:
+        """Those of the first runs that are in the present space: key -> point, by ordinal."""
 
     def ended(self, num_runs: int) -> Sequence[EndedRun | None] | None:
         """What the first runs came to, by ordinal; None while one of them is still to end.
 
-        A run that was lost to the machine, or is of other data, teaches nothing: None in its place.
+        A run that was lost to the machine, is of other data or outside the present space, teaches
+        nothing: None in its place.
         """
 
 

@@ -15,7 +15,7 @@ from sequifier_hpo.searchspace import Point
 from sequifier_hpo.study.batch_plans import ran_out_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import described
-from sequifier_hpo.study.proposing import EndedRun, TrainedRun
+from sequifier_hpo.study.proposing import EndedRun, SpaceRevision, TrainedRun
 from sequifier_hpo.study.stored import require, understood
 from sequifier_hpo.study.tags import RunTag, own_tag, tag_of
 from sequifier_hpo.study.trials import StoredTrial
@@ -30,6 +30,9 @@ EPOCHS_TRAINED = "epochs_trained"
 """User attribute: epochs that a pruned trial's run was trained for, the dropped ones among them."""
 OF_OTHER_DATA = "of_other_data"
 """User attribute: when other data took the place of those that the trial was trained on."""
+OUTSIDE_SPACE = "outside_space"
+"""User attribute: since when the study has another space, which does not have the trial's run."""
+_MARKS = frozenset({OF_OTHER_DATA, OUTSIDE_SPACE})
 OWNER = "sequifier_hpo:owner"
 """System attribute: the coordinator that runs the trial, as JSON."""
 _OWNER_BEFORE = "owner"
@@ -53,7 +56,8 @@ class RunIndex:
         self._state: dict[str, RunState] = {}
         self._ordinals: dict[str, int] = {}
         self._key_of_ordinal: dict[int, str] = {}
-        self._of_other_data: set[str] = set()
+        self._set_aside: set[str] = set()
+        """Runs of other data, or outside the present space."""
         self._runs: dict[int, Run] = {}
         self._outdated: set[str] = set()
         self._ran_out: dict[int, list[MemoryNeed]] = {}
@@ -63,6 +67,8 @@ class RunIndex:
         """By key, the grid cells that took the result of the run."""
         self.lessons: Sequence[EndedRun] = ()
         """What earlier studies teach."""
+        self.spaces: Sequence[SpaceRevision] = ()
+        """The spaces that the study has had, oldest first; none if it has had one only."""
         self.next_ordinal = 0
         """That of the run that is handed out next."""
         self.version = 0
@@ -99,8 +105,8 @@ class RunIndex:
         self._keys[self._state[key]].add(key)
         self._ordinals[key] = tag.ordinal
         self._key_of_ordinal[tag.ordinal] = key
-        if OF_OTHER_DATA in trials[-1].user_attrs:
-            self._of_other_data.add(key)
+        if trials[-1].user_attrs.keys() & _MARKS:
+            self._set_aside.add(key)
         self._outdated.add(key)
         self.next_ordinal = max(self.next_ordinal, tag.ordinal + 1)
 
@@ -117,8 +123,21 @@ class RunIndex:
 
     @property
     def num_runs(self) -> int:
-        """Runs that were handed out, those of other data not counted."""
-        return len(self._trials) - len(self._of_other_data)
+        """Runs that were handed out, those set aside not counted."""
+        return len(self._trials) - len(self._set_aside)
+
+    def is_set_aside(self, key: str) -> bool:
+        """Whether a run is of other data, or outside the present space."""
+        return key in self._set_aside
+
+    def points(self, num_runs: int) -> dict[str, Point]:
+        """Those of the first runs that are not set aside: key -> point, by ordinal."""
+        keys = (self._key_of_ordinal.get(k) for k in range(num_runs))
+        return {
+            key: Point.from_json(own_tag(self._trials[key][-1]).point)
+            for key in keys
+            if key is not None and key not in self._set_aside
+        }
 
     def is_taken(self, key: str) -> bool:
         """Whether a run was handed out."""
@@ -130,7 +149,7 @@ class RunIndex:
             return None
         keys = map(self._key_of_ordinal.get, range(num_runs))
         return [
-            None if key is None or key in self._of_other_data else _lesson(key, self._trials[key])
+            None if key is None or key in self._set_aside else _lesson(key, self._trials[key])
             for key in keys
         ]
 
@@ -148,9 +167,9 @@ class RunIndex:
         return sorted(self._ordinals[key] for key in keys if stopped_at(self._trials[key]) is None)
 
     def trained(self, ordinal: int) -> TrainedRun | None:
-        """A run in training or at its end; None for one of other data."""
+        """A run in training or at its end; None for one that is set aside."""
         key = self._key_of_ordinal.get(ordinal)
-        if key is None or key in self._of_other_data:
+        if key is None or key in self._set_aside:
             return None
         trials = _up_to_its_stop(self._trials[key])
         return TrainedRun(
@@ -174,8 +193,8 @@ class RunIndex:
         return self._ordinals[key]
 
     def keys(self, state: RunState) -> Collection[str]:
-        """The runs in a state, those of other data left out."""
-        return self._keys[state] - self._of_other_data
+        """The runs in a state, those set aside left out."""
+        return self._keys[state] - self._set_aside
 
     def runs(self) -> list[Run]:
         """All runs and duplicates, by number."""
@@ -307,6 +326,7 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         ordinal=tag.ordinal,
         point=tag.point,
         is_of_other_data=OF_OTHER_DATA in newest.user_attrs,
+        is_outside=OUTSIDE_SPACE in newest.user_attrs,
         host=tag.host,
         folder=tag.folder,
         artifacts=_artifacts(newest),

@@ -1,24 +1,18 @@
 """A study as `status`, `best` and `report` see it: read only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import optuna
 
 from sequifier_hpo.records import Baseline, DataDigest, Run
-from sequifier_hpo.searchspace import SearchSpace, describe_space, differences
 from sequifier_hpo.study.baselines import BASELINES, baselines_in
-from sequifier_hpo.study.opening import (
-    SPACE,
-    SpaceChangedError,
-    StudyIdentity,
-    UnknownDataError,
-    load_stored_study,
-    read_identity,
-    stored_attributes,
-)
+from sequifier_hpo.study.identity import SPACE, StudyIdentity, read_identity
+from sequifier_hpo.study.opening import load_stored_study, stored_attributes
+from sequifier_hpo.study.plan import StudyPlan
+from sequifier_hpo.study.refusals import SpaceChangedError, UnknownDataError
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage, StudyMissingError
 from sequifier_hpo.study.stored import require, understood
@@ -53,15 +47,20 @@ class StudySnapshot:
         """The study's unique id; None in studies of 0.1.0."""
         return None if self.identity is None else self.identity.study_id
 
-    def require_space(self, space: SearchSpace) -> None:
-        """Make sure that the study was started with this search space.
+    @property
+    def with_outside(self) -> "StudySnapshot":
+        """The same with the runs that are outside the present space ranked among the others."""
+        return replace(self, runs=tuple(replace(run, ranks_outside=True) for run in self.runs))
+
+    def require_space(self, plan: StudyPlan) -> None:
+        """Make sure that the study has the search space that is planned.
 
         Raises:
-            SpaceChangedError: If it was started with another.
+            SpaceChangedError: If it has another.
         """
-        changed = differences(self.space, describe_space(space))
-        if changed:
-            raise SpaceChangedError(self.name, changed)
+        change = plan.change_of(self.space, self.identity, self.runs)
+        if change is not None:
+            raise SpaceChangedError(self.name, change)
 
     def require_data(self, present: DataDigest) -> None:
         """Make sure that the present data are those of the study.

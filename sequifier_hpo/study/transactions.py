@@ -229,6 +229,19 @@ def set_trial_attrs(
         _put_attrs(connection, table, "trial_id", trial_id, kept)
 
 
+def replace_params(
+    connection: Connection,
+    distributions: Distributions,
+    params: Mapping[int, Mapping[str, Stored]],
+) -> None:
+    """Store other parameters of trials, finished or not: trial id -> what they are now."""
+    for trial_id in params:
+        connection.execute(delete(PARAMS).where(PARAMS.c.trial_id == trial_id))
+    rows = [row for trial_id, new in params.items() for row in distributions.rows(trial_id, new)]
+    if rows:
+        connection.execute(insert(PARAMS), rows)
+
+
 def beat(connection: Connection, trial_ids: Iterable[int]) -> None:
     """Renew the heartbeats of trials."""
     connection.execute(

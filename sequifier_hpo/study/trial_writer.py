@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from sequifier_hpo.records import RunState, Stored
-from sequifier_hpo.searchspace import Point
+from sequifier_hpo.searchspace import AllSpaces, Point, SearchSpace
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.batch_plans import OF_THE_RUN
 from sequifier_hpo.study.claims import Description, Place
+from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES
 from sequifier_hpo.study.proposing import Proposal
@@ -33,7 +33,7 @@ class TrialWriter:
     def __init__(
         self,
         study_id: int,
-        distributions: Mapping[str, BaseDistribution],
+        space: SearchSpace | AllSpaces,
         owner: Owner,
         *,
         describe: Callable[[str, Point], Description],
@@ -43,14 +43,15 @@ class TrialWriter:
 
         Args:
             study_id: Its number in the storage.
-            distributions: Those of its parameters.
+            space: That of the study; all that it has had, if it was revised.
             owner: Who runs what is inserted.
             describe: (key, point) -> what people are shown of a run.
             place: Where the files of the runs are.
         """
         self._study_id = study_id
-        self._distributions = transactions.Distributions(distributions)
+        self._distributions = transactions.Distributions(distributions(space))
         self._owner = owner
+        self._spaces = space if isinstance(space, AllSpaces) else None
         self._describe = describe
         self._place = place
 
@@ -64,7 +65,7 @@ class TrialWriter:
             host=self._place.host,
             folder=self._place.folder,
         )
-        return self._insert(connection, tag, proposal.labels, {})
+        return self._insert(connection, tag, self._params(proposal), {})
 
     def next(self, connection: Connection, earlier: StoredTrial) -> StoredTrial:
         """Insert one more trial of the run of an earlier one."""
@@ -92,7 +93,7 @@ class TrialWriter:
             NewTrial(
                 state=TrialState.COMPLETE,
                 value=original.value,
-                params=twin.labels,
+                params=self._params(twin),
                 user_attrs={**about.attributes, DUPLICATE_OF: run},
                 system_attrs={
                     TAG: tag.model_copy(
@@ -107,6 +108,10 @@ class TrialWriter:
         )
         for (trial_id, number), about in zip(inserted, described, strict=True):
             self._note(connection, trial_id, number, run, about)
+
+    def _params(self, proposal: Proposal) -> Mapping[str, Stored]:
+        """What is stored of a run: in a revised study not by its place in the present lists."""
+        return proposal.labels if self._spaces is None else self._spaces.stored(proposal.point)
 
     def _insert(
         self,

@@ -143,7 +143,7 @@ class TrialReader:
                     state=state,
                     value=values[trial_id][0][0] if trial_id in values else None,
                     params={
-                        name: self._distribution(connection, trial_id, name).to_external_repr(value)
+                        name: self._external(connection, trial_id, name, value)
                         for name, value in params[trial_id]
                     },
                     user_attrs=attributes(user_attrs[trial_id]),
@@ -156,6 +156,14 @@ class TrialReader:
                     ),
                 )
             yield trial
+
+    def _external(self, connection: Connection, trial_id: int, name: str, value: float) -> Any:
+        """What a stored number of a parameter stands for."""
+        try:
+            return self._distribution(connection, trial_id, name).to_external_repr(value)
+        except IndexError:  # the study was revised, and has more choices since
+            del self._distributions[name]
+            return self._distribution(connection, trial_id, name).to_external_repr(value)
 
     def _distribution(self, connection: Connection, trial_id: int, name: str) -> BaseDistribution:
         require({"the name of a parameter": (name, str)})

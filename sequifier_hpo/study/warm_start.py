@@ -29,7 +29,8 @@ from sequifier_hpo.searchspace import (
     positions_counted,
 )
 from sequifier_hpo.study.lessons import Earlier, Guide, Lesson, WarmStart
-from sequifier_hpo.study.opening import Consent, StudyPlan
+from sequifier_hpo.study.opening import Consent
+from sequifier_hpo.study.plan import StudyPlan
 from sequifier_hpo.study.snapshot import StudySnapshot, read_study
 from sequifier_hpo.study.storages import Storage, StudyMissingError
 from sequifier_hpo.study.stored import StoredValueError, understood

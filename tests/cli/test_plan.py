@@ -14,6 +14,7 @@ from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.searchspace import EffectiveSpace, compile_space
 from sequifier_hpo.study import SpaceChangedError
 from tests.cli.conftest import Study
+from tests.contract.conftest import data_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -26,6 +27,8 @@ def test_other_input_columns_beside_a_study_are_planned_as_a_new_search(
     prepared = PreparedSearch(
         loaded, space, EffectiveSpace(space, loaded.config.seed), study.url, None, print
     )
+
+    vars(prepared)["data"] = data_of(product="a", price="b")  # there are none to be read
 
     assert _existing_runs(prepared, may_be_other=True) is None
     told = capsys.readouterr().err

@@ -96,6 +96,7 @@ class Plan:
             counted=self.counted,
             key_of=lambda point, seed: self.keyer.key(point, seed=seed),
             strategy=self.proposer.settings,
+            num_runs=self.num_runs,
         )
 
 
@@ -134,7 +135,7 @@ class Opener:
             study,
             chosen,
             describe=describe,
-            consent=Consent(new_data=True),
+            consent=Consent(new_data=True, changes=True),
         )
 
     def study_elsewhere(self, plan: Plan, **other: str) -> Ledger:

@@ -303,7 +303,7 @@ def test_after_a_change_of_the_data_guides_what_read_none_of_it(
         lessons = stored_lessons(connection, _id(opener, "shop"))
     reading = [each for each in lessons if "price" in each.point["data_schema"]["input_columns"]]
     assert 0 < len(reading) < first.num_lessons
-    assert [each for each in lessons if each.is_of_other_data] == reading
+    assert [each for each in lessons if each.is_set_aside] == reading
     assert second.num_lessons == len(after._index.lessons) == first.num_lessons - len(reading)
     assert list(second.lines())[-1].startswith(f"{len(reading)} of these runs guide no longer")
     again = opener.study(plan, Consent(new_data=True))

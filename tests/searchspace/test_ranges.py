@@ -234,7 +234,16 @@ def test_a_changed_range_is_a_changed_space(write_search: WriteSearch) -> None:
     assert differences(described(), described()) == []
     assert differences(described(), described(log=False)) == [], "that is the default"
     assert differences(described(), described(high=0.4)) == [
-        '~ dropout: [0.0,{"high":0.3,"low":0.1}] -> [0.0,{"high":0.4,"low":0.1}]'
+        "dropout: 0.1 to 0.3 becomes 0.1 to 0.4 (wider)"
+    ]
+    assert differences(described(), described(low=0.2)) == [
+        "dropout: 0.1 to 0.3 becomes 0.2 to 0.3 (narrower)"
+    ]
+    assert differences(described(), described(low=0.2, high=0.4)) == [
+        "dropout: 0.1 to 0.3 becomes 0.2 to 0.4"
+    ]
+    assert differences(described(), described(log=True)) == [
+        "dropout: 0.1 to 0.3 becomes 0.1 to 0.3, log"
     ]
 
 

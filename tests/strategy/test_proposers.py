@@ -13,11 +13,18 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 
 from sequifier_hpo.config.search import SearchConfig, load_search
-from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace, compile_space
+from sequifier_hpo.searchspace import EffectiveSpace, Keyer, Point, SearchSpace, compile_space
 from sequifier_hpo.strategy import ChosenRuns, GridRuns, LearningRuns, SampledRuns
 from sequifier_hpo.strategy.sample import seed_of
 from sequifier_hpo.strategy.told import ToldSpace
-from sequifier_hpo.study import EndedRun, Exhausted, Proposal, Proposer, Wait
+from sequifier_hpo.study import (
+    EndedRun,
+    Exhausted,
+    Proposal,
+    Proposer,
+    SpaceRevision,
+    Wait,
+)
 from tests.conftest import WriteSearch
 from tests.contract.conftest import DATA
 
@@ -38,6 +45,11 @@ class Past:
     keys: set[str] = field(default_factory=set)
     ends: list[EndedRun | None] = field(default_factory=list)
     lessons: Sequence[EndedRun] = ()
+    spaces: tuple[SpaceRevision, ...] = ()
+    known: dict[str, Point] = field(default_factory=dict)
+
+    def points(self, num_runs: int) -> dict[str, Point]:
+        return dict(list(self.known.items())[:num_runs])
 
     @property
     def num_runs(self) -> int:
