@@ -83,7 +83,7 @@ def _times(
         for place, (run, path) in enumerate(models):
             if clock() > until:
                 break
-            with suppress(InputError):
+            with suppress(InputError, EnvironmentFaultError):
                 model = Model(path, num_threads=1)
                 if model.about.best_validation_loss == run.validation_loss:
                     least[place] = min(_seconds(model, clock), least.get(place, math.inf))

@@ -108,7 +108,7 @@ def cost_chart(data: ReportData, cost: Cost) -> Figure | None:
     shown = (low, max(high, series.loss_of(front[0]) + (high - low) * 0.05))  # the whole front
     layout = layout_of(cost.title, "validation loss", y_range=shown)
     layout["xaxis"] |= _axis([_price(run, cost) for run in runs])
-    return {"data": traces, "layout": layout, "height": 340}
+    return {"data": traces, "layout": layout, "height": 340, "is_small": True}
 
 
 def _price(run: Run, cost: Cost) -> float:

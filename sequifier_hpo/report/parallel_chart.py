@@ -44,6 +44,7 @@ def parallel_chart(data: ReportData) -> Figure | None:
         "range": [-0.15, len(found.axes) - 0.35],
         "showgrid": True,
         "side": "top",
+        "ticklabeloverflow": "allow",  # plotly would leave the first name out where there are many
         "tickfont": {"size": 12 if pitch == _PITCH else 10},
         "zeroline": False,
         "title": {"text": ""},
@@ -55,7 +56,7 @@ def parallel_chart(data: ReportData) -> Figure | None:
         for height, text in _ticks(axis)
     ]
     layout["legend"] |= {"y": -0.05, "yanchor": "top"}
-    layout["margin"] |= {"t": 60, "l": 20, "b": 40}
+    layout["margin"] |= {"t": 60, "l": 40, "b": 40}
     needed = max(
         sum(_text_height(text, width_of_text) for _, text in _ticks(axis)) for axis in found.axes
     )
