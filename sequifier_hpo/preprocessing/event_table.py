@@ -36,14 +36,14 @@ class EventTable:
 
     @classmethod
     def of(cls, raw: RawTable) -> "EventTable":
-        """A table in memory."""
+        """A table of new events."""
         sequence, order = raw.frame.columns[:2]
         rows = raw.frame.lazy().with_row_index(ROW)
         if raw.rows is not None:
             rows = rows.with_columns(raw.rows.alias(ROW))
         return cls(
             *(rows, raw.frame.height, raw.features, sequence, order),
-            *(raw.files, raw.is_csv, raw.index),
+            *(raw.files, raw.is_csv),
         )
 
     @property
@@ -58,6 +58,8 @@ class EventTable:
 
     def ask(self, *questions: pl.Expr) -> dict[str, Any]:
         """Answers about the whole table, each one value, found in one pass."""
+        if not questions:
+            return {}
         return self.rows.select(questions).collect(engine="streaming").row(0, named=True)
 
     def place(self, row: int) -> str:

@@ -167,6 +167,6 @@ def refuse(path: Path, faults: Sequence[object]) -> None:
     if faults:
         raise InputError(
             "\n".join([f"{path} cannot be read as new events:", *(f"  - {f}" for f in faults)]),
-            "give every event a value in each column, and write decimal numbers with a point, as in "
-            "the table that was preprocessed",
+            "give every event a value in each column, and write numbers and times as in the table that "
+            "was preprocessed, decimal numbers with a point",
         )

@@ -1,12 +1,8 @@
-"""Raw tables from disk: which files, which columns, one frame in file order.
-
-A folder of files is one table here, so that a sequence may go on in the next file; Sequifier
-windows every file on its own.
-"""
+"""Raw files on disk: which they are, which columns are read of them, and how one of them is read."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -36,7 +32,7 @@ POLARS_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 @dataclass(frozen=True)
 class RawTable:
-    """A raw table as it was read: id columns first, rows in the order of the files."""
+    """A table of new events as it was read: id columns first, rows in the order of the file."""
 
     frame: pl.DataFrame
     features: list[str]
@@ -44,8 +40,6 @@ class RawTable:
     files: tuple[tuple[Path, int], ...]
     """Every file with its number of rows."""
     is_csv: bool
-    index: Mapping[str, list[str]] = field(default_factory=dict)
-    """Columns that hold the row index of pandas and were left out -> their first values."""
     rows: pl.Series | None = None
     """Of every row of the frame, its number in the files; None = all are here, in their order."""
 
@@ -128,33 +122,6 @@ def choose_columns(config: PreprocessConfig, files: Sequence[Path]) -> ChosenCol
     chosen = ChosenColumns(config.id_columns, features, index)
     _check_same_columns(files, names, chosen, is_selected=config.selected_columns is not None)
     return chosen
-
-
-def read_raw_table(config: PreprocessConfig, files: Sequence[Path]) -> RawTable:
-    """Read the id columns and the chosen features of all files.
-
-    Raises:
-        InputError: If a file cannot be read, lacks a column, or disagrees with another one.
-    """
-    is_csv = config.is_csv
-    chosen = choose_columns(config, files)
-    columns, features = chosen.names, chosen.features
-    frames: list[pl.DataFrame] = []
-    rows_left = config.max_rows or None
-    for path in files:
-        if rows_left == 0:
-            break
-        frames.append(read_file(path, columns, rows_left, is_csv=is_csv))
-        rows_left = None if rows_left is None else rows_left - frames[-1].height
-    read = tuple(zip(files, (frame.height for frame in frames), strict=False))
-    frame = pl.concat(_with_common_types(files, frames, is_csv=is_csv))
-    if is_csv:
-        frame = frame.with_columns(
-            numbers_of_text(series) for series in frame if is_text(series.dtype)
-        )
-    if not frame.height:
-        raise no_rows(config)
-    return RawTable(frame, features, read, is_csv, first_of_index(files[0], chosen, is_csv=is_csv))
 
 
 def no_rows(config: PreprocessConfig) -> InputError:
@@ -337,38 +304,6 @@ def _check_same_columns(
             _listed(f"the files do not have the same columns as the first one, {files[0]}", faults),
             "make the columns equal, or name those all files have in `selected_columns`",
         )
-
-
-def _with_common_types(
-    files: Sequence[Path], frames: list[pl.DataFrame], *, is_csv: bool
-) -> list[pl.DataFrame]:
-    """The frames with equal types, re-read where text was mistaken for another type."""
-    columns = frames[0].columns
-    common = {
-        column: common_type(
-            column, files, [frame.schema[column] for frame in frames], is_csv=is_csv
-        )
-        for column in columns
-    }
-    result = []
-    for path, frame in zip(files, frames, strict=False):
-        text = [c for c in columns if common[c] == pl.String and frame.schema[c] != pl.String]
-        if is_csv and text:
-            # `01` is the number 1 in one file, but a text where another file has `a1`.
-            frame = read_file(path, columns, frame.height, is_csv=True, as_text=text)
-        result.append(_cast(path, frame, common))
-    return result
-
-
-def _cast(path: Path, frame: pl.DataFrame, types: dict[str, pl.DataType]) -> pl.DataFrame:
-    try:
-        return frame.cast(pl.Schema(types))
-    except pl.exceptions.PolarsError as error:
-        reason = first_line(error)
-        raise InputError(
-            f"the columns of {path} do not match those of the other files: {reason}",
-            "store the columns with the same types in all files",
-        ) from error
 
 
 def common_type(

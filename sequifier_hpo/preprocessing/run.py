@@ -23,11 +23,10 @@ from sequifier_hpo.preprocessing.column_notes import (
 from sequifier_hpo.preprocessing.column_roles import Roles, assign_roles, missing_notes
 from sequifier_hpo.preprocessing.digest_cache import SplitStamp, keep_values, stamp_split
 from sequifier_hpo.preprocessing.encode import ColumnKind, EncodedColumn
-from sequifier_hpo.preprocessing.event_table import EventTable
 from sequifier_hpo.preprocessing.id_maps import map_notes, read_id_maps
-from sequifier_hpo.preprocessing.large_files import read_large_table
 from sequifier_hpo.preprocessing.long_table import write_long_table
-from sequifier_hpo.preprocessing.raw_files import find_files, read_raw_table
+from sequifier_hpo.preprocessing.raw_files import find_files
+from sequifier_hpo.preprocessing.raw_tables import read_raw_table
 from sequifier_hpo.preprocessing.sequence_names import sequence_table
 from sequifier_hpo.preprocessing.shard_job import (
     ShardFolder,
@@ -88,7 +87,7 @@ def preprocess(
     with StagedOutputs() as outputs:
         on_progress(f"reading {config.data_path}")
         scratch = _scratch(config, files, outputs)
-        roles = assign_roles(config, _read(config, files, scratch))
+        roles = assign_roles(config, read_raw_table(config, files, scratch))
         table = roles.table
         categories = {
             name: find_categories(table, name)
@@ -151,12 +150,6 @@ def _scratch(
     if num_bytes <= _MOST_BYTES_IN_MEMORY:
         return None
     return outputs.scratch_folder(Path(_split_paths(config)[0]))
-
-
-def _read(config: PreprocessConfig, files: Sequence[Path], scratch: Path | None) -> EventTable:
-    if scratch is None:
-        return EventTable.of(read_raw_table(config, files))
-    return read_large_table(config, files, scratch)
 
 
 def _data_name(config: PreprocessConfig) -> str:

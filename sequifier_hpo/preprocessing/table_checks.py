@@ -43,22 +43,18 @@ Question = tuple[str, str, pl.Expr, bool]
 
 
 def find_faults(table: EventTable, questions: Sequence[Question]) -> list[Fault | str]:
-    """The faults that a table has of those that are asked for, found in one pass."""
+    """The faults that a table has of those that are asked for; if it has none, in one pass."""
     if not questions:
         return []
-    counts = table.ask(
-        *(is_wrong.sum().alias(f"n{i}") for i, (_, _, is_wrong, _) in enumerate(questions)),
-        *(
-            pl.col(ROW).filter(is_wrong).min().alias(f"r{i}")
-            for i, (_, _, is_wrong, _) in enumerate(questions)
-        ),
-    )
+    wrong = {str(i): is_wrong for i, (_, _, is_wrong, _) in enumerate(questions)}
+    counts = table.ask(*(is_wrong.sum().alias(i) for i, is_wrong in wrong.items()))
+    found = [i for i in wrong if counts[i]]
+    rows = table.ask(*(pl.col(ROW).filter(wrong[i]).min().alias(i) for i in found))
     faults: list[Fault | str] = []
-    for i, (column, what, _, shows) in enumerate(questions):
-        if counts[f"n{i}"]:
-            row = counts[f"r{i}"]
-            value = f" ({_value(table, column, row)})" if shows else ""
-            faults.append(Fault(column, what, counts[f"n{i}"], table.place(row), value))
+    for i in found:
+        column, what, _, shows = questions[int(i)]
+        value = f" ({_value(table, column, rows[i])})" if shows else ""
+        faults.append(Fault(column, what, counts[i], table.place(rows[i]), value))
     return faults
 
 

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sequifier_hpo.config.metadata import DataMetadata, read_metadata
-from sequifier_hpo.preprocessing.new_data import Histories, read_histories
+from sequifier_hpo.preprocessing.new_data import Histories, read_histories, write_windows
+from sequifier_hpo.preprocessing.raw_text import read_as_text
 from sequifier_hpo.preprocessing.run import PreprocessSummary
 from tests.preprocessing.conftest import Project
 
@@ -126,6 +127,26 @@ def assert_same(
         assert np.array_equal(values, expected.astype(values.dtype)), column
 
 
+def assert_same_windows(
+    project: Project, path: Path, summary: PreprocessSummary, metadata: DataMetadata
+) -> None:
+    """All events of the table as a split are the split that preprocessing wrote."""
+    table = read_as_text(path, list(metadata.column_types), metadata)
+    split = project.root / "split.parquet"
+
+    written = write_windows(split, table, _LENGTH - 1, _LENGTH - 1, metadata)
+
+    of_model = [pl.exclude(pl.Float64), pl.col(pl.Float64).cast(pl.Float32)]
+    stored = pl.read_parquet(summary.split_paths[0])
+    assert pl.read_parquet(split).select(of_model).equals(stored.select(of_model))
+    names = None
+    if metadata.sequence_ids_path is not None:
+        names = pl.read_parquet(project.root / "project" / metadata.sequence_ids_path)
+    assert (written.names is None) == (names is None)
+    if names is not None and written.names is not None:
+        assert names.equals(written.names)
+
+
 @settings(
     max_examples=15,
     deadline=None,
@@ -146,3 +167,4 @@ def test_a_table_is_encoded_as_it_was_in_preprocessing(
     assert_same(read(path, metadata), stored, metadata)
     other = write(project, columns, names[1])
     assert_same(read(other, metadata), stored, metadata)
+    assert_same_windows(project, path, summary, metadata)

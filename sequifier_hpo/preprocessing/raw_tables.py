@@ -1,6 +1,7 @@
-"""Tables too large for memory: their files become typed ones on disk, which are read part by part.
+"""Raw tables: their files as one table, whose columns have types that fit all values.
 
-What a column is, is decided by the rules of `raw_files`, for which the whole column is looked at.
+A folder of files is one table here, so that a sequence may go on in the next file; Sequifier
+windows every file on its own. Files too large for memory become typed ones on disk, which are read part by part.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from sequifier_hpo.preprocessing.raw_files import (
     is_text,
     no_rows,
     numbers_of_text,
+    read_file,
     unreadable,
 )
 from sequifier_hpo.words import first_line
@@ -29,13 +31,15 @@ from sequifier_hpo.words import first_line
 _ROW_GROUP = 2**17
 
 
-def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: Path) -> EventTable:
-    """Read the id columns and the chosen features of all files, as `read_raw_table` does.
+def read_raw_table(
+    config: PreprocessConfig, files: Sequence[Path], scratch: Path | None
+) -> EventTable:
+    """Read the id columns and the chosen features of all files.
 
     Args:
         config: What to read.
         files: The raw files.
-        scratch: Folder for typed copies, about as large as the files.
+        scratch: Folder for typed copies, about as large as the files; None = all fits into memory.
 
     Raises:
         InputError: If a file cannot be read, lacks a column, or disagrees with another one.
@@ -48,7 +52,8 @@ def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: P
     for i, path in enumerate(files):
         if rows_left == 0:
             break
-        part = _stored(path, chosen.names, rows_left, scratch / f"raw{i}.parquet", is_csv=is_csv)
+        typed = None if scratch is None else scratch / f"raw{i}.parquet"
+        part = _read(path, chosen.names, rows_left, typed, is_csv=is_csv)
         heights.append(_num_rows(path, part, is_csv=is_csv))
         parts.append(part.head(heights[-1]))
         rows_left = None if rows_left is None else rows_left - heights[-1]
@@ -57,8 +62,9 @@ def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: P
         rows = _with_numbers_of_text(rows)
     if not sum(heights):
         raise no_rows(config)
+    rows = rows.with_row_index(ROW)
     return EventTable(
-        rows=rows.with_row_index(ROW),
+        rows=rows.collect().lazy() if scratch is None else rows,
         num_rows=sum(heights),
         features=chosen.features,
         sequence=chosen.ids[0],
@@ -66,20 +72,22 @@ def read_large_table(config: PreprocessConfig, files: Sequence[Path], scratch: P
         files=tuple(zip(files, heights, strict=False)),
         is_csv=is_csv,
         index=first_of_index(files[0], chosen, is_csv=is_csv),
-        is_stored=True,
+        is_stored=scratch is not None,
     )
 
 
-def _stored(
+def _read(
     path: Path,
     columns: list[str],
     max_rows: int | None,
-    typed: Path,
+    typed: Path | None,
     *,
     is_csv: bool,
     as_text: Sequence[str] = (),
 ) -> pl.LazyFrame:
-    """A file as a table of typed columns, which is a copy if the file is CSV."""
+    """A file as a table of typed columns, in memory, or, if it is CSV, as the copy `typed`."""
+    if typed is None:
+        return read_file(path, columns, max_rows, is_csv=is_csv, as_text=as_text).lazy()
     try:
         if not is_csv:
             rows = pl.scan_parquet(path, n_rows=max_rows, glob=False, hive_partitioning=False)
@@ -135,7 +143,7 @@ def _with_common_types(
     files: Sequence[Path],
     parts: Sequence[pl.LazyFrame],
     heights: Sequence[int],
-    scratch: Path,
+    scratch: Path | None,
     *,
     is_csv: bool,
 ) -> list[pl.LazyFrame]:
@@ -149,8 +157,9 @@ def _with_common_types(
     for i, (path, part, schema) in enumerate(zip(files, parts, schemas, strict=False)):
         text = [c for c in columns if common[c] == pl.String and schema[c] != pl.String]
         if is_csv and text:
-            typed = scratch / f"text{i}.parquet"
-            again = _stored(path, columns, heights[i], typed, is_csv=True, as_text=text)
+            # `01` is the number 1 in one file, but a text where another file has `a1`.
+            typed = None if scratch is None else scratch / f"text{i}.parquet"
+            again = _read(path, columns, heights[i], typed, is_csv=True, as_text=text)
             result.append(_cast(path, again.head(heights[i]), common))
         else:
             result.append(_cast(path, part, common))
