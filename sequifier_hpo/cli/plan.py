@@ -4,7 +4,9 @@ import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from sequifier_hpo.assembly.prepare import PreparedSearch, prepare_search
 from sequifier_hpo.cli.options import (
@@ -23,6 +25,7 @@ from sequifier_hpo.cli.plan_strategy import (
     strategy_lines,
     warm_start_lines,
 )
+from sequifier_hpo.cli.plan_time import measured_epochs_per_second
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.ranges import as_json
 from sequifier_hpo.config.storage_url import sqlite_path
@@ -51,6 +54,14 @@ _CONTINUOUS = "continuous"
 _LOW_SHARE = 0.5  # of the validation events; below, a comparison rests on too little of the data
 
 
+_Time = Annotated[
+    bool,
+    typer.Option(
+        "--time", help="Train a few runs for a moment, to say how long a new search will take."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class _Plan:
     """Everything that is shown."""
@@ -64,7 +75,9 @@ class _Plan:
     done: Progress | None
     """None if the study was never started."""
     epochs_per_second: float | None
-    """Of the runs so far, side by side; None before the first has ended."""
+    """Of runs side by side; None before the first has ended, unless measured."""
+    is_measured: bool
+    """Whether that is the pace of a moment's training, not of the study's own runs."""
     positions: Counted
     """Which positions the losses of a new study count."""
     events: CountedEvents | None
@@ -98,6 +111,7 @@ def plan(
     input_columns: OneInputSet = None,
     metadata_config_path: MetadataConfigPath = None,
     skip_metadata: SkipMetadata = False,  # noqa: FBT002 - a flag
+    time: _Time = False,  # noqa: FBT002 - a flag
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what a search would run; runs nothing.
@@ -116,6 +130,8 @@ def plan(
     has_options = input_columns is not None or metadata_config_path is not None
     runs = _existing_runs(prepared, may_be_other=has_options)
     positions = counted_by_search(prepared.loaded.config)
+    pace = epochs_per_second(runs or ())
+    is_measured = time and pace is None and prepared.num_runs > 0
     found = _Plan(
         prepared=prepared,
         adjustments=adjusted_cells(prepared.space),
@@ -123,7 +139,8 @@ def plan(
         sizes=measure(prepared.space, prepared.effective),
         runs=runs or (),
         done=None if runs is None else progress(runs, prepared.num_runs),
-        epochs_per_second=epochs_per_second(runs or ()),
+        epochs_per_second=measured_epochs_per_second(prepared) if is_measured else pace,
+        is_measured=is_measured,
         positions=positions,
         events=counted_events(prepared.loaded.config, positions),
         warm_start=warm_start_lines(prepared)
@@ -200,8 +217,9 @@ def _time(found: _Plan) -> str:
     if not found.num_to_come:
         return ""
     if found.seconds_to_come is None:
-        return "; how long they take is known after the first"
-    return f": about {duration(found.seconds_to_come)} at the pace of the runs so far"
+        return "; how long they take is known after the first, or from `plan --time`"
+    pace = "measured now" if found.is_measured else "of the runs so far"
+    return f": about {duration(found.seconds_to_come)} at the pace {pace}"
 
 
 def _loss_lines(found: _Plan) -> list[str]:

@@ -63,6 +63,14 @@ def test_the_tutorial_shows_what_its_commands_print(project: Project) -> None:
         assert_shows(output, project[1][command])
 
 
+def test_plan_says_how_long_a_search_will_take_before_it_begins(project: Project) -> None:
+    shown = output_of(project[1], "sequifier-hpo plan")
+
+    assert re.search(
+        r"remaining: 6 runs, on cpu: about \d+ (s|min) at the pace measured now", shown
+    )
+
+
 def test_the_file_of_the_guide_to_tables_takes_names_times_and_gaps(tmp_path: Path) -> None:
     page = (DOCS / "guides" / "tables.md").read_text()
     (file,) = (text for kind, _, text in BLOCK.findall(page) if kind == "yaml")
