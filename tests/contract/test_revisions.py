@@ -317,7 +317,7 @@ def test_a_list_that_becomes_a_range_and_a_row_that_becomes_two_parameters_stay_
     assert inside == {True}
     assert sum(not run.is_outside for run in runs) == 8
     assert all(run.labels["learning_rate"] == run.values["learning_rate"] for run in runs)
-    assert all("dropout" in run.labels for run in runs)
+    assert all(run.labels["dropout"] == run.point["dropout"] for run in runs)
 
 
 @pytest.mark.parametrize("strategy", ["sample", "bayesian"])
