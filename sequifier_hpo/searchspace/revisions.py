@@ -147,8 +147,9 @@ def _hull(one: NumberRange, other: NumberRange) -> NumberRange:
     """The numbers of two ranges, and those between; with the scale of the second."""
     low, high = min(one.low, other.low), max(one.high, other.high)
     step = other.step if one.step == other.step else None
-    if step is not None and NumberRange(low=low, high=high, step=step).nearest(one.low) != one.low:
-        step = None
+    if step is not None:
+        steps = NumberRange(low=low, high=high, step=step)
+        step = step if all(steps.has(span.low) for span in (one, other)) else None
     return NumberRange(low=low, high=high, log=other.log and low > 0, step=step)
 
 

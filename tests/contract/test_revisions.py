@@ -123,8 +123,8 @@ def test_a_change_that_nobody_accepts_changes_nothing(
     assert str(refused.value) == (
         "the search space differs from that of the study `shop`:\n"
         "      num_layers: 2 removed\n"
-        "    with it: 4 of 8 finished runs inside the new space, 4 outside stay, marked, and not "
-        "ranked, 0 runs to come\n"
+        "    with it: 4 of 8 finished runs inside the new space; 4 outside stay, marked and not "
+        "ranked; 0 runs to come\n"
         "    fix: continue with --accept-changes; or undo the change, or give the new search "
         "another hp_search_name"
     )
