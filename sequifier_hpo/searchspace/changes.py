@@ -79,7 +79,7 @@ def _of_candidates(
             return value_text(next(iter(candidate.values())))
         return f"the row {row_text(candidate, varying)}"
 
-    words = list(_pairs(gone, come, is_linked=is_linked))
+    words = [*_pairs(gone, come, is_linked=is_linked), *_taken_in(gone, come, after)]
     if len(before) == len(after) == 1 and gone and come:
         words.append(f"{text(gone.pop())} becomes {text(come.pop())}")
     for verb, candidates in (("added", come), ("removed", gone)):
@@ -100,6 +100,17 @@ def _pairs(gone: list[Any], come: list[Any], *, is_linked: bool) -> Iterator[str
                 come.remove(present)
                 yield words
                 break
+
+
+def _taken_in(gone: list[Any], come: list[Any], after: Sequence[Any]) -> Iterator[str]:
+    """Numbers that are part of a range now; they are taken out, and the range with them."""
+    for span in [each for each in map(of_json, after) if isinstance(each, NumberRange)]:
+        if numbers := [each for each in gone if span.has(each)]:
+            yield f"{listed([value_text(each) for each in numbers])} " + (
+                f"{'becomes' if len(numbers) == 1 else 'become'} {span}"
+            )
+            for taken, candidates in ((numbers, gone), ([span], come)):
+                candidates[:] = [each for each in candidates if each not in taken]
 
 
 def _span_words(former: Any, present: Any) -> str | None:

@@ -1,6 +1,7 @@
 """The spaces that a study has had: as they are described, and all of them in one."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import islice, product
 from typing import Any
 
@@ -109,7 +110,19 @@ def _lists(spaces: Iterable[Described]) -> dict[str, list[Any]]:
                 for template in map(of_json, candidates):
                     shape = shape_of(template)
                     templates[shape] = _widened(templates.get(shape, template), template)
-    return {name: list(templates.values()) for name, templates in lists.items() if templates}
+    return {name: _as_numbers(list(found.values())) for name, found in lists.items() if found}
+
+
+def _as_numbers(templates: list[Any]) -> list[Any]:
+    """Numbers and ranges of them as one range: so a list that becomes a range has one axis."""
+    spans = [each for each in templates if isinstance(each, NumberRange)]
+    numbers = [each for each in templates if isinstance(each, int | float)]
+    kinds = {isinstance(each, int) for each in numbers} | {span.is_whole for span in spans}
+    is_one = len(kinds) == 1 and len(spans) + len(numbers) == len(templates)
+    if not spans or not is_one or any(isinstance(number, bool) for number in numbers):
+        return templates
+    alone = [NumberRange(low=number, high=number, log=spans[-1].log) for number in numbers]
+    return [reduce(_hull, [*alone, *spans])]
 
 
 def _widened(former: Any, present: Any) -> Any:
@@ -134,8 +147,9 @@ def _hull(one: NumberRange, other: NumberRange) -> NumberRange:
     """The numbers of two ranges, and those between; with the scale of the second."""
     low, high = min(one.low, other.low), max(one.high, other.high)
     step = other.step if one.step == other.step else None
-    if step is not None and NumberRange(low=low, high=high, step=step).nearest(one.low) != one.low:
-        step = None
+    if step is not None:
+        steps = NumberRange(low=low, high=high, step=step)
+        step = step if all(steps.has(span.low) for span in (one, other)) else None
     return NumberRange(low=low, high=high, log=other.log and low > 0, step=step)
 
 

@@ -30,8 +30,8 @@ class SpaceChange:
         parts = [f"{self.num_inside:,} of {finished} inside the new space"]
         if self.num_outside:
             stay = "stays" if self.num_outside == 1 else "stay"
-            parts.append(f"{self.num_outside:,} outside {stay}, marked, and not ranked")
-        return ", ".join([*parts, f"{counted(self.num_to_come, 'run')} to come"])
+            parts.append(f"{self.num_outside:,} outside {stay}, marked and not ranked")
+        return "; ".join([*parts, f"{counted(self.num_to_come, 'run')} to come"])
 
 
 class SpaceChangedError(InputError):

@@ -123,8 +123,8 @@ def test_a_change_that_nobody_accepts_changes_nothing(
     assert str(refused.value) == (
         "the search space differs from that of the study `shop`:\n"
         "      num_layers: 2 removed\n"
-        "    with it: 4 of 8 finished runs inside the new space, 4 outside stay, marked, and not "
-        "ranked, 0 runs to come\n"
+        "    with it: 4 of 8 finished runs inside the new space; 4 outside stay, marked and not "
+        "ranked; 0 runs to come\n"
         "    fix: continue with --accept-changes; or undo the change, or give the new search "
         "another hp_search_name"
     )
@@ -317,7 +317,7 @@ def test_a_list_that_becomes_a_range_and_a_row_that_becomes_two_parameters_stay_
     assert inside == {True}
     assert sum(not run.is_outside for run in runs) == 8
     assert all(run.labels["learning_rate"] == run.values["learning_rate"] for run in runs)
-    assert all("dropout" in run.labels for run in runs)
+    assert all(run.labels["dropout"] == run.point["dropout"] for run in runs)
 
 
 @pytest.mark.parametrize("strategy", ["sample", "bayesian"])

@@ -343,7 +343,7 @@ def test_another_search_space_is_refused_with_a_diff(
 
     with pytest.raises(
         SpaceChangedError,
-        match=r"(?s)num_layers: 3 added\n.*8 of 8 finished runs inside.*, 4 runs to come.*hp_search_name",
+        match=r"(?s)num_layers: 3 added\n.*8 of 8 finished runs inside.*; 4 runs to come.*hp_search_name",
     ):
         opener.study(changed)
 

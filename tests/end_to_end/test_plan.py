@@ -63,8 +63,10 @@ def test_the_plan_of_another_space_under_an_old_name_is_refused_as_the_search_wo
     planned = project.run("plan", "--config-path", file)
 
     assert planned.code == 2
-    assert "the study `tiny` was started with another search space" in planned.stderr
-    assert "~ seq_length" in planned.stderr
+    assert "the search space differs from that of the study `tiny`" in planned.stderr
+    assert "seq_length: 7 becomes 5" in planned.stderr
+    assert "seq_length 5 is shorter than the last 7 positions" in planned.stderr
+    assert "--accept-changes" not in planned.stderr
 
 
 def test_the_plan_warns_of_a_schedule_that_does_not_end_with_the_epochs(

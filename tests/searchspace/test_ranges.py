@@ -242,6 +242,13 @@ def test_a_changed_range_is_a_changed_space(write_search: WriteSearch) -> None:
     assert differences(described(), described(low=0.2, high=0.4)) == [
         "dropout: 0.1 to 0.3 becomes 0.2 to 0.4"
     ]
+    assert differences(described(), {**described(), "dropout": [{"low": 0.0, "high": 0.3}]}) == [
+        "dropout: 0.1 to 0.3 becomes 0 to 0.3 (wider); 0 becomes 0 to 0.3"
+    ]
+    assert differences(
+        {**described(), "dropout": [0.0, 0.2, 0.5]},
+        {**described(), "dropout": [{"low": 0.0, "high": 0.3}]},
+    ) == ["dropout: 0 and 0.2 become 0 to 0.3; 0.5 removed"]
     assert differences(described(), described(log=True)) == [
         "dropout: 0.1 to 0.3 becomes 0.1 to 0.3, log"
     ]
