@@ -39,16 +39,19 @@ def same_run_in(
     """
     if space.places_in(point) is not None:
         return point if key_of(point) == key else None
-    every = (*space.parameters, *space.fixed)
-    strange = [p for p in every if p.is_known_to(point) and p.place_of(p.chosen_at(point)) is None]
+    known, spellings = {}, {}
     tied = frozenset().union(*interactions(space))
-    if not all(set(parameter.fields) & tied for parameter in strange):
-        return None
-    known = {p.name: p.chosen_at(point) for p in every if p not in strange and p.is_known_to(point)}
-    lists = [[choice.chosen for choice in parameter.choices] for parameter in strange]
-    for values in islice(product(*lists), _MAX_SPELLINGS):
-        names = (parameter.name for parameter in strange)
-        other = Point({**known, **dict(zip(names, values, strict=True))})
+    for parameter in (p for p in (*space.parameters, *space.fixed) if p.is_known_to(point)):
+        chosen, is_tied = parameter.chosen_at(point), bool(tied.intersection(parameter.fields))
+        if parameter.place_of(chosen) is not None:
+            known[parameter.name] = chosen
+        elif not is_tied:
+            return None
+        if is_tied:
+            others = [choice.chosen for choice in parameter.choices if choice.chosen != chosen]
+            spellings[parameter.name] = [chosen, *others] if parameter.name in known else others
+    for values in islice(product(*spellings.values()), _MAX_SPELLINGS):
+        other = Point({**known, **dict(zip(spellings, values, strict=True))})
         if space.places_in(other) is not None and key_of(other) == key:
             return other
     return None
