@@ -87,7 +87,7 @@ class Budget:
 
     def _epochs_at_most(self, run: Run) -> int:
         is_to_come = run.state in {RunState.RUNNING, RunState.INTERRUPTED}
-        is_to_come = is_to_come and not (run.is_outside or run.is_of_other_data)
+        is_to_come = is_to_come and run.is_current
         return max(run.epochs_trained, self._length(run) if is_to_come else 0)
 
     def _length(self, run: Run) -> int:

@@ -156,7 +156,7 @@ MORE = {
     "n_classes": 16,
     "read_format": 8,
     "real_columns": 15,
-    "seq_length": 25,
+    "seq_length": 26,
     "target_column_types": 14,
     "target_columns": 13,
     "training_data_path": 7,
@@ -179,6 +179,9 @@ MORE = {
     "rope_theta": 4,
     # An out-of-memory retry changes it.
     "accumulation_steps": 7,
+    # How long an epoch takes is measured without them; what may be compiled takes other memory.
+    "distributed": 4,
+    "torch_compile": 4,
     # Losses and schedules: their rules look at other fields too.
     "layer_type_dtypes": 4,
     "loss_weights": 4,
