@@ -156,7 +156,7 @@ MORE = {
     "n_classes": 16,
     "read_format": 8,
     "real_columns": 15,
-    "seq_length": 25,
+    "seq_length": 26,
     "target_column_types": 14,
     "target_columns": 13,
     "training_data_path": 7,
