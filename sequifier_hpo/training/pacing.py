@@ -42,9 +42,7 @@ def _pace(config: TrainConfig, data: TrainingData, folder: Path, seconds: float)
         began.append(time.monotonic())
         return began[-1] - began[0] > seconds
 
-    spec = config.training_spec.model_copy(
-        update={"epochs": _ENDLESS, "torch_compile": "none", "distributed": False}
-    )
+    spec = config.training_spec.model_copy(update={"epochs": _ENDLESS, "torch_compile": "none"})
     endless = config.model_copy(update={"project_root": str(folder), "training_spec": spec})
     hooks = Hooks(say_nothing, say_nothing, say_nothing, should_stop)
     return train(endless, data, hooks, resume=False).tokens_per_second
