@@ -8,7 +8,7 @@ from sequifier_hpo.strategy.grid import GridRuns
 from sequifier_hpo.strategy.learning import LearningRuns
 from sequifier_hpo.strategy.retraining import Retraining, retrainings_of
 from sequifier_hpo.strategy.sample import SampledRuns
-from sequifier_hpo.strategy.strategies import proposer_of, pruner_of
+from sequifier_hpo.strategy.strategies import proposer_of, pruner_of, pruning_settings
 
 __all__ = [
     "ChosenRuns",
@@ -18,5 +18,6 @@ __all__ = [
     "SampledRuns",
     "proposer_of",
     "pruner_of",
+    "pruning_settings",
     "retrainings_of",
 ]
