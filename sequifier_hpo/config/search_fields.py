@@ -52,11 +52,11 @@ class PruningFields(FrozenModel):
     first_rung: PositiveInt = 2
     """Epochs after which runs are compared for the first time."""
     reduction_factor: Annotated[PositiveInt, Field(ge=2)] = 3
-    """With successive_halving: 1 of so many runs goes on, and rungs are so many times further on."""
+    """With successive_halving: 1 of so many runs goes on at each rung."""
 
     @property
     def is_halving(self) -> bool:
-        """Whether ever fewer runs go on, and rungs lie ever further apart."""
+        """Whether ever fewer runs go on, and rungs lie ever further apart, by half."""
         return self.method == "successive_halving"
 
     def rungs(self, num_epochs: int) -> Iterator[int]:
@@ -64,11 +64,15 @@ class PruningFields(FrozenModel):
         rung = self.first_rung
         while rung < num_epochs:
             yield rung
-            rung = rung * self.reduction_factor if self.is_halving else rung + 1
+            rung += max(1, rung // 2) if self.is_halving else 1
 
     def expected_epochs(self, num_epochs: int) -> float:
-        """How long a run of this length is trained, if as many are stopped as rungs are made for."""
-        share = 1.0 / (self.reduction_factor if self.is_halving else 2)
+        """About how long a run of this length is trained.
+
+        More go on than 1 of `reduction_factor`, for those are given credit that still learn: the
+        exponent is that of the tables in `studies/search-efficiency`.
+        """
+        share = self.reduction_factor**-0.4 if self.is_halving else 0.5
         ends = [*self.rungs(num_epochs), num_epochs]
         if not self.is_halving:
             ends = [*ends[:1], num_epochs]  # who is in the better half is likely to stay there
@@ -94,7 +98,7 @@ class _Own(FrozenModel):
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
-    proposal_gap: PositiveInt = 8
+    proposal_gap: PositiveInt = 10
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
     warm_start: EarlierStudies = Field([], repr=False)
     """With `bayesian`: earlier studies on the same data and loss whose runs guide the proposals; each by

@@ -9,7 +9,12 @@ from sequifier_hpo.strategy.grid import GridRuns
 from sequifier_hpo.strategy.learning import LearningRuns
 from sequifier_hpo.strategy.retraining import Retraining, retrainings_of
 from sequifier_hpo.strategy.sample import SampledRuns
-from sequifier_hpo.strategy.strategies import budget_of, proposer_of, pruner_of
+from sequifier_hpo.strategy.strategies import (
+    budget_of,
+    proposer_of,
+    pruner_of,
+    pruning_settings,
+)
 
 __all__ = [
     "EPOCHS",
@@ -23,5 +28,6 @@ __all__ = [
     "budget_of",
     "proposer_of",
     "pruner_of",
+    "pruning_settings",
     "retrainings_of",
 ]

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
 
-_OUTLOOK = 0.25
-"""Epochs ahead that a run is given credit for, as a share of those trained; see decision 0020."""
+_CREDIT = 0.5
+"""Share of what the second half of its epochs brought that a run is given credit for; see decision
+0026."""
 
 
 @dataclass
@@ -71,15 +72,15 @@ class PastRun:
         return loss if isfinite(loss) else None
 
     def outlook_at(self, epoch: int) -> float | None:
-        """Best loss of so many epochs, less what some more would bring at the pace of the last.
+        """Best loss of so many epochs, less half of what the second half of them brought.
 
         It is what is compared with the losses of others: a run that learns slowly is not stopped
         while it still learns. One that stands still has no more than its loss.
         """
-        loss, before = self.loss_at(epoch), self.loss_at(epoch - 1)
+        loss, before = self.loss_at(epoch), self.loss_at(epoch // 2)
         if loss is None or before is None:
             return loss
-        return loss - _OUTLOOK * epoch * (before - loss)
+        return loss - _CREDIT * (before - loss)
 
 
 class Past:

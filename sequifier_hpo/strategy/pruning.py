@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from sequifier_hpo.config.search_fields import PruningFields
 from sequifier_hpo.strategy.facade import Compared, Facade, frozen
-from sequifier_hpo.strategy.past import Past
+from sequifier_hpo.strategy.past import Past, PastRun
 
 _NOTHING: Mapping[Any, float] = {}
 
@@ -32,12 +32,16 @@ class Pruning(PruningFields):
         others = past.losses_at(rung, ordinal - pruning_gap + 1)
         if others is None:
             return False
-        outlook = run.outlook_at(rung)
+        outlook = self.outlook(run, rung)
         if outlook is None or self.stops(rung, outlook, others):
             run.stopped_at = rung
         else:
             run.num_rungs_passed += 1
         return True
+
+    def outlook(self, run: PastRun, rung: int) -> float | None:
+        """What a run has to show at a rung; None if it has no loss."""
+        return run.outlook_at(rung)
 
     def stops(self, rung: int, loss: float, others: Sequence[float]) -> bool:
         """Whether a run ends at a rung: a pure function of the losses.
@@ -57,17 +61,8 @@ class Pruning(PruningFields):
         return MedianPruner().prune(Facade(trials).as_study(), own)
 
     def _halving_stops(self, rung: int, loss: float, others: Sequence[float]) -> bool:
-        index = list(self.rungs(rung + 1)).index(rung)
-        pruner = SuccessiveHalvingPruner(
-            min_resource=self.first_rung, reduction_factor=self.reduction_factor
-        )
-        passed = {f"completed_rung_{i}": loss for i in range(index)}
-        key = f"completed_rung_{index}"
-        trials = [Compared(_NOTHING, {key: other}) for other in others]
-        own = frozen(
-            len(others),
-            TrialState.RUNNING,
-            intermediate_values={rung: loss},
-            system_attrs=passed,
-        )
+        # Optuna's rungs lie further apart. So each is a first one to it, and no trial has passed any.
+        pruner = SuccessiveHalvingPruner(min_resource=rung, reduction_factor=self.reduction_factor)
+        trials = [Compared(_NOTHING, {"completed_rung_0": other}) for other in others]
+        own = frozen(len(others), TrialState.RUNNING, intermediate_values={rung: loss})
         return pruner.prune(Facade(trials).as_study(), own)

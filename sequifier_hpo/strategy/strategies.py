@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
+from sequifier_hpo.config.search_fields import SearchFile
 from sequifier_hpo.searchspace import EffectiveSpace, Keyer, SearchSpace
 from sequifier_hpo.strategy.budgets import Budget
+from sequifier_hpo.strategy.first_rule import FirstPruning
 from sequifier_hpo.strategy.grid import GridRuns
 from sequifier_hpo.strategy.last_round import LastRound
 from sequifier_hpo.strategy.learning import LearningRuns
@@ -16,6 +18,9 @@ from sequifier_hpo.study.identity import Strategy
 from sequifier_hpo.study.proposing import Proposer
 
 _PRUNING, _GAP = "pruning", "pruning_gap"
+_RULE = "pruning_rule"
+_PRESENT_RULE = 2
+"""By which runs are compared; a study that has none stored was begun with the first."""
 
 
 def proposer_of(
@@ -41,8 +46,15 @@ def proposer_of(
             proposer = SampledRuns(*parts, seed=config.seed, n_samples=num_runs)
     if config.pruning is None:
         return proposer
-    settings = {_PRUNING: config.pruning.model_dump(mode="json"), _GAP: config.pruning_gap}
-    return LastRound(proposer, config.num_to_finish, settings)
+    return LastRound(proposer, config.num_to_finish, pruning_settings(config))
+
+
+def pruning_settings(config: SearchFile) -> dict[str, Any]:
+    """What decides which runs are stopped, as JSON values; nothing without `pruning`."""
+    if config.pruning is None:
+        return {}
+    how = config.pruning.model_dump(mode="json")
+    return {_PRUNING: how, _GAP: config.pruning_gap, _RULE: _PRESENT_RULE}
 
 
 def budget_of(space: SearchSpace, seconds_left: Callable[[], float]) -> Budget:
@@ -69,4 +81,5 @@ def pruner_of(space: SearchSpace, strategies: Sequence[Strategy]) -> EarlyStoppi
 
 def _since(ordinal: int, settings: Mapping[str, Any]) -> PruningSince:
     how = settings.get(_PRUNING)
-    return PruningSince(ordinal, Pruning(**how) if how else None, settings.get(_GAP, 1))
+    rule = Pruning if settings.get(_RULE) == _PRESENT_RULE else FirstPruning
+    return PruningSince(ordinal, rule(**how) if how else None, settings.get(_GAP, 1))

@@ -18,6 +18,7 @@ from sequifier_hpo.strategy import (
     LearningRuns,
     SampledRuns,
     pruner_of,
+    pruning_settings,
 )
 from sequifier_hpo.strategy.last_round import LastRound
 from sequifier_hpo.study import (
@@ -72,8 +73,7 @@ class Plan:
         config = self.space.config
         if config.pruning is None:
             return self.first_rounds
-        settings = {"pruning": config.pruning.model_dump(), "pruning_gap": config.pruning_gap}
-        return LastRound(self.first_rounds, config.num_to_finish, settings)
+        return LastRound(self.first_rounds, config.num_to_finish, pruning_settings(config))
 
     @property
     def first_rounds(self) -> Proposer:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from sequifier_hpo.records import Run, RunState
+from sequifier_hpo.strategy import pruner_of
+from sequifier_hpo.strategy.last_round import LastRound
 from sequifier_hpo.study import Claim, GoOn, Ledger, StopAt, StudyMovedOnError, Undecided
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener, Plan
@@ -144,7 +146,7 @@ def test_a_run_that_is_stopped_keeps_its_losses_up_to_the_rung_and_is_never_rank
     pruned = [run for run in runs if run.state is RunState.PRUNED]
     assert pruned
     for run in pruned:
-        assert run.stopped_at in {2, 6}
+        assert run.stopped_at in {2, 3, 4, 6}
         assert list(run.losses) == list(range(1, run.stopped_at + 1))
         assert run.validation_loss is None
         assert run.best_loss == min(run.losses.values())
@@ -256,3 +258,31 @@ def test_pruning_that_is_added_later_holds_for_what_comes_next(
 
 
 _OF_PRUNING = {"pruning", "pruning_gap", "finish_best"}
+
+
+def test_a_study_that_was_begun_with_the_first_rule_keeps_it_for_its_runs(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search, {**SPACE, "pruning_gap": 1})
+    rules = {k: v for k, v in plan.study.strategy.items() if k != "pruning_rule"}
+    of_then = LastRound(plan.first_rounds, 2, {k: rules[k] for k in ("pruning", "pruning_gap")})
+    before = opener.ledger(
+        replace(plan.study, strategy=rules),
+        of_then,
+        pruner=lambda strategies: pruner_of(plan.space, strategies),
+        describe=plan.describe,
+    )
+    early = [claim for _ in range(2) if (claim := before.claim()) is not None]
+    after = opener.study(plan)
+    late = after.claim()
+    assert late is not None
+
+    idle = (5.0, 1.8, 1.8, 1.8)
+    curves = [(3.0, 2.0, 1.0, 1.0), idle, idle]
+    for claim, losses in zip([*early, late], curves, strict=True):
+        for epoch, loss in enumerate(losses, start=1):
+            after.report(claim, epoch, loss)
+
+    assert [each.since_ordinal for each in after.identity.strategies] == [0, 2]
+    assert after.verdict(early[1]) == GoOn()  # its next rung is 6
+    assert after.verdict(late) == StopAt(4)

@@ -174,10 +174,10 @@ def test_the_better_third_goes_on_at_each_rung(
 
 
 def test_rungs_grow_and_end_before_the_last_epoch() -> None:
-    assert list(Pruning().rungs(9)) == [2, 6]
-    assert list(Pruning().rungs(6)) == [2]
-    assert list(Pruning(reduction_factor=2).rungs(9)) == [2, 4, 8]
-    assert list(Pruning(first_rung=1, reduction_factor=3).rungs(10)) == [1, 3, 9]
+    assert list(Pruning().rungs(10)) == [2, 3, 4, 6, 9]
+    assert list(Pruning(reduction_factor=2).rungs(9)) == [2, 3, 4, 6]
+    assert list(Pruning(first_rung=1).rungs(3)) == [1, 2]
+    assert list(Pruning(first_rung=8).rungs(20)) == [8, 12, 18]
     assert list(Pruning(method="median", first_rung=3).rungs(6)) == [3, 4, 5]
 
 
@@ -197,6 +197,8 @@ def test_a_run_that_still_learns_fast_has_a_better_outlook_than_its_loss() -> No
         return run
 
     assert run(0.9, 0.7, 0.6, 0.5).outlook_at(4) == pytest.approx(0.4)
+    assert run(0.9, 0.7, 0.5, 0.5).outlook_at(4) == pytest.approx(0.4)  # one idle epoch is luck
+    assert run(0.9, 0.5, 0.5, 0.5).outlook_at(4) == 0.5
     assert run(0.5, 0.6).outlook_at(2) == 0.5  # best so far: it does not get worse
     assert run(0.9).outlook_at(1) == 0.9
     assert run(float("nan"), 0.6).outlook_at(1) is None
