@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.prepare import prepare_search
 from sequifier_hpo.cli.options import (
     AsJson,
     ConfigPath,
@@ -62,6 +61,9 @@ def hyperparameter_search(
 
     Example: sequifier-hpo hyperparameter-search --config-path configs/hyperparameter_search.yaml
     """
+    # What reads tables and search files takes half a second to load: not for `--help`.
+    from sequifier_hpo.assembly.prepare import prepare_search  # noqa: PLC0415
+
     prepared = prepare_search(
         config_path,
         overrides=search_overrides(input_columns, metadata_config_path),
