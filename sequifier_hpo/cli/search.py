@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from sequifier_hpo.assembly.prepare import prepare_search
 from sequifier_hpo.cli.options import (
     AsJson,
     ConfigPath,
@@ -98,6 +97,9 @@ def hyperparameter_search(
 
     Example: sequifier-hpo hyperparameter-search --config-path configs/hyperparameter_search.yaml
     """
+    # What reads tables and search files takes half a second to load: not for `--help`.
+    from sequifier_hpo.assembly.prepare import prepare_search  # noqa: PLC0415
+
     wanted = wanted_by(notify or (), on_event, tells_best=notify_best)
     prepared = prepare_search(
         config_path,
