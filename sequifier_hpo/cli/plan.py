@@ -4,7 +4,7 @@ import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ from sequifier_hpo.preprocessing.inputs import (
     counted_events,
     guesses_padding_of_numbers,
 )
-from sequifier_hpo.records import Counted, Run, Stored
+from sequifier_hpo.records import Counted, Stored
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
 from sequifier_hpo.searchspace import (
     AdjustedCells,
@@ -48,6 +48,9 @@ from sequifier_hpo.searchspace import (
     same_runs,
 )
 from sequifier_hpo.words import counted, duration
+
+if TYPE_CHECKING:
+    from sequifier_hpo.study import StudySnapshot
 
 _MAX_SHOWN = 10
 _CONTINUOUS = "continuous"
@@ -128,8 +131,11 @@ def plan(
         is_for_reading=True,
     )
     has_options = input_columns is not None or metadata_config_path is not None
-    runs = _existing_runs(prepared, may_be_other=has_options)
+    study = _existing_study(prepared, may_be_other=has_options)
+    runs = None if study is None else study.runs
     positions = counted_by_search(prepared.loaded.config)
+    if study is not None and study.identity is not None:
+        positions = study.identity.counted  # its space may have changed since it was fixed
     pace = epochs_per_second(runs or ())
     is_measured = time and pace is None and prepared.num_runs > 0
     found = _Plan(
@@ -150,8 +156,8 @@ def plan(
     print(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found, config_path))
 
 
-def _existing_runs(prepared: PreparedSearch, *, may_be_other: bool) -> list[Run] | None:
-    """The runs of the study; None if there is none, or if options make the search another one."""
+def _existing_study(prepared: PreparedSearch, *, may_be_other: bool) -> "StudySnapshot | None":
+    """The study as it stands; None if there is none, or if options make the search another one."""
     file = sqlite_path(prepared.storage_url)
     if file is not None and not file.exists():
         return None
@@ -160,7 +166,7 @@ def _existing_runs(prepared: PreparedSearch, *, may_be_other: bool) -> list[Run]
     from sequifier_hpo.study import SpaceChangedError  # noqa: PLC0415
 
     try:
-        found = existing_study(prepared)
+        return existing_study(prepared)
     except SpaceChangedError as error:
         if not may_be_other:
             raise
@@ -169,7 +175,6 @@ def _existing_runs(prepared: PreparedSearch, *, may_be_other: bool) -> list[Run]
             f"({'; '.join(error.lines)}): it is planned as a new one, and needs a name of its own"
         )
         return None
-    return None if found is None else list(found.runs)
 
 
 def _as_text(found: _Plan, config_path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.cli.plan import _existing_runs
+from sequifier_hpo.cli.plan import _existing_study
 from sequifier_hpo.cli.plan_strategy import epochs_per_second
 from sequifier_hpo.config.search import load_search
 from sequifier_hpo.records import Run, RunState
@@ -30,12 +30,12 @@ def test_other_input_columns_beside_a_study_are_planned_as_a_new_search(
 
     vars(prepared)["data"] = data_of(product="a", price="b")  # there are none to be read
 
-    assert _existing_runs(prepared, may_be_other=True) is None
+    assert _existing_study(prepared, may_be_other=True) is None
     told = capsys.readouterr().err
     assert "input_columns" in told
     assert "it is planned as a new one, and needs a name of its own" in told
     with pytest.raises(SpaceChangedError):
-        _existing_runs(prepared, may_be_other=False)
+        _existing_study(prepared, may_be_other=False)
 
 
 def run_of(number: int, began: int, ended: int, **changes: Any) -> Run:
