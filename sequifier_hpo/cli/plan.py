@@ -36,7 +36,7 @@ from sequifier_hpo.preprocessing.inputs import (
     counted_events,
     guesses_padding_of_numbers,
 )
-from sequifier_hpo.records import Counted, Stored
+from sequifier_hpo.records import Counted, Run, Stored
 from sequifier_hpo.report.leaderboard import Progress, progress, value_of
 from sequifier_hpo.searchspace import (
     AdjustedCells,
