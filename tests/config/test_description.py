@@ -179,8 +179,7 @@ MORE = {
     "rope_theta": 4,
     # An out-of-memory retry changes it.
     "accumulation_steps": 7,
-    # How long an epoch takes is measured without them; what may be compiled takes other memory.
-    "distributed": 4,
+    # How long an epoch takes is measured without it; what may be compiled takes other memory.
     "torch_compile": 4,
     # Losses and schedules: their rules look at other fields too.
     "layer_type_dtypes": 4,
