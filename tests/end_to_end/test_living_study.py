@@ -1,6 +1,7 @@
 """The guide on a study that lives: its search file is edited as it says, each of its commands is run."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def test_every_command_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> 
             edit(project, yaml.safe_load(text))
         elif kind == "console":
             for line in text.splitlines():
-                found = project.run(*line.removeprefix("$ sequifier-hpo ").split())
+                found = project.run(*shlex.split(line.removeprefix("$ sequifier-hpo ")))
                 done.append((found.code, found.stdout + found.stderr))
         else:
             code, said = done[-1]
@@ -63,6 +64,9 @@ def test_every_command_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> 
             assert all(line in said for line in (first, *changes, fix))
             assert re.sub(r"\d+", "N", effect) in re.sub(r"\d+", "N", said)
 
-    assert [code for code, _ in done] == [0, 2, 0, 0, 0, 0, 0, 0]
-    assert "outside the search space, not ranked" not in done[-1][1]
-    assert "--accept-changes" in done[1][1]
+    said = [text for _, text in done]
+    assert [code for code, _ in done] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert "--accept-changes" in said[1]
+    assert "outside the search space, not ranked" not in said[7]
+    assert "time budget" in said[8]
+    assert re.search(r"warm start: \d of 5 runs of seattle-weather guide", said[9])
