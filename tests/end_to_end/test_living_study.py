@@ -24,6 +24,10 @@ def blocks() -> Iterator[tuple[str, str]]:
     yield from re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(), re.M | re.S)
 
 
+def without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "N", text).replace("stays", "stay").replace("N run to", "N runs to")
+
+
 def edited(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for name, value in changes.items():
         is_section = name.endswith("_sampling")
@@ -62,7 +66,7 @@ def test_every_command_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> 
             assert code == 2
             first, *changes, effect, fix = text.splitlines()
             assert all(line in said for line in (first, *changes, fix))
-            assert re.sub(r"\d+", "N", effect) in re.sub(r"\d+", "N", said)
+            assert without_numbers(effect) in without_numbers(said)
 
     said = [text for _, text in done]
     assert [code for code, _ in done] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 0]
