@@ -97,7 +97,7 @@ class _Own(FrozenModel):
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
-    proposal_gap: PositiveInt = 10
+    proposal_gap: PositiveInt = 12
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
     pruning: Annotated[PruningFields | None, BeforeValidator(_long_form)] = None
     """Early stopping across runs: successive_halving, median, or a mapping; omitted = none."""
