@@ -65,7 +65,7 @@ def replay(
     seeds: Seeds = 50,
     n_samples: NumSamples = 120,
     workers: Workers = 4,
-    proposal_gap: ProposalGap = 10,
+    proposal_gap: ProposalGap = 12,
     pruning: PruningOption = PruningMethod.SUCCESSIVE_HALVING,
     first_rung: FirstRung = 2,
     reduction_factor: ReductionFactor = 3,

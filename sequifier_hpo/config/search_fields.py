@@ -98,7 +98,7 @@ class _Own(FrozenModel):
     """What an out-of-memory retry changes: the batch size, or also the accumulation steps."""
     max_consecutive_failures: PositiveInt = 5
     """Failed runs in a row after which the search stops; a loss that diverges does not count."""
-    proposal_gap: PositiveInt = 10
+    proposal_gap: PositiveInt = 12
     """With `bayesian`: each run is proposed from the results of runs at least this many before it."""
     warm_start: EarlierStudies = Field([], repr=False)
     """With `bayesian`: earlier studies on the same data and loss whose runs guide the proposals; each by

@@ -23,7 +23,7 @@ class ReplaySettings:
 
     search_strategy: SearchStrategy = "sample"
     pruning: Pruning | None = None
-    proposal_gap: int = 10
+    proposal_gap: int = 12
     pruning_gap: int = 2
     finish_best: int = 0
     """Stopped runs that the last round gives their full length."""
