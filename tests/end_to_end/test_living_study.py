@@ -68,9 +68,9 @@ def test_every_command_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> 
             assert all(line in said for line in (first, *changes, fix))
             assert without_numbers(effect) in without_numbers(said)
 
-    said = [text for _, text in done]
+    outputs = [text for _, text in done]
     assert [code for code, _ in done] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert "--accept-changes" in said[1]
-    assert "outside the search space, not ranked" not in said[7]
-    assert "time budget" in said[8]
-    assert re.search(r"warm start: \d+ of \d+ runs of seattle-weather guide", said[9])
+    assert "--accept-changes" in outputs[1]
+    assert "outside the search space, not ranked" not in outputs[7]
+    assert "time budget" in outputs[8]
+    assert re.search(r"warm start: \d+ of \d+ runs of seattle-weather guide", outputs[9])
