@@ -29,9 +29,11 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield line.rstrip()
     if all(row["interval"] is None for row in found["models"]):
         yield "of so few sequences it cannot be said how far the differences are chance"
+    if found["configurations"]:
+        yield "what their configurations do not share, in this order:"
     for field, values in found["configurations"].items():
         shown = " | ".join(visible(shortened(value_shown(value), _MAX_VALUE)) for value in values)
-        yield f"{field}: {shown}"
+        yield f"  {field}: {shown}"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -221,7 +221,8 @@ def test_a_changed_space_is_refused_without_touching_the_study(searched: Searche
     project.write_search("tiny")
 
     assert refused.code == 2
-    assert "~ num_layers: [1] -> [1,2]" in refused.stderr
+    assert "num_layers: 2 added" in refused.stderr
+    assert "--accept-changes" in refused.stderr
     assert len(results(project)) == 8
 
 

@@ -66,7 +66,7 @@ def test_models_of_different_lengths_are_judged_at_the_positions_that_both_predi
     }
     assert list(found["configurations"]) == ["seq_length", "dropout"]
     assert set(by_model.values()) == {(5, 0.0), (3, 0.0), (5, 0.25)}
-    assert len(comparison_text(found).splitlines()) == 5 + 2
+    assert len(comparison_text(found).splitlines()) == 6 + 2
 
 
 def test_models_with_different_losses_are_not_compared(make_chosen: MakeChosen) -> None:
@@ -123,13 +123,13 @@ def test_a_comparison_says_what_may_be_chance() -> None:
     }
     few = {**found, "num_sequences": 9, "models": [{**row, "interval": None} for row in rows]}
 
-    head, _, best, sure, chance, differs = comparison_text(found).splitlines()
+    head, _, best, sure, chance, _, differs = comparison_text(found).splitlines()
 
     assert head == "on the test split: 60 events of 12 sequences"
     assert best.split() == ["run", "3", "of", "shop", "1.250000"]
     assert sure.endswith("+0.250000  +0.125000 to +0.375000")
     assert chance.endswith("-0.125000 to +0.500000   may be chance")
-    assert differs == "dim_model: 32 | 8 | -"
+    assert differs == "  dim_model: 32 | 8 | -"
     assert "cannot be said how far the differences are chance" in comparison_text(few)
 
 
