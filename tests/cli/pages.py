@@ -75,7 +75,7 @@ def assert_shows(shown: str, printed: str) -> None:
             left.pop(0)
         assert left, f"not printed: {line}"
         found, may_skip = left.pop(0), False
-        assert words(found) == words(line)
+        assert words(found) == words(line), f"{line}\n{found}"
         for a, b in zip(exact_numbers(line), exact_numbers(found), strict=True):
             assert a == pytest.approx(b, rel=0.2, abs=0.02), f"{line}\n{found}"
     assert may_skip or not left, f"not shown: {left}"

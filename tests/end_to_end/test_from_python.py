@@ -112,6 +112,7 @@ def test_an_interrupt_is_raised_when_all_is_stored_and_the_search_can_go_on(
     stdout, stderr = process.communicate(timeout=120)
 
     assert "stopped by SIGINT; to search again goes on from here" in stderr
+    assert process.returncode == 0, stderr
     first, second = stdout.splitlines()
     assert first == "['interrupted']"
     assert second.startswith("<Study interrupted: 1 of 1 run complete")
