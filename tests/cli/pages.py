@@ -19,12 +19,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?%?")
 SKIPPED = "..."
+WIDTH = "100"
+"""Of the terminal that the pages show: tables have the columns for which there is space."""
 
 
 def follow(page: Path, folder: Path) -> dict[str, str]:
     """Write the files and type the commands of a page; returns command -> what it printed."""
     printed = {}
-    with contextlib.chdir(folder):
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", WIDTH)
         for kind, title, text in BLOCK.findall(page.read_text()):
             if title:
                 Path(title).write_text(text)
