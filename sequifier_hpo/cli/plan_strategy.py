@@ -6,7 +6,6 @@ from statistics import mean
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
 from sequifier_hpo.config.ranges import ends
-from sequifier_hpo.preprocessing.inputs import counted_by_search
 from sequifier_hpo.records import Run, seconds_per_epoch
 from sequifier_hpo.report.leaderboard import epochs_trained
 from sequifier_hpo.words import busy_seconds, counted, duration
@@ -45,19 +44,13 @@ def warm_start_lines(prepared: PreparedSearch) -> list[str]:
     Raises:
         InputError, EnvironmentFaultError: If one of them cannot.
     """
-    config, keyer = prepared.loaded.config, prepared.keyer
     # Optuna and what it brings take half a second: only when there is a study to read.
-    from sequifier_hpo.study import NO_CONSENT, StudyPlan  # noqa: PLC0415
+    from sequifier_hpo.assembly.read_study import study_plan  # noqa: PLC0415
+    from sequifier_hpo.study import NO_CONSENT  # noqa: PLC0415
     from sequifier_hpo.study.warm_start import with_earlier  # noqa: PLC0415
 
-    plan = StudyPlan(
-        name=prepared.name,
-        space=prepared.space,
-        data=prepared.data,
-        counted=counted_by_search(config),
-        key_of=lambda point, seed: keyer.key(point, seed=seed),
-    )
-    warm_start, _ = with_earlier(plan, prepared.storage_url, NO_CONSENT).earlier.learn()
+    plan = with_earlier(study_plan(prepared), prepared.storage_url, NO_CONSENT)
+    warm_start, _ = plan.earlier.learn()
     return [f"  warm start: {guide}" for guide in (warm_start.guides if warm_start else ())]
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sequifier_hpo.records import Baseline, Run, RunState
-from sequifier_hpo.report.budgets import milliseconds
+from sequifier_hpo.report.costs import milliseconds
 from sequifier_hpo.report.data import unbeaten
 from sequifier_hpo.report.leaderboard import count_a_part, value_of, varying_labels
 from sequifier_hpo.report.series import loss_of

@@ -162,13 +162,8 @@ def _configurations(found: Mapping[str, Any], rows: Sequence[Row]) -> str:
     if not found["configurations"]:
         return '<p class="note">Nothing that matters to a training but the data.</p>'
     lines = [
-        "<tr><th></th>" + "".join(f"<th>{html.escape(r['model'])}</th>" for r in rows) + "</tr>"
+        (field, *(shortened(value_shown(value), _MAX_VALUE) for value in values))
+        for field, values in found["configurations"].items()
     ]
-    for field, values in found["configurations"].items():
-        texts = (shortened(value_shown(value), _MAX_VALUE) for value in values)
-        cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
-        lines.append(f"<tr><td>{html.escape(field)}</td>{cells}</tr>")
-    return (
-        '<p class="note">Of columns, those that are not in all of them.</p>'
-        f'<div class="scroll"><table class="figures values">{"".join(lines)}</table></div>'
-    )
+    table = figures_table(lines, ("", *(row["model"] for row in rows)), "figures values")
+    return f'<p class="note">Of columns, those that are not in all of them.</p>{table}'

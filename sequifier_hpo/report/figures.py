@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Any
 
 from sequifier_hpo.report import charts
-from sequifier_hpo.report.budgets import SIZE, TIME, cost_chart
+from sequifier_hpo.report.costs import SIZE, TIME, cost_chart
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.figure_parts import Figure
 from sequifier_hpo.report.parallel_chart import parallel_chart

@@ -6,7 +6,7 @@ from typing import Any
 
 from sequifier_hpo.records import Run, RunState, Stored
 from sequifier_hpo.report import charts, series
-from sequifier_hpo.report.budgets import SIZE, TIME, cost_chart, milliseconds, to_take
+from sequifier_hpo.report.costs import SIZE, TIME, cost_chart, milliseconds, to_take
 from sequifier_hpo.report.data import ReportData
 from sequifier_hpo.report.evaluations import evaluations_section
 from sequifier_hpo.report.failures import reasons, what_failures_share

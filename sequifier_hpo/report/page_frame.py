@@ -84,11 +84,13 @@ def figure_section(
     )
 
 
-def figures_table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+def figures_table(
+    rows: Sequence[Sequence[str]], head: Sequence[str] = (), classes: str = "figures"
+) -> str:
     """A table of numbers; the first column says what they are of."""
     lines = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in head) + "</tr>"] if head else []
     lines += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows]
-    return f'<div class="scroll"><table class="figures">{"".join(lines)}</table></div>'
+    return f'<div class="scroll"><table class="{classes}">{"".join(lines)}</table></div>'
 
 
 def sentences(*of_a_note: str | bool) -> str:

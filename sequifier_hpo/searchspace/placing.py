@@ -11,6 +11,7 @@ from sequifier_hpo.config.description import REQUIRED, WEIGHTS, Description
 from sequifier_hpo.config.ranges import NumberRange
 from sequifier_hpo.searchspace.canonical import canonical
 from sequifier_hpo.searchspace.compile import with_criteria
+from sequifier_hpo.searchspace.fingerprint import is_parameter
 from sequifier_hpo.searchspace.labels import value_text
 from sequifier_hpo.searchspace.meaning import meaning
 from sequifier_hpo.searchspace.parameters import Parameter, SearchSpace
@@ -31,14 +32,10 @@ def configuration(
         point: What was chosen in the run.
         description: The fields that there are.
     """
-    flat = {
-        name: value
-        for name, value in described.items()
-        if name in description.fields and not description.fields[name].is_searched
+    settings = {
+        name: value for name, value in described.items() if not is_parameter(name, description)
     }
-    for parameter, chosen in point.values.items():
-        flat |= chosen if parameter in description.groups else {parameter: chosen}
-    return flat
+    return {**settings, **point.fields}
 
 
 def place(space: SearchSpace, other: Configuration) -> Point | str:
@@ -50,7 +47,7 @@ def place(space: SearchSpace, other: Configuration) -> Point | str:
         return reason
     values: dict[str, Any] = {}
     for parameter in (*space.parameters, *space.fixed):
-        fields = tuple(parameter.candidates[0].chosen) if parameter.is_linked else (parameter.name,)
+        fields = parameter.chosen_fields
         if missing := [field for field in fields if field not in other]:
             if parameter.varies:
                 return f"it has no {missing[0]}"

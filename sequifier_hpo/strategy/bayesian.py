@@ -62,27 +62,19 @@ def suggest(
 
 
 def _told(run: Taught, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    ordinal, loss = run.ordinal, run.loss
-    if run.never_fitted:
-        return frozen(
-            ordinal,
-            TrialState.PRUNED,
-            params=run.params,
-            distributions=space,
-            system_attrs={_CONSTRAINT: 1.0},
-        )
-    if loss is None:
-        # Without a value it counts as worse than any other; a failed trial would be left out.
-        return frozen(ordinal, TrialState.PRUNED, params=run.params, distributions=space)
-    if run.stopped_at is not None:
-        return frozen(
-            ordinal,
-            TrialState.PRUNED,
-            params=run.params,
-            distributions=space,
-            intermediate_values={run.stopped_at: loss},
-        )
-    return frozen(ordinal, TrialState.COMPLETE, params=run.params, distributions=space, value=loss)
+    """The trial that stands for a run; a failed one would be left out."""
+    is_complete = run.loss is not None and run.stopped_at is None
+    at_rung = {} if run.stopped_at is None or run.loss is None else {run.stopped_at: run.loss}
+    return frozen(
+        run.ordinal,
+        TrialState.COMPLETE if is_complete else TrialState.PRUNED,
+        params=run.params,
+        distributions=space,
+        value=run.loss if is_complete else None,
+        # Without any it counts as worse than all others.
+        intermediate_values=at_rung,
+        system_attrs={_CONSTRAINT: 1.0} if run.never_fitted else None,
+    )
 
 
 class _UnusedTPESampler(TPESampler):

@@ -14,8 +14,8 @@ class LearningRuns(SampledRuns):
     """Proposes runs by Optuna's TPE, none twice.
 
     What is proposed for a run depends on the ends of the runs up to `proposal_gap` before it, on what
-    earlier studies teach, and on nothing else: neither on the number of workers nor on which of them is faster. The first
-    runs, and those for which the model has nothing new, are those of a sample.
+    earlier studies teach, and on nothing else: neither on the number of workers nor on which of them
+    is faster. The first runs, and those for which the model has nothing new, are those of a sample.
     """
 
     def __init__(

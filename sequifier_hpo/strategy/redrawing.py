@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from sequifier_hpo.searchspace import DescribedSpace, Point
 from sequifier_hpo.study.proposing import History, Proposal
 
-Draws = Callable[[int, int], Iterator[Proposal]]
+Drawing = Callable[[int, int], Iterator[Proposal]]
 """(first ordinal of the revision, number of the draw) -> what is drawn: again, while it is not new."""
 
 
@@ -18,8 +18,8 @@ class Redrawing:
     drawn alike. What no earlier run stands for is trained. See decision 0022.
     """
 
-    def __init__(self, draws: Draws) -> None:
-        self._draws = draws
+    def __init__(self, drawing: Drawing) -> None:
+        self._drawing = drawing
         self._number = 0
         self._drawn: set[str] = set()
         """Keys of the draws, those of runs in their place."""
@@ -51,7 +51,7 @@ class Redrawing:
         return self._next
 
     def _draw(self, since: int) -> Proposal | None:
-        drawn = self._draws(since, self._number)
+        drawn = self._drawing(since, self._number)
         return next((each for each in drawn if each.key not in self._drawn), None)
 
     def _part_of(self, point: Point) -> tuple[bool, ...]:

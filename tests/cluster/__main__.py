@@ -1,6 +1,7 @@
 """Run docker/ on real engines, and say what was found: `make cluster`.
 
-Usage: python -m tests.cluster [--folder DIR] [--docker DIR] [classic|containerd|slurm ...]
+Usage: python -m tests.cluster [--folder DIR] [--docker DIR] [--copy PATH]
+                                [classic|containerd|slurm ...]
 """
 
 import argparse
@@ -27,6 +28,14 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", default=_ENGINES, metavar="PART", help=f"{_ENGINES}")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/sequifier-hpo-cluster"))
     parser.add_argument("--docker", type=Path, default=Path(__file__).parents[2] / "docker")
+    parser.add_argument(
+        "--copy",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        default=[],
+        help="what pip needs in an image: its settings, a folder of wheels; may be repeated",
+    )
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         print("make cluster needs root: it starts engines", file=sys.stderr)
@@ -38,7 +47,7 @@ def main() -> int:
         check_slurm(checks, folder / "slurm", docker)
         shutil.rmtree(folder / "slurm", ignore_errors=True)
     if {"classic", "containerd"} & set(arguments.parts):
-        for engine in engines(checks, folder):
+        for engine in engines(checks, folder, [path.absolute() for path in arguments.copy]):
             if engine.name in arguments.parts:
                 check_engine(checks, engine, docker)
     _left_out(checks)

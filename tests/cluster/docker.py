@@ -1,15 +1,12 @@
 """Two real Docker engines from Debian's packages, and the base images, made without a hub."""
 
-import ast
 import json
 import os
-import re
 import shutil
 import signal
 import ssl
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +40,10 @@ exec postgres -c listen_addresses='*'
 class Roots:
     """Root folders of Debian releases, made once and kept for the next time."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is where they are kept."""
+    def __init__(self, folder: Path, copied: Sequence[Path] = ()) -> None:
+        """Take the folder where they are kept, and what of this machine pip needs in an image."""
         self.folder = folder
+        self._copied = copied
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str, release: str, *packages: str) -> Path:
@@ -65,15 +63,13 @@ class Roots:
         return root
 
     def python(self) -> Path:
-        """What stands in for python:3.12-slim: Debian's own Python, and this machine's pip settings."""
+        """What stands in for python:3.12-slim: Debian's own Python, and what pip needs."""
         root = self.get("python", _this_release(), "python3", "python3-venv", "python3-pip")
         link = root / "usr/bin/python"
         if not link.is_symlink():
             link.symlink_to("python3")
-        pip = (sys.executable, "-m", "pip", "config")
         certificates = ssl.get_default_verify_paths().cafile
-        copied = pip_paths(run(*pip, "debug"), run(*pip, "list"))
-        for path in (*copied, *([Path(certificates)] if certificates else [])):
+        for path in (*self._copied, *([Path(certificates)] if certificates else [])):
             target = root / path.relative_to("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -105,19 +101,6 @@ class Roots:
             for plugin in (self.folder / "unpacked").rglob("cli-plugins/docker-*"):
                 shutil.copy(plugin, plugins)
         return folder
-
-
-def pip_paths(debug: str, settings: str) -> list[Path]:
-    """The files and folders that pip is set up with: its own files, and what they name.
-
-    Args:
-        debug: What `pip config debug` says.
-        settings: What `pip config list` says.
-    """
-    files = re.findall(r"^ +(.+), exists: True$", debug, re.MULTILINE)
-    values = re.findall(r"\.(?:constraint|cert|find-links)=(.+)$", settings, re.MULTILINE)
-    named = [path for value in values for path in ast.literal_eval(value).split()]
-    return [path for path in map(Path, [*files, *named]) if path.is_absolute()]
 
 
 def _this_release() -> str:
@@ -271,14 +254,20 @@ exec "$@"
 """
 
 
-def engines(checks: Checks, folder: Path) -> list[Engine]:
-    """The engines that this machine can run: the classic store, and containerd's."""
+def engines(checks: Checks, folder: Path, copied: Sequence[Path]) -> list[Engine]:
+    """The engines that this machine can run: the classic store, and containerd's.
+
+    Args:
+        checks: Told what cannot be run.
+        folder: Where all of it is kept.
+        copied: What of this machine pip needs in an image.
+    """
     needed = ("docker", "dockerd", "debootstrap", "iptables", "unshare")
     path = f"{os.environ['PATH']}:/usr/sbin"
     if missing := [name for name in needed if shutil.which(name, path=path) is None]:
         checks.cannot("Docker", f"not installed: {', '.join(missing)}")
         return []
-    roots = Roots(folder / "roots")
+    roots = Roots(folder / "roots", copied)
     return [
         Engine("classic", roots, folder / "classic", None),
         Engine(

@@ -13,13 +13,13 @@ import pytest
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.records import Counted
-from sequifier_hpo.study import Claim, Consent, GoOn, Ledger, Storage, StudyMissingError, read_study
+from sequifier_hpo.study import Consent, GoOn, Storage, StudyMissingError, read_study
 from sequifier_hpo.study.lessons import LESSONS, Lesson, lesson_attributes, stored_lessons
 from sequifier_hpo.study.transactions import set_study_system_attrs
 from sequifier_hpo.study.warm_start import with_earlier
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener, Plan, data_of
-from tests.contract.test_learning import RANGES, SPACE, finish, runs_by_ordinal, straight
+from tests.contract.test_learning import RANGES, SPACE, disturbed, straight
 from tests.contract.test_study import plan_of
 
 TRAINING = "training_hyperparameter_sampling"
@@ -79,28 +79,10 @@ def test_workers_kills_and_the_loss_of_the_earlier_study_change_nothing(
     plan = replace(guided(write_search, changes), proposal_gap=4)
     expected = straight(opener, plan)
     optuna.delete_study(study_name="shop", storage=opener.storage.cached)
-    random = Random(seed)
     studies = [opener.study(plan) for _ in range(2)]
     optuna.delete_study(study_name="small", storage=opener.storage.cached)
-    held: list[tuple[Ledger, Claim]] = []
 
-    while True:
-        deed = random.random()
-        if deed < 0.04:
-            opener.die()
-            studies, held = [opener.study(plan) for _ in range(random.randint(1, 3))], []
-        elif deed < 0.5 and held:
-            study, claim = held.pop(random.randrange(len(held)))
-            finish(study, claim)
-        elif len(held) < 6:
-            study = random.choice(studies)
-            claimed = study.claim()
-            if claimed is not None:
-                held.append((study, claimed))
-            elif not held and not study.waits_for:
-                break
-
-    assert runs_by_ordinal(studies[0]) == expected
+    assert disturbed(opener, plan, studies, Random(seed)) == expected
 
 
 def test_a_creation_that_was_killed_is_made_up_for(

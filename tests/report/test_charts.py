@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sequifier_hpo.records import Baseline, DataDigest, RunState, SplitDigest
-from sequifier_hpo.report.budgets import SIZE, cost_chart, pareto_front
 from sequifier_hpo.report.charts import curves_chart, history_chart, slice_charts
+from sequifier_hpo.report.costs import SIZE, cost_chart, pareto_front
 from sequifier_hpo.report.page import report_page
 from sequifier_hpo.report.page_frame import PageAssets, read_assets
 from sequifier_hpo.report.parallel_chart import parallel_chart

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sequifier_hpo.records import Run
-from sequifier_hpo.report.budgets import SIZE, TIME, cost_chart, milliseconds, to_take
+from sequifier_hpo.report.costs import SIZE, TIME, cost_chart, milliseconds, to_take
 from sequifier_hpo.report.latencies import (
     Latency,
     keep_latencies,
