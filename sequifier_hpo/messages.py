@@ -37,6 +37,8 @@ class RunTrial(FrozenModel):
     """Which positions the validation loss counts."""
     weights: str | None = None
     """The file whose weights a run that starts afresh begins with; None = drawn ones."""
+    max_batches: int | None = None
+    """After how many batches, of all epochs together, the run ends; None = with its last epoch."""
     wants_baselines: bool = False
     """Whether to compute the losses of the trivial predictors before training."""
     foreseen: str = ""

@@ -1,6 +1,7 @@
 """`sequifier-hpo refit`: the best configuration on all data but the test split."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,12 @@ from sequifier_hpo.config.run_file import read_run_file_head, run_file_text
 from sequifier_hpo.config.train import (
     TEST,
     TrainConfig,
+    TrainingSpec,
     load_train_config,
     training_split,
     validation_split,
 )
+from sequifier_hpo.coordinator.single import order_of
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.preprocessing.joined_splits import join_splits, joined_path
@@ -44,8 +47,8 @@ def refit(
 ) -> None:
     """Train the best run on validation data too.
 
-    For as many steps as its best epoch took, in whole epochs; the model after the last one is
-    judged once, on the test split. It has a name of its own, and the study stays as it is.
+    For as many steps as its best epoch took; the model after the last one is judged once, on
+    the test split. It has a name of its own, and the study stays as it is.
 
     Example: sequifier-hpo refit
     """
@@ -67,8 +70,8 @@ def refit(
         )
     file = train_file_of(source, chosen, snapshot.study_id)
     say(f"refitting run {chosen.number} of {source.name}")
-    config, new_file = _prepared(file, best_epoch, name)
-    result = _train(config, new_file)
+    config, new_file, num_batches = _prepared(file, best_epoch, name)
+    result = _train(config, new_file, num_batches)
     _remove_best(config, result)
     model = config.paths.model(
         config.model_name, "last", result.last_epoch, "onnx", embedding=False
@@ -81,41 +84,66 @@ def refit(
     _show(model, evaluate(ready, Judged(TEST)), as_json=as_json)
 
 
-def _prepared(file: Path, best_epoch: int, name: str | None) -> tuple[TrainConfig, Path]:
-    """The new run and its file; its data are in place."""
+def _prepared(file: Path, best_epoch: int, name: str | None) -> tuple[TrainConfig, Path, int]:
+    """The new run, its file, and after how many batches it ends; its data are in place."""
     old = load_train_config(file)
     splits = [training_split(old), validation_split(old)]
     sizes = [describe_split(*split).num_windows for split in splits]
-    batch_size = old.training_spec.batch_size
-    steps = best_epoch * -(-sizes[0] // batch_size)
-    epochs = max(1, round(steps / -(-sum(sizes) // batch_size)))
+    length = Length.of_steps(
+        best_epoch * _steps_in(sizes[0], old.training_spec), sum(sizes), old.training_spec
+    )
     target = joined_path(splits[0].path, splits[1].path)
     new_name = name or f"{old.model_name}-refit"
-    config = old.refitted(new_name, str(target), epochs)
+    config = old.refitted(new_name, str(target), length.epochs)
     new_file = file.with_name(f"{new_name}.yaml")
     head = read_run_file_head(file.read_text(encoding="utf-8"))
-    text = run_file_text(config, head.counted_last)
+    text = run_file_text(config, head.counted_last, max_batches=length.batches)
     if new_file.exists() and new_file.read_text(encoding="utf-8") != text:
         raise InputError(f"{new_file} exists, and its content differs", "give another --name")
     join_splits([split.path for split in splits], splits[0].form, target)
     write_atomically(new_file, text)
     say(
         f"{new_name}: {counted(sum(sizes), 'window')} of both splits in {target}, "
-        f"{counted(epochs, 'epoch')}, as near as whole epochs come to the {counted(steps, 'step')} "
-        f"of the best epoch, {best_epoch}; {new_file}"
+        f"{counted(length.steps, 'step')} as up to the best epoch, {best_epoch}: now they end in "
+        f"epoch {length.epochs}; {new_file}"
     )
-    return config, new_file
+    return config, new_file, length.batches
 
 
-def _train(config: TrainConfig, file: Path) -> TrainingResult:
+@dataclass(frozen=True)
+class Length:
+    """How long a run is trained."""
+
+    steps: int
+    """Of the optimizer."""
+    batches: int
+    """In all epochs together."""
+    epochs: int
+    """In the last of which they end."""
+
+    @classmethod
+    def of_steps(cls, steps: int, num_windows: int, spec: TrainingSpec) -> "Length":
+        """As many steps on another number of windows; the last step of an epoch may have fewer batches."""
+        per_epoch = _steps_in(num_windows, spec)
+        whole, rest = divmod(steps, per_epoch)
+        in_epoch = -(-num_windows // spec.batch_size)
+        batches = whole * in_epoch + rest * (spec.windows_per_step // spec.batch_size)
+        return cls(steps, batches, whole + (rest > 0))
+
+
+def _steps_in(num_windows: int, spec: TrainingSpec) -> int:
+    """Steps of the optimizer in an epoch."""
+    return -(-num_windows // spec.windows_per_step)
+
+
+def _train(config: TrainConfig, file: Path, max_batches: int) -> TrainingResult:
     require_device_of(config, file)
 
     def on_epoch(report: EpochReport) -> None:  # its validation data are among those it learns from
         say(f"epoch {report.epoch}: training loss {report.train_loss:.6g}")
 
-    result = train_alone(
-        config, counted=counted_by_run(config, file), on_epoch=on_epoch, on_progress=say
-    )
+    order = order_of(config, counted=counted_by_run(config, file), max_batches=max_batches)
+    result = train_alone(order, on_epoch=on_epoch, on_progress=say)
     if result.kind != OutcomeKind.COMPLETED:
         end_early(result)
     return result

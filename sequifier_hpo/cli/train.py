@@ -18,9 +18,11 @@ from sequifier_hpo.cli.options import (
 )
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.config.paths import expanded_path
+from sequifier_hpo.config.run_file import read_run_file_head
 from sequifier_hpo.config.train import TrainConfig, load_train_config
 from sequifier_hpo.config.yaml_file import read_yaml
 from sequifier_hpo.coordinator.devices import device_issue, require_device
+from sequifier_hpo.coordinator.single import order_of
 from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.records import Checkpoints, EpochReport, OutcomeKind, TrainingResult
@@ -133,14 +135,14 @@ def _train(
         trained.append(report.epoch)
         _show_epoch(report)
 
-    result = train_alone(
+    order = order_of(
         config,
         counted=counted_by_run(config, config_path),
-        on_epoch=on_epoch,
-        on_progress=say,
         checkpoints=checkpoints,
         weights=_announced(weights),
+        max_batches=read_run_file_head(config_path.read_text(encoding="utf-8")).max_batches,
     )
+    result = train_alone(order, on_epoch=on_epoch, on_progress=say)
     if result.kind != OutcomeKind.COMPLETED:
         end_early(result)
     if not trained:

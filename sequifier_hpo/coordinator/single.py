@@ -19,22 +19,17 @@ from sequifier_hpo.records import (
 _POLL_SECONDS = 0.5
 
 
-def run_single(
-    pool: WorkerPool,
+def order_of(
     config: TrainConfig,
-    on_epoch: Callable[[EpochReport], None],
     *,
     counted: Counted = ALL_POSITIONS,
     identity: RunIdentity | None = None,
     checkpoints: Checkpoints = Checkpoints.OWN,
     weights: str | None = None,
-) -> TrainingResult:
-    """Train one configuration in a pool's first slot; a signal ends it with a checkpoint.
-
-    Raises:
-        KeyboardInterrupt: After a second signal, which ends it at once.
-    """
-    order = RunTrial(
+    max_batches: int | None = None,
+) -> RunTrial:
+    """The order to train a configuration alone; its parts are those of every order."""
+    return RunTrial(
         trial_number=0,
         attempt=1,
         config=config,
@@ -45,7 +40,18 @@ def run_single(
         counted=counted,
         checkpoints=checkpoints,
         weights=weights,
+        max_batches=max_batches,
     )
+
+
+def run_single(
+    pool: WorkerPool, order: RunTrial, on_epoch: Callable[[EpochReport], None]
+) -> TrainingResult:
+    """Carry out an order in a pool's first slot; a signal ends it with a checkpoint.
+
+    Raises:
+        KeyboardInterrupt: After a second signal, which ends it at once.
+    """
     pool.run(0, order)
     stops = StopSignals()
     is_stopping = False
@@ -67,5 +73,5 @@ def run_single(
                     return TrainingResult(
                         kind=OutcomeKind.CRASHED,
                         reason=f"the worker process ended with exit code {event.exit_code}",
-                        batch_size=config.training_spec.batch_size,
+                        batch_size=order.config.training_spec.batch_size,
                     )

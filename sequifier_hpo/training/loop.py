@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -71,6 +72,8 @@ class Apparatus:
     schedule: Schedule
     losses: TargetLosses
     batches: WindowBatches
+    max_batches: int | None
+    """After how many, of all epochs together, the run ends; None = with its last epoch."""
     evaluator: Evaluator
     device: torch.device
     team: Team
@@ -117,7 +120,8 @@ class Training:
         """Whether there is nothing left to train."""
         patience = self._spec.early_stopping_epochs
         has_stalled = patience is not None and self.progress.epochs_without_improvement >= patience
-        return self.progress.epoch >= self._spec.epochs or has_stalled
+        has_had_all = self.progress.epoch >= self._spec.epochs or self._num_in_epoch <= 0
+        return has_had_all or has_stalled
 
     def run(self) -> Ending | None:
         """Train until the end (None), a stop, or a loss that is not a number."""
@@ -178,7 +182,7 @@ class Training:
         if self._hooks.should_stop():
             return self._interrupted()
         self._lap()
-        for batch in rest:
+        for batch in islice(rest, self._num_in_epoch - progress.batch):
             has_stepped = self._train_batch(batch)
             if progress.batch % spec.log_interval == 0:
                 totals, now = self._read_totals(), time.perf_counter()
@@ -215,7 +219,9 @@ class Training:
         progress.batch += 1
         progress.positions += mask.numel()
 
-        has_stepped = progress.batch % self._accumulated == 0 or progress.batch == self._num_batches
+        has_stepped = (
+            progress.batch % self._accumulated == 0 or progress.batch == self._num_in_epoch
+        )
         sums = sums.detach()
         gradients = (p.grad for p in self._parameters if p.grad is not None)
         parts.team.add_up([sums, *gradients] if has_stepped else [sums])
@@ -232,7 +238,15 @@ class Training:
     def _group_size(self) -> int:
         """How many batches share the next optimizer step: fewer at the end of an epoch."""
         first = self.progress.batch - self.progress.batch % self._accumulated
-        return min(self._accumulated, self._num_batches - first)
+        return min(self._accumulated, self._num_in_epoch - first)
+
+    @property
+    def _num_in_epoch(self) -> int:
+        """Batches of the epoch: those of the data, or fewer in the last one of a run that ends in it."""
+        if self._parts.max_batches is None:
+            return self._num_batches
+        left = self._parts.max_batches - self.progress.epoch * self._num_batches
+        return min(self._num_batches, left)
 
     def _finish_epoch(self) -> Ending | None:
         """Validate, keep the best, step the schedule, report, save."""
@@ -305,7 +319,7 @@ class Training:
         return BatchReport(
             epoch=self.progress.epoch + 1,
             batch=self.progress.batch,
-            num_batches=self._num_batches,
+            num_batches=self._num_in_epoch,
             train_loss=loss,
             learning_rate=self.progress.learning_rate,
             tokens_per_second=tokens_per_second,

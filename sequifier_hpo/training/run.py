@@ -1,6 +1,8 @@
 """One whole run: from a configuration and its data to checkpoints, models and a result."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,6 +46,7 @@ from sequifier_hpo.training.schedule import Schedule
 from sequifier_hpo.training.warm_start import load_weights
 from sequifier_hpo.words import first_line
 
+ALONE = Team()
 ALL_COUNT = Counted()
 """Every position counts; padding is known by its zeros."""
 
@@ -57,13 +60,14 @@ def train(
     counted: Counted = ALL_COUNT,
     identity: RunIdentity | None = None,
     checkpoints: Checkpoints = Checkpoints.OWN,
-    team: Team | None = None,
+    team: Team = ALONE,
     weights: Path | None = None,
+    max_batches: int | None = None,
 ) -> TrainingResult:
     """Train one model, export it, and say how it went.
 
     On the CPU a run that was stopped and continued ends with the same weights and losses, bit for
-    bit, as one that was not.
+    bit, as one that was not. One with a loss that is NaN or infinite has `diverged`; nothing is exported.
 
     Args:
         config: The run.
@@ -73,12 +77,10 @@ def train(
         counted: Which positions the validation loss is over, for which `data` were opened.
         identity: What the run is; None = its configuration is all there is to know it by.
         checkpoints: What to do with those that are not known to be its own.
-        team: The processes that train the run together, all of which call this function; None =
-            this one alone. Only the first is told anything, and only it writes files.
+        team: The processes that train the run together, all of which call this function. Only the
+            first is told anything, and only it writes files.
         weights: The file whose weights a run that starts afresh begins with; None = drawn ones.
-
-    Returns:
-        The result; `diverged` if a loss became NaN or infinite (nothing is exported).
+        max_batches: After how many, of all epochs together, it ends; None = with its last epoch.
 
     Raises:
         InputError: If the data or a recipe do not fit the configuration, or a checkpoint under the
@@ -86,14 +88,14 @@ def train(
         EnvironmentFaultError: If the device is missing, or a file cannot be written.
     """
     data.check(config)
-    team = team or Team()
     hooks = _shared(hooks, team)
     device = find_device(config.training_spec.device)
     origin = origin_of(config, data.training.num_windows, identity)
+    build = partial(build_apparatus, config, data, hooks, team, counted, max_batches)
     with current_gpu(device):
         with fast_matrix_products(device):
             training, ending = _ready(
-                config, data, counted, hooks, team, origin, resume=resume, checkpoints=checkpoints
+                config, build, hooks, team, origin, resume=resume, checkpoints=checkpoints
             )
             _begin_with(training, weights, hooks)
             ending = ending or training.run()
@@ -125,8 +127,7 @@ def _shared(hooks: Hooks, team: Team) -> Hooks:
 
 def _ready(
     config: TrainConfig,
-    data: TrainingData,
-    counted: Counted,
+    build: Callable[[], Apparatus],
     hooks: Hooks,
     team: Team,
     origin: Origin,
@@ -144,8 +145,7 @@ def _ready(
             store.newest(origin, spec.epochs, trusts=trusts) if team.is_first else None
         )
         if found is not None:
-            apparatus = build_apparatus(config, data, hooks, team, counted)
-            training = Training(apparatus, store, origin, hooks)
+            training = Training(build(), store, origin, hooks)
             misfit = _restore(training, found, hooks)
             if misfit is None:
                 if training.is_over:
@@ -157,8 +157,7 @@ def _ready(
     if team.is_first:
         store.remove_all()
     # Built again: a checkpoint that did not fit may have been loaded halfway.
-    apparatus = build_apparatus(config, data, hooks, team, counted)
-    return Training(apparatus, store, origin, hooks), None
+    return Training(build(), store, origin, hooks), None
 
 
 def _restore(training: Training, found: FoundCheckpoint, hooks: Hooks) -> str | None:
@@ -181,6 +180,7 @@ def build_apparatus(
     hooks: Hooks,
     team: Team,
     counted: Counted = ALL_COUNT,
+    max_batches: int | None = None,
 ) -> Apparatus:
     """Seed, and build the model, its optimizer and what feeds and judges it.
 
@@ -210,6 +210,7 @@ def build_apparatus(
         schedule=Schedule(scheduler, spec.scheduler_step_on, hooks.on_message),
         losses=losses,
         batches=WindowBatches(data.training, config, device),
+        max_batches=max_batches,
         evaluator=Evaluator(
             WindowBatches(data.validation, config, device),
             losses,

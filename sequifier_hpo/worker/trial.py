@@ -102,6 +102,7 @@ def _train(
             checkpoints=order.checkpoints,
             team=team,
             weights=None if order.weights is None else Path(order.weights),
+            max_batches=order.max_batches,
         )
 
     num_processes = config.training_spec.num_processes

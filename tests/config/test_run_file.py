@@ -21,12 +21,16 @@ HEAD = (
 
 @pytest.mark.parametrize("counted_last", [None, 1, 8, 512])
 @pytest.mark.parametrize("study_id", [None, "3f2a-77"])
+@pytest.mark.parametrize("max_batches", [None, 1, 10**9])
 def test_what_is_written_is_read_again(
-    make_config: MakeConfig, counted_last: int | None, study_id: str | None
+    make_config: MakeConfig,
+    counted_last: int | None,
+    study_id: str | None,
+    max_batches: int | None,
 ) -> None:
-    text = run_file_text(make_config(), counted_last, study_id)
+    text = run_file_text(make_config(), counted_last, study_id, max_batches)
 
-    assert read_run_file_head(text) == RunFileHead(counted_last, study_id)
+    assert read_run_file_head(text) == RunFileHead(counted_last, study_id, max_batches)
 
 
 def test_the_head_stands_above_the_train_yaml_in_words(make_config: MakeConfig) -> None:

@@ -1,11 +1,15 @@
 """From the best run to its worth and to predictions, by the commands of the guide."""
 
 import json
+import math
 from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
+from sequifier_hpo.config.run_file import read_run_file_head
+from sequifier_hpo.preprocessing.stored_split import describe_split
 from sequifier_hpo.words import counted
 from tests.end_to_end.conftest import Finished, Project
 
@@ -164,7 +168,14 @@ def test_the_best_run_is_refitted_on_both_splits_and_the_study_stays_as_it_is(
     assert found["test"]["split"] == "test"
     assert found["test"]["loss"] < max(found["test"]["baselines"].values()) * 2
     new = {path.name for path in (project.root / "models").iterdir()} - models
-    assert new == {f"sequifier-{name}-last-{best['best_epoch']}.onnx"}
-    assert (project.root / f"configs/hp_search/{name}.yaml").exists()
+    file = project.root / f"configs/hp_search/{name}.yaml"
+    num_batches = read_run_file_head(file.read_text()).max_batches
+    assert num_batches is not None
+    batch_size = yaml.safe_load(file.read_text())["training_spec"]["batch_size"]
+    training = project.root / "data/seattle-weather-split0.parquet"
+    num_training = describe_split(training, "parquet").num_windows
+    assert num_batches == best["best_epoch"] * math.ceil(num_training / batch_size)
+    epochs = math.ceil(num_batches / math.ceil(1185 / batch_size))
+    assert new == {f"sequifier-{name}-last-{epochs}.onnx"}
     assert {path: path.read_bytes() for path in before} == before
     assert best_of(project) == best

@@ -211,6 +211,7 @@ class Recorder:
         last_positions: int | None = None,
         identity: RunIdentity | None = None,
         checkpoints: Checkpoints = Checkpoints.OWN,
+        max_batches: int | None = None,
     ) -> TrainingResult:
         """Train; `stop_after` = how many times `should_stop` may be asked before it says yes.
 
@@ -238,6 +239,7 @@ class Recorder:
             counted=Counted(last_positions=last_positions),
             identity=identity,
             checkpoints=checkpoints,
+            max_batches=max_batches,
         )
 
     @property

@@ -13,7 +13,7 @@ import pytest
 
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.pool import WorkerPool, WorkerSpec
-from sequifier_hpo.coordinator.single import run_single
+from sequifier_hpo.coordinator.single import order_of, run_single
 from sequifier_hpo.messages import EpochDone, RunTrial, TrialEnded
 from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.checkpoint import read_checkpoint
@@ -196,8 +196,8 @@ def test_a_stopped_and_continued_compiled_run_equals_an_uninterrupted_one_bit_fo
         if report.epoch == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    stopped = run_single(pool, config, note)
-    continued = Trained(config, losses, run_single(pool, config, note))
+    stopped = run_single(pool, order_of(config), note)
+    continued = Trained(config, losses, run_single(pool, order_of(config), note))
 
     assert stopped.kind is OutcomeKind.INTERRUPTED
     assert continued.text_log.count(COMPILED) == 2

@@ -15,7 +15,7 @@ import torch
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.devices import worker_specs
 from sequifier_hpo.coordinator.pool import WorkerPool
-from sequifier_hpo.coordinator.single import run_single
+from sequifier_hpo.coordinator.single import order_of, run_single
 from sequifier_hpo.records import Counted, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.training.checkpoint import read_checkpoint
 from tests.process.chaos import children_of, send
@@ -91,7 +91,9 @@ def train(
             losses.append((report.train_loss, report.validation_loss))
             on_epoch(report)
 
-        return Trained(config, run_single(pool, config, note, counted=counted or Counted()), losses)
+        return Trained(
+            config, run_single(pool, order_of(config, counted=counted or Counted()), note), losses
+        )
 
     return train
 

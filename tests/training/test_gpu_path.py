@@ -82,6 +82,7 @@ def on_meta(config: TrainConfig, data: TrainingData, last_positions: int | None 
         schedule=Schedule(scheduler, spec.scheduler_step_on, print),
         losses=losses,
         batches=batches,
+        max_batches=None,
         evaluator=Evaluator(
             batches,
             losses,

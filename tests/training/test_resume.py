@@ -91,6 +91,25 @@ def test_a_stopped_and_continued_run_equals_an_uninterrupted_one_bit_for_bit(
     assert state_of(config, 4) == expected
 
 
+@pytest.mark.parametrize(("accumulated", "num_steps"), [(1, 9), (2, 5)])
+def test_a_run_may_end_within_an_epoch_whether_it_was_stopped_there_or_not(
+    make_config: Config, make_data: Data, run: Run, accumulated: int, num_steps: int
+) -> None:
+    config = make_config(epochs=2, dropout=0.3, accumulation_steps=accumulated, log_interval=1)
+    data = make_data()
+
+    whole = run(config, data, max_batches=9)
+
+    expected = state_of(config, 2)
+    steps = {value for path, value in expected.items() if path.endswith("/step")}
+    assert steps == {num_steps}
+    assert (whole.kind, whole.last_epoch) == (OutcomeKind.COMPLETED, 2)
+    assert run.batches[-1].num_batches == 3
+    run(config, data, max_batches=9, stop_after=11)
+    assert measured(run(config, data, max_batches=9, resume=True)) == measured(whole)
+    assert state_of(config, 2) == expected
+
+
 def test_a_run_may_be_stopped_again_and_again(
     make_config: Config, make_data: Data, run: Run
 ) -> None:
