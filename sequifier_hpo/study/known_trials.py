@@ -14,7 +14,7 @@ from sequifier_hpo.study.lessons import stored_lessons
 from sequifier_hpo.study.liveness import Liveness, owner_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.runs import REASON, RunIndex, run_number
-from sequifier_hpo.study.storages import GRACE_SECONDS, Storage
+from sequifier_hpo.study.storages import GRACE_SECONDS, HEARTBEAT_SECONDS, Storage
 from sequifier_hpo.study.transactions import FinishedError
 from sequifier_hpo.study.trials import StoredTrial, TrialReader
 
@@ -95,10 +95,16 @@ class KnownTrials:
         orphans = [trial for trial in foreign if self._liveness.is_gone(trial)]
         gone = {orphan.trial_id for orphan in orphans}
         judged = self._liveness.judged(a for a in foreign if a.trial_id not in gone)
+        silence: dict[int, float] = {}
         if judged:
             with self._storage.reading() as connection:
-                stale = self.reader.stale(connection, judged, GRACE_SECONDS)
+                silence = self.reader.silence(connection, judged)
+            stale = [trial_id for trial_id, seconds in silence.items() if seconds > GRACE_SECONDS]
             orphans += [self.index.unfinished[trial_id] for trial_id in stale]
+        if ahead := [i for i, seconds in silence.items() if seconds < -HEARTBEAT_SECONDS]:
+            # Whoever lives has sent another one since the clock was set back, or soon will.
+            with self._storage.writing() as connection:
+                transactions.beat(connection, ahead)
         for orphan in orphans:
             with suppress(FinishedError):
                 self._bury(orphan, "is dead" if orphan.trial_id in gone else "sends no heartbeats")

@@ -80,9 +80,10 @@ class Liveness:
             and owner.boot_id != self._owner.boot_id
         }
         if elsewhere:
-            stale = reader.stale(connection, list(elsewhere), GRACE_SECONDS)
-            for trial_id in elsewhere.keys() - stale:
-                raise SecondHostError(elsewhere[trial_id])
+            silence = reader.silence(connection, list(elsewhere))
+            for trial_id, host in elsewhere.items():
+                if silence.get(trial_id, 0.0) <= GRACE_SECONDS:
+                    raise SecondHostError(host)
 
 
 def owner_of(trial: StoredTrial) -> Owner | None:

@@ -95,16 +95,15 @@ class TrialReader:
                 trial for some in _in_parts(trial_ids) for trial in self._read(connection, some)
             ]
 
-    def stale(self, connection: Connection, trial_ids: Sequence[int], seconds: float) -> set[int]:
-        """Those of the given trials whose heartbeat is older than this."""
-        now = connection.execute(select(func.current_timestamp())).scalar_one()
-        limit = _naive(now).timestamp() - seconds
+    def silence(self, connection: Connection, trial_ids: Sequence[int]) -> dict[int, float]:
+        """Seconds since the last heartbeat of trials; below 0 if the clock was set back since."""
+        now = _naive(connection.execute(select(func.current_timestamp())).scalar_one())
         query = select(HEARTBEATS.c.trial_id, HEARTBEATS.c.heartbeat).where(
             HEARTBEATS.c.trial_id.in_(trial_ids)
         )
         with understood("heartbeats"):
             beats = {trial_id: _naive(beat) for trial_id, beat in connection.execute(query)}
-        return {trial_id for trial_id, beat in beats.items() if beat.timestamp() < limit}
+        return {trial_id: (now - beat).total_seconds() for trial_id, beat in beats.items()}
 
     def _read(
         self, connection: Connection, trial_ids: Sequence[int] | None

@@ -20,7 +20,7 @@ from sequifier_hpo.study import (
     StorageFaultError,
     StudyMissingError,
 )
-from sequifier_hpo.study.storages import GRACE_SECONDS
+from sequifier_hpo.study.storages import GRACE_SECONDS, HEARTBEAT_SECONDS
 from sequifier_hpo.study.transactions import StudyDeletedError
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener
@@ -51,8 +51,9 @@ def claimed(study: Ledger) -> Claim:
 
 
 def make_heartbeats_old(storage: Storage, seconds: int) -> None:
+    """As if the last ones had been sent then; below 0: as if the clock had been set back since."""
     shift = (
-        f"datetime('now', '-{seconds} seconds')"
+        f"datetime('now', '{-seconds:+d} seconds')"
         if storage.rdb.engine.dialect.name == "sqlite"
         else f"now() at time zone 'UTC' - interval '{seconds} seconds'"
     )
@@ -198,6 +199,26 @@ def test_a_beat_keeps_a_run_from_being_taken_over(
     slow.beat([held])
 
     assert claimed(opener.study(plan)).run_number != held.run_number
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_lost_run_alive(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    plan = plan_of(write_search)
+    living, gone = opener.study_elsewhere(plan), opener.study_elsewhere(plan)
+    held, lost = claimed(living), claimed(gone)
+    make_heartbeats_old(opener.storage, -3600)
+    study = opener.study(plan)
+
+    at_first = claimed(study)
+    with opener.storage.reading() as connection:
+        silence = study._known.reader.silence(connection, [held.trial_id, lost.trial_id])
+    assert all(0 <= seconds < HEARTBEAT_SECONDS for seconds in silence.values())
+    make_heartbeats_old(opener.storage, GRACE_SECONDS + 5)
+    living.beat([held])
+
+    assert at_first.run_number not in {held.run_number, lost.run_number}
+    assert claimed(study).run_number == lost.run_number
 
 
 def test_after_an_outage_of_our_own_nobody_is_judged_for_a_grace_period(

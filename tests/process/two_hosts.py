@@ -386,4 +386,4 @@ class Disturbed:
     @staticmethod
     def _end_of(host: Host) -> int:
         assert host.coordinator is not None, "it was started"
-        return host.coordinator.process.wait(_DEADLINE_SECONDS)
+        return host.coordinator.process.wait(GRACE_SECONDS + _DEADLINE_SECONDS)
