@@ -26,6 +26,21 @@ class Counted(FrozenModel):
 ALL_POSITIONS = Counted()
 
 
+@dataclass(frozen=True)
+class Recount:
+    """Which positions the losses of a study count from now on."""
+
+    counted: Counted
+    formerly: int
+    """So many at the end of every window counted so far."""
+
+    @property
+    def is_over_fewer(self) -> bool:
+        """Whether losses so far would have to be evaluated anew."""
+        last = self.counted.last_positions
+        return last is not None and last < self.formerly
+
+
 class SplitDigest(FrozenModel):
     """What a stored split holds, independent of its format and of where it lies."""
 
@@ -222,6 +237,17 @@ def result_of_exit(exit_code: int, batch_size: int) -> TrainingResult:
     return TrainingResult(kind=OutcomeKind.CRASHED, reason=reason, batch_size=batch_size)
 
 
+class AsTrained(FrozenModel):
+    """What a run had come to before its study counted fewer positions."""
+
+    last_positions: int
+    """So many at the end of every window counted then."""
+    loss: float | None
+    """Its validation loss; None if it had none yet."""
+    losses: dict[int, float] = Field(default={})
+    """By epoch."""
+
+
 class RunFigures(FrozenModel):
     """What was measured of a run, as its newest trial stores it; None = not known, or not yet.
 
@@ -246,6 +272,8 @@ class RunFigures(FrozenModel):
     """Of the best epoch, over all of the run's own positions, where fewer are compared."""
     epochs_trained: int | None = None
     """Of a run that was stopped: also those that were dropped then."""
+    as_trained: AsTrained | None = None
+    """What was evaluated anew since, or is to be trained anew."""
     explanation: str = ""
     """Why it failed, in words."""
     milliseconds_per_event: FiniteFloat | None = None
@@ -300,6 +328,8 @@ class Run:
     """Whether other data took the place of those it was trained on; then it is never ranked."""
     is_outside: bool = False
     """Whether the space of the study was revised since, and does not have it any more."""
+    counts_other_positions: bool = False
+    """Whether its loss is over more positions than the study's are by now: it is never ranked."""
     ranks_outside: bool = False
     """Whether it is ranked although it is outside, as somebody has asked."""
     host: str = ""
@@ -318,7 +348,9 @@ class Run:
     @property
     def is_current(self) -> bool:
         """Whether it is a run of the present space on the present data: others are not ranked."""
-        return not self.is_of_other_data and (self.ranks_outside or not self.is_outside)
+        if self.is_of_other_data or self.counts_other_positions:
+            return False
+        return self.ranks_outside or not self.is_outside
 
     @property
     def best_loss(self) -> float | None:
@@ -329,6 +361,12 @@ class Run:
     def loss(self) -> float | None:
         """Validation loss of a complete run, best loss of one that was stopped early; else None."""
         return self.best_loss if self.state is RunState.PRUNED else self.validation_loss
+
+    @property
+    def loss_as_trained(self) -> float | None:
+        """Validation loss as its model file states it, be it over more positions than count now."""
+        before = self.figures.as_trained
+        return self.validation_loss if before is None or before.loss is None else before.loss
 
     @property
     def epochs_trained(self) -> int:

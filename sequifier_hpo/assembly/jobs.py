@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
-from sequifier_hpo.config.paths import retraining_name, verification_name
+from sequifier_hpo.config.paths import verification_name
 from sequifier_hpo.config.train import TrainConfig
 from sequifier_hpo.coordinator.clock import time_to_train
 from sequifier_hpo.records import Counted
@@ -28,6 +28,7 @@ from sequifier_hpo.strategy import (
     pruner_of,
 )
 from sequifier_hpo.study import Claim, Description, NoPruner, Proposer, Pruner, Strategy
+from sequifier_hpo.study.identity import StudyIdentity
 from sequifier_hpo.study.snapshot import NUM_RUNS, STOPPED_BY, STRATEGY, VERIFIES
 
 
@@ -87,7 +88,9 @@ def search_job(prepared: PreparedSearch) -> Job:
     )
 
 
-def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Job:
+def check_job(
+    prepared: PreparedSearch, identity: StudyIdentity, retrainings: Sequence[Retraining]
+) -> Job:
     """A winner check: some runs of a search again, with other seeds."""
     space, places = prepared.space, places_of(prepared.loaded)
     by_key = {retraining.key: retraining for retraining in retrainings}
@@ -97,21 +100,20 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         return Description(
             title=lambda _run: what.title,
             attributes=retraining_attributes(space, point, what.run, what.seed),
-            note=lambda _run: retraining_note(space, point, what.run.number, what.seed, places),
+            note=lambda _run: retraining_note(space, point, what.model_name, places),
         )
 
     def decode(claim: Claim) -> tuple[TrainConfig, list[str]]:
         what = by_key[claim.key]
         config, notes = decode_claim(prepared, claim, what.run.number)
-        name = retraining_name(prepared.name, what.run.number, what.seed)
-        update: dict[str, Any] = {"model_name": name, "seed": what.seed}
+        update: dict[str, Any] = {"model_name": what.model_name, "seed": what.seed}
         if prepared.loaded.config.export == "best":
             update |= {"export_onnx": False, "export_pt": False}
         notes.append(f"winner check: run {what.run.number} again, with seed {what.seed}")
         return config.model_copy(update=update), notes
 
     return Job(
-        study_name=verification_name(prepared.name),
+        study_name=verification_name(prepared.name, identity.recounted_to),
         log_name=f"{prepared.name}-verify",
         proposer=ChosenRuns([each.proposal for each in retrainings]),
         pruner=lambda _strategies: NoPruner(),
@@ -121,6 +123,7 @@ def check_job(prepared: PreparedSearch, retrainings: Sequence[Retraining]) -> Jo
         attributes={VERIFIES: prepared.name},
         note=verification_note(prepared.name, places),
         budget=Budget(space.num_epochs_at),
+        counted=identity.counted,
     )
 
 

@@ -4,6 +4,7 @@ from contextlib import closing
 from functools import partial
 
 from sequifier_hpo.assembly.prepare import PreparedSearch
+from sequifier_hpo.inference.kept_models import ModelsOfRuns
 from sequifier_hpo.preprocessing.inputs import counted_by_search, recounted
 from sequifier_hpo.report.study_reader import read_source
 from sequifier_hpo.study import Storage, StudyMissingError, StudyPlan, StudySnapshot, read_study
@@ -20,6 +21,7 @@ def study_plan(prepared: PreparedSearch) -> StudyPlan:
         key_of=lambda point, seed: prepared.keyer.key(point, seed=seed),
         num_runs=prepared.num_runs,
         recount=partial(recounted, config),
+        models=ModelsOfRuns(prepared.source, prepared.on_progress),
     )
 
 

@@ -31,6 +31,7 @@ from sequifier_hpo.errors import EnvironmentFaultError, InputError
 from sequifier_hpo.plain_files import read_plain
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import (
+    anew_line,
     budget_line,
     leaderboard,
     longer_line,
@@ -179,6 +180,8 @@ def _as_text(source: StudySource, run: Run, snapshot: "StudySnapshot") -> str:
             shown[name] = figures[name]
     width = max((len(name) for name in shown), default=0)
     lines += [f"  {name:<{width}}  {value}" for name, value in shown.items()]
+    if anew := anew_line(run):
+        lines += ["", f"run {run.number} was {anew}"]
     if snapshot.baselines:
         lines += ["", *baseline_lines(loss_of(run), snapshot.baselines)]
     if longer := longer_line(run):

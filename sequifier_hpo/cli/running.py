@@ -237,16 +237,17 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
     if not runs:
         say(none_to_show(prepared.source))
         return NO_SUCCESS
+    assert snapshot.identity is not None, "a study whose data are known has one"
     retrainings = retrainings_of(
         runs,
         prepared.space,
         prepared.keyer,
         search_seed=prepared.loaded.config.seed,
         num_seeds=wanted.num_seeds,
+        recounted_to=snapshot.identity.recounted_to,
     )
     seeds = sorted({each.seed for each in retrainings})
-    assert snapshot.identity is not None, "a study whose data are known has one"
-    job = replace(check_job(prepared, retrainings), counted=snapshot.identity.counted)
+    job = check_job(prepared, snapshot.identity, retrainings)
     with (
         logging_by(say, study=job.study_name) if verbose else nullcontext(),
         open_study(prepared, job) as check,
@@ -264,7 +265,7 @@ def run_check(prepared: PreparedSearch, wanted: WantedCheck, *, verbose: bool) -
         if wanted.retry_failed:
             say(f"retrying {counted(check.ledger.retry_failed(), 'failed training run')}")
         before = results()
-        announce_check(prepared, snapshot, runs, before, seeds, wanted.num_runs)
+        announce_check(prepared, snapshot, job.study_name, runs, before, seeds, wanted.num_runs)
         shown = SearchProgress(
             num_runs=len(retrainings),
             num_done=num_ended(before),

@@ -85,7 +85,7 @@ def revised(change: SpaceChange) -> Iterator[str]:
     """What the study has become, in lines."""
     yield "the study goes on with another search space:"
     yield from (f"  {line}" for line in change.lines)
-    yield f"  {change.effect}"
+    yield from (f"  {effect}" for effect in change.effects)
 
 
 def require_stopped(

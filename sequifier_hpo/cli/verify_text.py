@@ -7,7 +7,7 @@ from sequifier_hpo.cli.options import NO_SUCCESS
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.search_text import why_it_gave_up, why_none_succeeded
 from sequifier_hpo.cli.tables import verification_table
-from sequifier_hpo.config.paths import run_name, verification_name
+from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.coordinator.observer import SearchEnd
 from sequifier_hpo.records import Run
 from sequifier_hpo.report.leaderboard import progress
@@ -19,6 +19,7 @@ from sequifier_hpo.words import counted
 def announce_check(
     prepared: PreparedSearch,
     snapshot: StudySnapshot,
+    check_name: str,
     runs: Sequence[Run],
     checked: Sequence[CheckedRun],
     seeds: Sequence[int],
@@ -29,6 +30,7 @@ def announce_check(
     Args:
         prepared: The search file.
         snapshot: The study of the search.
+        check_name: That of the check.
         runs: What is checked.
         checked: What is known of it already.
         seeds: The new seeds.
@@ -49,7 +51,7 @@ def announce_check(
     say(
         f"winner check of the study {prepared.name}: run{'s' if len(runs) > 1 else ''} {numbers}, "
         f"each with {len(seeds)} new seeds, {seeds[0]} to {seeds[-1]}; stored as the study "
-        f"`{verification_name(prepared.name)}` in {prepared.shown_storage}"
+        f"`{check_name}` in {prepared.shown_storage}"
     )
     num_done = num_ended(checked)
     num_all = len(runs) * len(seeds)

@@ -133,11 +133,22 @@ def run_name(study_name: str, run_number: int) -> str:
     return f"{study_name}-run-{run_number}"
 
 
-def verification_name(study_name: str) -> str:
-    """Name of the study that checks the winners of a search; no search may have a slash in its name."""
-    return f"{study_name}/verify"
+def verification_name(study_name: str, last_positions: int | None = None) -> str:
+    """Name of the study that checks the winners of a search; no search may have a slash in its name.
+
+    Args:
+        study_name: The search.
+        last_positions: How many positions its losses count, if there were more of them once.
+    """
+    return _recounted(f"{study_name}/verify", last_positions)
 
 
-def retraining_name(study_name: str, run_number: int, seed: int) -> str:
-    """Model name of a run that is trained again with another seed."""
-    return f"{run_name(study_name, run_number)}-seed-{seed}"
+def retraining_name(
+    study_name: str, run_number: int, seed: int, last_positions: int | None = None
+) -> str:
+    """Model name of a run that is trained again with another seed; arguments as above."""
+    return _recounted(f"{run_name(study_name, run_number)}-seed-{seed}", last_positions)
+
+
+def _recounted(name: str, last_positions: int | None) -> str:
+    return name if last_positions is None else f"{name}-last-{last_positions}"

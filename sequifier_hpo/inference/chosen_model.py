@@ -9,7 +9,7 @@ from pathlib import Path
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.metadata import DataMetadata, metadata_file_of, metadata_of, read_metadata
 from sequifier_hpo.config.train import TrainConfig, load_train_config, split_for_test
-from sequifier_hpo.errors import InputError
+from sequifier_hpo.errors import ConfigError, InputError
 from sequifier_hpo.inference.asking import ask
 from sequifier_hpo.inference.model_file import Model
 from sequifier_hpo.records import Run
@@ -35,6 +35,23 @@ class ChosenModel:
     """Of the study that the run belongs to."""
     study_folder: Path | None = None
     """Of the same study."""
+
+    @property
+    def last_positions(self) -> int:
+        """How many positions at the end of a window count in its study; of a file, in its loss."""
+        about, snapshot = self.model.about, self.snapshot
+        if snapshot is None or snapshot.identity is None:
+            return about.counted_last or about.length
+        return snapshot.identity.counted.last_positions or about.length
+
+    @property
+    def loss_in_study(self) -> float | None:
+        """Its validation loss over these positions; None = not known."""
+        if self.run is not None and self.run.figures.as_trained is not None:
+            return self.run.loss
+        about = self.model.about
+        is_over_these = (about.counted_last or about.length) == self.last_positions
+        return about.best_validation_loss if is_over_these else None
 
     @property
     def has_test_split(self) -> bool:
@@ -91,6 +108,19 @@ def model_of_run(
     """
     snapshot = read_source(source)
     run = chosen_run(source, snapshot, number)
+    with model_of(source, snapshot, run, metadata_path, on_message) as chosen:
+        yield chosen
+
+
+@contextmanager
+def model_of(
+    source: StudySource,
+    snapshot: StudySnapshot,
+    run: Run,
+    metadata_path: Path | None,
+    on_message: Callable[[str], None],
+) -> Iterator[ChosenModel]:
+    """The same of a study that was read."""
     run_file = train_file_of(source, run, snapshot.study_id)
     config = load_train_config(run_file)
     with tempfile.TemporaryDirectory(prefix="sequifier-hpo-") as folder:
@@ -102,7 +132,7 @@ def model_of_run(
                 "folder": folder,
                 "study_id": snapshot.study_id,
                 "key": run.key,
-                "loss": run.validation_loss,
+                "loss": run.loss_as_trained,
             }
             path = Path(ask("export.from_checkpoint", request)["path"])
         model = Model(path)
@@ -118,10 +148,21 @@ def model_of_run(
         yield ChosenModel(model, name, metadata, config, run, snapshot, source.study_folder)
 
 
+def has_model(source: StudySource, snapshot: StudySnapshot, run: Run) -> bool:
+    """Whether a model, or a checkpoint with one, is under the name of a run of the study."""
+    try:
+        config = load_train_config(train_file_of(source, run, snapshot.study_id))
+        return _model_file(config, run) is not None or bool(
+            config.paths.checkpoints_of(config.model_name)
+        )
+    except (InputError, ConfigError):
+        return False
+
+
 def _model_file(config: TrainConfig, run: Run) -> Path | None:
     """The ONNX file of a run's best epoch; a file under its name may be another run's."""
     folder, name = config.paths.models, config.model_name
-    if run.validation_loss is None:
+    if run.loss_as_trained is None:
         return None  # models are written when a run ends
     for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else ():
         epoch = path.stem.rpartition("-")[2]
@@ -129,6 +170,6 @@ def _model_file(config: TrainConfig, run: Run) -> Path | None:
             continue
         if path != config.paths.model(name, "best", int(epoch), "onnx", embedding=False):
             continue
-        if Model(path).about.best_validation_loss == run.validation_loss:
+        if Model(path).about.best_validation_loss == run.loss_as_trained:
             return path
     return None

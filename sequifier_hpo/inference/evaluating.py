@@ -45,7 +45,9 @@ class Judged:
     table: Path | None = None
     """Raw events instead of a split: Parquet if its name ends so, else CSV."""
     last_positions: int | None = None
-    """How many positions at the end of a window count; None = as in the run's own loss."""
+    """How many positions at the end of a window count; None = as in its study."""
+    with_baselines: bool = True
+    """Whether trivial predictors are judged, too."""
 
 
 def what_is_judged(split: str | None, table: Path | None) -> Judged:
@@ -118,7 +120,7 @@ def evaluate(
             "config": judged_on(config, split, keeps_training=keeps_training).model_dump(
                 mode="json"
             ),
-            "has_training": keeps_training,
+            "has_training": keeps_training and judged.with_baselines,
             "events": None if outputs.events is None else str(outputs.events.absolute()),
             "sequences": None if outputs.sequences is None else str(outputs.sequences.absolute()),
         }
@@ -129,9 +131,8 @@ def evaluate(
 
 
 def _head(chosen: ChosenModel, judged: Judged, path: Path) -> dict[str, Any]:
-    about = chosen.model.about
     is_own = judged.split == VALIDATION and judged.table is None
-    counts_alike = judged.last_positions in {None, about.counted_last or about.length}
+    counts_alike = judged.last_positions in {None, chosen.last_positions}
     return {
         "model": chosen.name,
         "run": None if chosen.run is None else chosen.run.number,
@@ -139,14 +140,14 @@ def _head(chosen: ChosenModel, judged: Judged, path: Path) -> dict[str, Any]:
         "study_id": None if chosen.snapshot is None else chosen.snapshot.study_id,
         "split": None if judged.table is not None else judged.split,
         "data": str(judged.table or path),
-        "loss_in_search": about.best_validation_loss if is_own and counts_alike else None,
+        "loss_in_search": chosen.loss_in_study if is_own and counts_alike else None,
     }
 
 
 def _order(chosen: ChosenModel, judged: Judged) -> dict[str, Any]:
     about = chosen.model.about
     positions = Counted(
-        last_positions=judged.last_positions or about.counted_last,
+        last_positions=judged.last_positions or chosen.last_positions,
         padding_is_stored=judged.table is not None or chosen.metadata.padding is not None,
     )
     return {
@@ -219,7 +220,7 @@ def _write_split(
         path,
         read_as_text(table, columns, chosen.metadata),
         about.length,
-        about.counted_last or about.length,
+        chosen.last_positions,
         chosen.metadata,
     )
     for line in written.remarks.lines(chosen.metadata):

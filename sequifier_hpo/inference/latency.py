@@ -85,7 +85,7 @@ def _times(
                 break
             with suppress(InputError, EnvironmentFaultError):
                 model = Model(path, num_threads=1)
-                if model.about.best_validation_loss == run.validation_loss:
+                if model.about.best_validation_loss == run.loss_as_trained:
                     least[place] = min(_seconds(model, clock), least.get(place, math.inf))
     for place, seconds in least.items():
         yield models[place][0], seconds

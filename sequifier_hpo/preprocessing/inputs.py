@@ -14,7 +14,7 @@ from sequifier_hpo.errors import ConfigError, ConfigIssue, InputError
 from sequifier_hpo.preprocessing.counted_events import CountedEvents, count_events, read_places
 from sequifier_hpo.preprocessing.digest import data_digest
 from sequifier_hpo.preprocessing.stored_split import StoredSplit, describe_split
-from sequifier_hpo.records import Counted, DataDigest
+from sequifier_hpo.records import Counted, DataDigest, Recount
 
 
 def data_of_run(config: TrainConfig, on_progress: Callable[[str], None]) -> DataDigest:
@@ -96,28 +96,22 @@ def counted_by_search(config: SearchFile) -> Counted:
     return Counted(last_positions=last_positions, padding_is_stored=_padding_is_stored(config))
 
 
-def recounted(config: SearchFile, counted: Counted, former: Mapping[str, Any]) -> Counted:
-    """Which positions the losses of a study count that goes on with another file: the same.
+def recounted(config: SearchFile, counted: Counted, former: Mapping[str, Any]) -> Recount:
+    """Which positions the losses of a study count that goes on with another file.
+
+    They are the same, unless some run of the file predicts fewer.
 
     Args:
         config: The other file.
         counted: What the losses of the runs so far count.
         former: The described space that these are from.
-
-    Raises:
-        InputError: If some run of the file would predict fewer.
     """
     least = min(ends(length)[0] for length, _ in entries(config.seq_length))
     number = counted.last_positions or of_json(former["seq_length"][0])
-    if least < number:
-        raise InputError(
-            f"seq_length {least} is shorter than the last {number} positions of a window, which all "
-            "losses of the study count: finished runs would have to be evaluated anew over fewer, "
-            "which needs kept models of all of them, and is not possible yet"
-        )
     if counted_by_search(config).last_positions is None and least == number:
-        return counted
-    return counted.model_copy(update={"last_positions": number})
+        return Recount(counted, formerly=number)
+    last_positions = min(least, number)
+    return Recount(counted.model_copy(update={"last_positions": last_positions}), formerly=number)
 
 
 def counted_events(config: SearchFile, counted: Counted) -> CountedEvents | None:

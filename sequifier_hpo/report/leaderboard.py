@@ -131,6 +131,17 @@ def longer_line(run: Run) -> str:
     )
 
 
+def anew_line(run: Run) -> str:
+    """What a run had come to before its study counted fewer positions; "" if they are the same."""
+    before = run.figures.as_trained
+    if before is None or before.loss is None:
+        return ""
+    return (
+        f"evaluated anew; {before.loss:.6g} over the last {before.last_positions} positions of a "
+        "window when it was trained"
+    )
+
+
 def epochs_trained(runs: Iterable[Run]) -> int:
     """Of all runs together, as `epoch_budget` counts them."""
     return sum(run.epochs_trained for run in runs if run.duplicate_of is None)

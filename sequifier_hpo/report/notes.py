@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sequifier_hpo.config.paths import retraining_name, run_name
+from sequifier_hpo.config.paths import run_name
 from sequifier_hpo.config.search import LoadedSearch
 from sequifier_hpo.records import DataDigest, Run
 from sequifier_hpo.report.leaderboard import MIN_RUNS_FOR_IMPORTANCE, value_of
@@ -156,12 +156,9 @@ def verification_note(search_name: str, places: Places) -> str:
     )
 
 
-def retraining_note(
-    space: SearchSpace, point: Point, run_number: int, seed: int, places: Places
-) -> str:
+def retraining_note(space: SearchSpace, point: Point, model_name: str, places: Places) -> str:
     """The same as of a run, for one that is trained again with another seed."""
-    name = retraining_name(space.config.hp_search_name, run_number, seed)
-    return _configuration_note(space, point, name, places)
+    return _configuration_note(space, point, model_name, places)
 
 
 def _configuration_note(space: SearchSpace, point: Point, name: str, places: Places) -> str:

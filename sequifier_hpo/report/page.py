@@ -13,6 +13,7 @@ from sequifier_hpo.report.failures import reasons, what_failures_share
 from sequifier_hpo.report.figure_parts import Figure, rounded_value
 from sequifier_hpo.report.leaderboard import (
     MIN_RUNS_FOR_IMPORTANCE,
+    anew_line,
     leaderboard,
     value_of,
     varying_labels,
@@ -332,6 +333,8 @@ def _remark(run: Run) -> str:
         return f"same as run {run.duplicate_of}"
     if run.is_of_other_data:
         return "trained on earlier data: not ranked"
+    if run.counts_other_positions:
+        return "its loss is over more positions than count now: not ranked"
     if run.is_outside:
         ranked = "" if run.ranks_outside else ": not ranked"
         return f"outside the search space, which was changed since{ranked}"
@@ -341,7 +344,7 @@ def _remark(run: Run) -> str:
         return "interrupted, not failed: the same search command continues it"
     if run.stopped_at is not None:
         return f"stopped after epoch {run.stopped_at}, then given its full length"
-    return run.figures.explanation or run.reason
+    return run.figures.explanation or run.reason or anew_line(run)
 
 
 def _footer(data: ReportData) -> str:

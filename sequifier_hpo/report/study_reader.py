@@ -11,13 +11,12 @@ from typing import Any, Self
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.storage_url import sqlite_path
 from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.report.latencies import with_latencies
 from sequifier_hpo.study import (
-    Owner,
     Storage,
     StudyMissingError,
     StudySnapshot,
+    as_it_stands,
     read_study,
 )
 
@@ -68,7 +67,7 @@ class StudyReader:
             snapshot = read_study(self._storage, self._source.name)
         if self._source.with_outside:
             snapshot = snapshot.with_outside
-        runs = [_as_it_stands(run) for run in snapshot.runs]
+        runs = [as_it_stands(run) for run in snapshot.runs]
         return replace(snapshot, runs=tuple(with_latencies(self._source.study_folder, runs)))
 
     @property
@@ -115,14 +114,3 @@ def read_source(source: StudySource) -> StudySnapshot:
     """Read a study once; errors as those of `StudyReader`."""
     with StudyReader(source) as reader:
         return reader.read()
-
-
-def _as_it_stands(run: Run) -> Run:
-    """The run, with its state corrected if nobody is working on it any more."""
-    owner = run.attributes.get("owner")
-    if run.state != RunState.RUNNING or not isinstance(owner, str):
-        return run
-    holder = Owner.model_validate_json(owner)
-    if holder.is_on_this_host() and holder.is_dead():
-        return replace(run, state=RunState.INTERRUPTED, reason="lost")
-    return run

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sequifier_hpo.config.paths import retraining_name
 from sequifier_hpo.records import Run, Stored
 from sequifier_hpo.searchspace import Keyer, Point, SearchSpace, same_run_in
 from sequifier_hpo.study.proposing import Proposal
@@ -19,6 +20,8 @@ class Retraining:
     key: str
     labels: Mapping[str, Stored]
     """What Optuna stores for what is chosen in it."""
+    model_name: str
+    """What its files are called."""
 
     @property
     def title(self) -> str:
@@ -38,10 +41,19 @@ def retrainings_of(
     *,
     search_seed: int,
     num_seeds: int,
+    recounted_to: int | None = None,
 ) -> list[Retraining]:
     """The runs, each with the seeds after that of the search.
 
     A seed at a time, so that a check that is stopped early can compare what it has.
+
+    Args:
+        runs: Of the search.
+        space: Its space.
+        keyer: Names the runs of that space.
+        search_seed: That of the search.
+        num_seeds: How many seeds.
+        recounted_to: How many positions its losses count, if there were more of them once.
     """
     seeds = [(search_seed + i) % _NUM_SEEDS for i in range(1, num_seeds + 1)]
     points = [Point.from_json(run.point) for run in runs]
@@ -51,8 +63,15 @@ def retrainings_of(
         for run, point in zip(runs, points, strict=True)
     ]
     labels = [space.labels_of(point) for point in present]
+    name = space.config.hp_search_name
     return [
-        Retraining(run, seed, keyer.key(point, seed=seed), run.labels if of_run is None else of_run)
+        Retraining(
+            run,
+            seed,
+            keyer.key(point, seed=seed),
+            run.labels if of_run is None else of_run,
+            retraining_name(name, run.number, seed, recounted_to),
+        )
         for seed in seeds
         for run, point, of_run in zip(runs, points, labels, strict=True)
     ]

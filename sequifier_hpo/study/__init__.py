@@ -5,10 +5,11 @@ from sequifier_hpo.study.claims import Claim, Description, LeaseLostError, Place
 from sequifier_hpo.study.identity import Strategy, StudyIdentity
 from sequifier_hpo.study.ledger import Ledger
 from sequifier_hpo.study.lessons import NOTHING_EARLIER, Earlier, WarmStart
+from sequifier_hpo.study.liveness import as_it_stands
 from sequifier_hpo.study.locks import Owner, OwnerLock
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import METRIC, NO_CONSENT, Consent
-from sequifier_hpo.study.plan import Permit, StudyPlan
+from sequifier_hpo.study.plan import KeptModels, Permit, StudyPlan
 from sequifier_hpo.study.proposing import (
     Again,
     Answer,
@@ -63,6 +64,7 @@ __all__ = [
     "Exhausted",
     "GoOn",
     "History",
+    "KeptModels",
     "KnownRuns",
     "LeaseLostError",
     "Ledger",
@@ -93,6 +95,7 @@ __all__ = [
     "Verdict",
     "Wait",
     "WarmStart",
+    "as_it_stands",
     "batch_plan_attributes",
     "batch_plan_of",
     "memory_attributes",

@@ -19,7 +19,7 @@ SPACE, IDENTITY = "sequifier_hpo:space", "sequifier_hpo:identity"
 REVISION = "sequifier_hpo:revision"
 """System attribute: that of the identity. Small: every claim looks at it."""
 
-_ONLY_IF_ANY = frozenset({"spaces", "warm_start"})
+_ONLY_IF_ANY = frozenset({"spaces", "warm_start", "counted_before"})
 """What studies without it are stored without, as they always were."""
 
 
@@ -52,6 +52,13 @@ class StudyIdentity(FrozenModel):
     """Oldest first, the first included; none in a study that has had one space only."""
     warm_start: WarmStart | None = None
     """The earlier studies that guide it; None = there are none."""
+    counted_before: tuple[int, ...] = ()
+    """How many positions at the end of every window counted before there were fewer, oldest first."""
+
+    @property
+    def recounted_to(self) -> int | None:
+        """How many positions count now, if there were more once; else None."""
+        return self.counted.last_positions if self.counted_before else None
 
     @property
     def revision(self) -> int:

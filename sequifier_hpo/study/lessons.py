@@ -175,4 +175,22 @@ def judged_again(
     return warm_start.model_copy(update={"num_set_aside": num_set_aside}), found
 
 
+def forgotten(warm_start: WarmStart, why: str, num_stored: int) -> tuple[WarmStart, dict[str, Any]]:
+    """What a study has copied, once none of it can guide any more, and the attributes without it.
+
+    Args:
+        warm_start: It, in numbers.
+        why: It cannot.
+        num_stored: Lessons that are stored.
+    """
+    guides = tuple(
+        guide.model_copy(
+            update={"num_lessons": 0, "outside": ((why, guide.num_lessons), *guide.outside)}
+        )
+        for guide in warm_start.guides
+    )
+    nothing: dict[str, Any] = {f"{LESSONS}{i}": [] for i in range(-(-num_stored // _PER_ATTRIBUTE))}
+    return warm_start.model_copy(update={"guides": guides, "num_set_aside": 0}), nothing
+
+
 _LESSONS = TypeAdapter(list[Lesson])

@@ -1,10 +1,12 @@
 """Which of the other coordinators are alive."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.runs import RunIndex, owner_text
 from sequifier_hpo.study.storages import GRACE_SECONDS
@@ -90,6 +92,17 @@ def owner_of(trial: StoredTrial) -> Owner | None:
     """The coordinator that runs a trial; None if the trial does not say."""
     text = owner_text(trial)
     return None if text is None else Owner.model_validate_json(text)
+
+
+def as_it_stands(run: Run) -> Run:
+    """The run, with its state corrected if nobody is working on it any more."""
+    owner = run.attributes.get("owner")
+    if run.state != RunState.RUNNING or not isinstance(owner, str):
+        return run
+    holder = Owner.model_validate_json(owner)
+    if holder.is_on_this_host() and holder.is_dead():
+        return replace(run, state=RunState.INTERRUPTED, reason="lost")
+    return run
 
 
 def _is_elsewhere(trial: StoredTrial) -> bool:

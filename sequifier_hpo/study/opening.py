@@ -29,10 +29,17 @@ from sequifier_hpo.study.identity import (
     StudyIdentity,
     read_identity,
 )
-from sequifier_hpo.study.lessons import Lesson, judged_again, lesson_attributes, stored_lessons
+from sequifier_hpo.study.lessons import (
+    Lesson,
+    forgotten,
+    judged_again,
+    lesson_attributes,
+    stored_lessons,
+)
 from sequifier_hpo.study.marking import adopt, all_spaces, mark, store_again
 from sequifier_hpo.study.plan import StudyPlan
 from sequifier_hpo.study.proposing import SpaceRevision
+from sequifier_hpo.study.recounting import recount
 from sequifier_hpo.study.refusals import SpaceChange, SpaceChangedError, UnknownDataError
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage
@@ -83,15 +90,13 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> Opened:
         InputError: If its losses cannot be compared with those of new runs, or what
             `plan.permit` and `plan.earlier` raise.
     """
+    losses = _evaluated_anew(storage, plan, consent)
     with storage.faults(), storage.lock():
         study = load_stored_study(storage, plan.name)
         stored, read_index = _stored(storage, study)
         known, former = read_identity(stored), stored.get(SPACE, {})
-        change = None
-        if former and differences(former, describe_space(plan.space)):
-            change = plan.change_of(former, known, read_index().runs())
-        if change is not None and (change.obstacles or not consent.changes):
-            raise SpaceChangedError(plan.name, change)
+        change = _change(plan, former, known, read_index)
+        _require_consent(plan, change, consent)
         is_new, is_revised = study is None, change is not None
         if known is None:
             identity = _first_identity(plan, read_index(), consent)
@@ -115,7 +120,8 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> Opened:
                     consent,
                     lessons,
                     known=known,
-                    is_revised=is_revised,
+                    change=change,
+                    losses=losses,
                 )
         return Opened(study._study_id, identity, change)
 
@@ -130,37 +136,80 @@ def _bring_up_to_date(
     lessons: Sequence[Lesson],
     *,
     known: StudyIdentity | None,
-    is_revised: bool,
+    change: SpaceChange | None,
+    losses: Mapping[int, float],
 ) -> StudyIdentity:
     """Make a study what is planned, in one transaction; nobody takes a run of it meanwhile."""
-    number = study._study_id
+    number, is_revised = study._study_id, change is not None
+    recounting = None if change is None else change.recounting
     transactions.lock_study(connection, number)
     index = _index_of(connection, study)
     trials = index.all_trials()
     now = _as_it_is_now(identity, plan, former if is_revised else None, index.next_ordinal)
     has_other_data = known is None or bool(known.data_changes(plan.data, is_revised=is_revised))
+    stored = lesson_attributes(lessons)
     if known is not None and now.warm_start is not None and (has_other_data or is_revised):
         copied = stored_lessons(connection, number)
         warm_start, lessons = judged_again(now.warm_start, copied, plan.has)
+        stored = lesson_attributes(lessons)
+        if recounting is not None:
+            why = "losses over other positions"
+            warm_start, stored = forgotten(now.warm_start, why, len(copied))
         now = now.model_copy(update={"warm_start": warm_start})
     attributes = {
         SPACE: describe_space(plan.space),
         IDENTITY: now.model_dump(mode="json"),
         REVISION: now.revision,
-        **lesson_attributes(lessons),
+        **stored,
     }
     transactions.set_study_system_attrs(connection, number, attributes)
-    if has_other_data:
+    if has_other_data or recounting is not None:
         transactions.set_study_attrs(connection, number, {BASELINES: []})
     if known is None:
         described = former or describe_space(plan.space)
         is_same = consent.same_data
         trials = adopt(connection, plan, described, trials, is_same_data=is_same)
+    if recounting is not None:
+        trials = recount(connection, trials, recounting, losses)
     if has_other_data or is_revised:
         mark(connection, plan, trials, is_of_data=has_other_data)
     if is_revised and (spaces := all_spaces(now)) is not None:
         store_again(connection, spaces, trials)
     return now
+
+
+def _evaluated_anew(storage: Storage, plan: StudyPlan, consent: Consent) -> Mapping[int, float]:
+    """Losses over the positions that are to count, if the user agreed to fewer; by run number.
+
+    It takes seconds a run, so that nobody is kept waiting meanwhile.
+    """
+    if not consent.changes:
+        return {}
+    with storage.faults():
+        stored, read_index = _stored(storage, load_stored_study(storage, plan.name))
+    change = _change(plan, stored.get(SPACE, {}), read_identity(stored), read_index)
+    if change is None or change.recounting is None:
+        return {}
+    _require_consent(plan, change, consent)
+    wanted = set(change.recounting.anew)
+    runs = [run for run in read_index().runs() if run.number in wanted]
+    return plan.models.losses(runs, change.recounting.last_positions)
+
+
+def _change(
+    plan: StudyPlan,
+    former: Mapping[str, Any],
+    known: StudyIdentity | None,
+    read_index: Callable[[], RunIndex],
+) -> SpaceChange | None:
+    if not former or not differences(former, describe_space(plan.space)):
+        return None
+    return plan.change_of(former, known, read_index().runs())
+
+
+def _require_consent(plan: StudyPlan, change: SpaceChange | None, consent: Consent) -> None:
+    if change is not None and (change.obstacles or not consent.changes):
+        raise SpaceChangedError(plan.name, change)
 
 
 def load_stored_study(storage: Storage, name: str) -> optuna.Study | None:
@@ -268,7 +317,10 @@ def _as_it_is_now(
         first = SpaceRevision(since_ordinal=0, space=comparable(former))
         last = SpaceRevision(since_ordinal=next_ordinal, space=describe_space(plan.space))
         update["spaces"] = (*(identity.spaces or (first,)), last)
-        update["counted"] = plan.recount(identity.counted, former)
+        counts = plan.recount(identity.counted, former)
+        update["counted"] = counts.counted
+        if counts.is_over_fewer:
+            update["counted_before"] = (*identity.counted_before, counts.formerly)
     return identity.model_copy(update=update)
 
 

@@ -1,11 +1,10 @@
 """What a study is asked to be, and what a changed space would make of one that exists."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import Counted, DataDigest, Run, RunState
+from sequifier_hpo.records import Counted, DataDigest, Recount, Run, RunState
 from sequifier_hpo.searchspace import (
     Point,
     SearchSpace,
@@ -16,7 +15,9 @@ from sequifier_hpo.searchspace import (
 )
 from sequifier_hpo.study.identity import StudyIdentity
 from sequifier_hpo.study.lessons import NOTHING_EARLIER, Earlier
-from sequifier_hpo.study.refusals import SpaceChange
+from sequifier_hpo.study.liveness import as_it_stands
+from sequifier_hpo.study.refusals import Recounting, SpaceChange
+from sequifier_hpo.words import run_numbers
 
 
 class Permit(Protocol):
@@ -39,9 +40,42 @@ def permit_all(identity: StudyIdentity, *, is_new: bool, is_adopted: bool) -> No
     """Permit every study."""
 
 
-def recount_nothing(counted: Counted, _former: Mapping[str, Any]) -> Counted:
+class KeptModels(Protocol):
+    """The models that are kept of a study's runs, which can be judged once more."""
+
+    def missing(self, runs: Sequence[Run]) -> list[int]:
+        """Numbers of those of some runs of which no model is kept here."""
+
+    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, float]:
+        """Evaluate runs anew.
+
+        Args:
+            runs: Of the study, each with a model.
+            last_positions: So many at the end of every window count.
+
+        Returns:
+            Run number -> validation loss.
+
+        Raises:
+            InputError: If a model cannot be used after all.
+        """
+
+
+class NoModels:
+    """No model is kept of any run."""
+
+    def missing(self, runs: Sequence[Run]) -> list[int]:
+        """All of them."""
+        return [run.number for run in runs]
+
+    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, float]:
+        """Nobody asks for them."""
+        raise NotImplementedError
+
+
+def recount_nothing(counted: Counted, _former: Mapping[str, Any]) -> Recount:
     """What the losses of a study count stays."""
-    return counted
+    return Recount(counted, formerly=counted.last_positions or 0)
 
 
 @dataclass(frozen=True)
@@ -64,9 +98,10 @@ class StudyPlan:
     """The studies that are to guide it, if it is new."""
     num_runs: int = 0
     """That it is to have in all."""
-    recount: Callable[[Counted, Mapping[str, Any]], Counted] = recount_nothing
-    """(what its losses count, its former space) -> what those of both spaces count; raises
-    InputError if there is no such thing."""
+    recount: Callable[[Counted, Mapping[str, Any]], Recount] = recount_nothing
+    """(what its losses count, its former space) -> what those of both spaces count."""
+    models: KeptModels = field(default_factory=NoModels)
+    """Of its runs; they matter if fewer positions are to count."""
 
     def has(self, point: Point, key: str, seed: int | None = None) -> bool:
         """Whether a run is one of the space, on the present data."""
@@ -85,18 +120,29 @@ class StudyPlan:
         """
         if not former or not (lines := differences(former, describe_space(self.space))):
             return None
-        finished = [run for run in runs if run.duplicate_of is None and not run.is_of_other_data]
-        finished = [run for run in finished if run.state in _ENDED]
-        num_inside = sum(
-            bool(run.point) and self.has(Point.from_json(run.point), run.key) for run in finished
-        )
+        own = [run for run in runs if run.duplicate_of is None and not run.is_of_other_data]
+        finished = [run for run in own if run.state in _ENDED]
+        inside = {run.number for run in finished if self._has_run(run)}
+        obstacles, recounting = self._obstacles(former, identity), None
+        if (
+            identity is not None
+            and (recount := self.recount(identity.counted, former)).is_over_fewer
+        ):
+            keeps_data = not identity.data_changes(self.data, is_revised=True)
+            own = list(map(as_it_stands, own))
+            recounting, missing = self._recounting(recount, own, inside, keeps_data=keeps_data)
+            obstacles += _hindrances(recounting, missing, own)
         return SpaceChange(
             lines=tuple(lines),
-            obstacles=tuple(self._obstacles(former, identity)),
-            num_inside=num_inside,
-            num_outside=len(finished) - num_inside,
-            num_to_come=max(0, self.num_runs - num_inside),
+            obstacles=tuple(obstacles),
+            num_inside=len(inside),
+            num_outside=len(finished) - len(inside),
+            num_to_come=max(0, self.num_runs - len(inside)),
+            recounting=recounting,
         )
+
+    def _has_run(self, run: Run) -> bool:
+        return bool(run.point) and self.has(Point.from_json(run.point), run.key)
 
     def _obstacles(self, former: Mapping[str, Any], identity: StudyIdentity | None) -> list[str]:
         if identity is None:
@@ -104,15 +150,47 @@ class StudyPlan:
                 "the study was started by sequifier-hpo 0.1.0: confirm its data first, with the "
                 "former search file and --same-data"
             ]
-        reasons = [
+        return [
             f"{line}: losses before and after could not be compared"
             for line in unlike(former, describe_space(self.space))
         ]
-        try:
-            self.recount(identity.counted, former)
-        except InputError as error:
-            reasons.append(error.problem)
-        return reasons
+
+    def _recounting(
+        self, recount: Recount, runs: Sequence[Run], inside: set[int], *, keeps_data: bool
+    ) -> tuple[Recounting, list[int]]:
+        """What becomes of losses, and the runs inside the space of which no model is kept."""
+        assert recount.counted.last_positions is not None, "there are fewer of them"
+        judged = [run for run in runs if run.loss is not None and not run.counts_other_positions]
+        missing = set(self.models.missing(judged)) if keeps_data else {r.number for r in judged}
+        recounting = Recounting(
+            formerly=recount.formerly,
+            last_positions=recount.counted.last_positions,
+            anew=tuple(run.number for run in judged if run.number not in missing),
+            left_behind=tuple(sorted(missing - inside)),
+            unended=tuple(run.number for run in runs if run.state in _UNENDED),
+        )
+        return recounting, sorted(missing & inside)
+
+
+def _hindrances(recounting: Recounting, missing: Sequence[int], runs: Sequence[Run]) -> list[str]:
+    """Why losses cannot count fewer positions."""
+    found = []
+    if missing:
+        found.append(
+            f"a seq_length of {recounting.last_positions} is shorter than the last "
+            f"{recounting.formerly} positions of a window, which all losses of the study count: "
+            "its finished runs would have to be evaluated anew over fewer, and no model is kept "
+            f"here of {run_numbers(missing)}"
+        )
+    if running := [run.number for run in runs if run.state is RunState.RUNNING]:
+        found.append(
+            f"a seq_length of {recounting.last_positions} is shorter than the last "
+            f"{recounting.formerly} positions of a window, which all losses of the study count: "
+            f"nobody may be at work meanwhile, and {run_numbers(running)} "
+            f"{'is' if len(running) == 1 else 'are'} in training; stop that search first"
+        )
+    return found
 
 
 _ENDED = frozenset({RunState.COMPLETE, RunState.PRUNED, RunState.FAILED})
+_UNENDED = frozenset({RunState.INTERRUPTED})

@@ -22,6 +22,13 @@ class SpaceChange:
     """Finished runs that are not."""
     num_to_come: int
     """Runs that would still have to end."""
+    recounting: "Recounting | None" = None
+    """What becomes of the losses if they are to count fewer positions."""
+
+    @property
+    def effects(self) -> list[str]:
+        """What it means for the runs, in lines."""
+        return [self.effect, *([] if self.recounting is None else self.recounting.lines)]
 
     @property
     def effect(self) -> str:
@@ -32,6 +39,41 @@ class SpaceChange:
             stay = "stays" if self.num_outside == 1 else "stay"
             parts.append(f"{self.num_outside:,} outside {stay}, marked and not ranked")
         return "; ".join([*parts, f"{counted(self.num_to_come, 'run')} to come"])
+
+
+@dataclass(frozen=True)
+class Recounting:
+    """What becomes of the losses of a study that are to count fewer positions."""
+
+    formerly: int
+    """So many at the end of every window count so far."""
+    last_positions: int
+    """So many are to count."""
+    anew: tuple[int, ...]
+    """Numbers of the ended runs that are evaluated anew, with the models that are kept of them."""
+    left_behind: tuple[int, ...]
+    """Numbers of those that are not: of other data, or outside the space and without a model."""
+    unended: tuple[int, ...]
+    """Numbers of the runs that nobody works on and that have not ended: they start afresh."""
+
+    @property
+    def lines(self) -> list[str]:
+        """The same in words."""
+        lines = [
+            f"losses count the last {self.last_positions} positions of a window from then on, "
+            f"instead of {self.formerly}"
+        ]
+        if self.anew:
+            be = "is" if len(self.anew) == 1 else "are"
+            lines.append(
+                f"{counted(len(self.anew), 'finished run')} {be} evaluated anew over them, with the "
+                "model of the epoch that was best so far"
+            )
+        if self.left_behind:
+            lines.append(f"{run_numbers(self.left_behind)} cannot be, and will not be ranked again")
+        if self.unended:
+            lines.append(f"{run_numbers(self.unended)} will start afresh")
+        return lines
 
 
 class SpaceChangedError(InputError):
@@ -47,8 +89,9 @@ class SpaceChangedError(InputError):
             reasons = _indented(change.obstacles)
             super().__init__(f"{problem}\n    which cannot go into this study:\n{reasons}", undo)
         else:
+            effects = "\n".join(f"    with it: {effect}" for effect in change.effects)
             super().__init__(
-                f"{problem}\n    with it: {change.effect}",
+                f"{problem}\n{effects}",
                 f"continue with --accept-changes; or {undo}",
             )
 

@@ -32,6 +32,10 @@ OF_OTHER_DATA = "of_other_data"
 """User attribute: when other data took the place of those that the trial was trained on."""
 OUTSIDE_SPACE = "outside_space"
 """User attribute: since when the study has another space, which does not have the trial's run."""
+COUNTS_OTHER = "counts_other_positions"
+"""User attribute: how many positions the trial's loss is over, if the study counts fewer by now."""
+AS_TRAINED = "as_trained"
+"""User attribute: what the trial came to before the study counted fewer positions."""
 _MARKS = frozenset({OF_OTHER_DATA, OUTSIDE_SPACE})
 OWNER = "sequifier_hpo:owner"
 """System attribute: the coordinator that runs the trial, as JSON."""
@@ -167,11 +171,13 @@ class RunIndex:
         return sorted(self._ordinals[key] for key in keys if stopped_at(self._trials[key]) is None)
 
     def trained(self, ordinal: int) -> TrainedRun | None:
-        """A run in training or at its end; None for one that is set aside."""
+        """A run in training or at its end; None for one that is set aside or was evaluated anew."""
         key = self._key_of_ordinal.get(ordinal)
         if key is None or key in self._set_aside:
             return None
         trials = _up_to_its_stop(self._trials[key])
+        if AS_TRAINED in trials[-1].user_attrs:
+            return None  # epoch by epoch its losses are not known
         return TrainedRun(
             point=Point.from_json(own_tag(trials[-1]).point),
             losses=_losses(trials),
@@ -263,7 +269,7 @@ def state_of(trials: list[StoredTrial]) -> RunState:
     if not newest.state.is_finished():
         return RunState.RUNNING
     reason = newest.user_attrs.get(REASON)
-    num_lost = sum(a.user_attrs.get(REASON) == "lost" and not a.losses for a in trials)
+    num_lost = sum(a.user_attrs.get(REASON) == "lost" and not _ended_an_epoch(a) for a in trials)
     if reason in RESUMABLE_REASONS and num_lost < MAX_LOST_TRIALS:
         return RunState.INTERRUPTED
     return RunState.FAILED
@@ -286,12 +292,18 @@ def _losses(trials: Sequence[StoredTrial]) -> dict[int, float]:
     return {epoch: loss for trial in trials for epoch, loss in trial.losses.items()}
 
 
+def _ended_an_epoch(trial: StoredTrial) -> bool:
+    return bool(trial.losses) or AS_TRAINED in trial.user_attrs
+
+
 def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
     """What a run that has ended teaches; what the machine did to it teaches nothing."""
     seen = _up_to_its_stop(trials)
     newest = seen[-1]
     if newest.state == TrialState.FAIL and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
+    if COUNTS_OTHER in newest.user_attrs:
+        return None  # it was finished since, and its loss at the stop is over other positions
     tag = own_tag(newest)
     return EndedRun(
         Point.from_json(tag.point),
@@ -302,7 +314,7 @@ def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
         is_finished=len(seen) < len(trials),
         never_fitted=newest.state == TrialState.FAIL
         and newest.user_attrs.get(REASON) == OutcomeKind.OUT_OF_MEMORY.value
-        and not _losses(seen),
+        and not any(map(_ended_an_epoch, seen)),
     )
 
 
@@ -327,6 +339,7 @@ def _run(trials: list[StoredTrial], tag: RunTag) -> Run:
         point=tag.point,
         is_of_other_data=OF_OTHER_DATA in newest.user_attrs,
         is_outside=OUTSIDE_SPACE in newest.user_attrs,
+        counts_other_positions=COUNTS_OTHER in newest.user_attrs,
         host=tag.host,
         folder=tag.folder,
         artifacts=_artifacts(newest),

@@ -186,12 +186,7 @@ def report(connection: Connection, trial_id: int, step: int, value: float) -> No
         FinishedError: If the trial is finished already.
     """
     _lock_running(connection, trial_id)
-    row = {
-        "trial_id": trial_id,
-        "step": step,
-        "intermediate_value": value,
-        "intermediate_value_type": _FINITE_STEP,
-    }
+    row = _step_row(trial_id, step, value)
     _upsert(connection, STEPS, [row], ("trial_id", "step"), ("intermediate_value",))
 
 
@@ -200,6 +195,19 @@ def drop_after(connection: Connection, trial_ids: Sequence[int], step: int) -> N
     columns = STEPS.c
     is_later = columns.trial_id.in_(trial_ids) & (columns.step > step)
     connection.execute(delete(STEPS).where(is_later))
+
+
+def replace_losses(
+    connection: Connection, trial_id: int, losses: Mapping[int, float], *, value: float | None
+) -> None:
+    """Give a trial other intermediate values, and another value unless that is None."""
+    connection.execute(delete(STEPS).where(STEPS.c.trial_id == trial_id))
+    rows = [_step_row(trial_id, step, loss) for step, loss in losses.items()]
+    if rows:
+        connection.execute(insert(STEPS), rows)
+    if value is not None:
+        connection.execute(delete(VALUES).where(VALUES.c.trial_id == trial_id))
+        connection.execute(insert(VALUES), [_value_row(trial_id, value)])
 
 
 def annotate(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
@@ -322,6 +330,15 @@ def _lock_running(connection: Connection, trial_id: int) -> None:
     state = connection.execute(query).scalar()
     if state is None or state.is_finished():
         raise FinishedError
+
+
+def _step_row(trial_id: int, step: int, loss: float) -> dict[str, Any]:
+    return {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": loss,
+        "intermediate_value_type": _FINITE_STEP,
+    }
 
 
 def _value_row(trial_id: int, value: float) -> dict[str, Any]:

@@ -116,9 +116,9 @@ def shown(project: Project, command: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def results(project: Project) -> list[dict[str, str]]:
+def results(project: Project, name: str = "shop") -> list[dict[str, str]]:
     """The leaderboard file."""
-    with (project.root / "studies/shop/results.csv").open() as file:
+    with (project.root / f"studies/{name}/results.csv").open() as file:
         return list(csv.DictReader(file))
 
 

@@ -64,13 +64,15 @@ def test_every_command_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> 
         else:
             code, said = done[-1]
             assert code == 2
-            first, *changes, effect, fix = text.splitlines()
-            assert all(line in said for line in (first, *changes, fix))
-            assert without_numbers(effect) in without_numbers(said)
+            for line in text.splitlines():
+                if line.startswith("    with it: "):
+                    assert without_numbers(line) in without_numbers(said)
+                else:
+                    assert line in said
 
     outputs = [text for _, text in done]
-    assert [code for code, _ in done] == [0, 2, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert [code for code, _ in done] == [0, 2, 0, 0, 0, 0, 0, 0, 2, 0, 0]
     assert "--accept-changes" in outputs[1]
     assert "outside the search space, not ranked" not in outputs[7]
-    assert "time budget" in outputs[8]
-    assert re.search(r"warm start: \d+ of \d+ runs of seattle-weather guide", outputs[9])
+    assert "time budget" in outputs[9]
+    assert re.search(r"warm start: \d+ of \d+ runs of seattle-weather guide", outputs[10])

@@ -11,9 +11,8 @@ from optuna.distributions import (
 )
 
 from sequifier_hpo.config.search import load_search
-from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import recounted
-from sequifier_hpo.records import Counted
+from sequifier_hpo.records import Counted, Recount
 from sequifier_hpo.searchspace import AllSpaces, DescribedSpace, Point, describe_space, unlike
 from sequifier_hpo.study.distributions import distributions
 from tests.conftest import WriteSearch
@@ -139,16 +138,19 @@ def test_a_revised_study_goes_on_counting_what_its_runs_count(
 ) -> None:
     config = load_search(write_search({"seq_length": lengths})).config
 
-    counted = recounted(config, Counted(last_positions=before), {"seq_length": [6]})
+    found = recounted(config, Counted(last_positions=before), {"seq_length": [6]})
 
-    assert counted == Counted(last_positions=after)
+    assert found == Recount(Counted(last_positions=after), formerly=6)
+    assert not found.is_over_fewer
 
 
 @pytest.mark.parametrize("before", [None, 6])
-def test_runs_that_predict_fewer_positions_than_a_study_counts_are_none_of_it(
+def test_with_runs_that_predict_fewer_positions_a_study_counts_fewer(
     write_search: WriteSearch, before: int | None
 ) -> None:
     config = load_search(write_search({"seq_length": [8, 5]})).config
 
-    with pytest.raises(InputError, match=r"seq_length 5 is shorter than the last 6 positions"):
-        recounted(config, Counted(last_positions=before), {"seq_length": [6]})
+    found = recounted(config, Counted(last_positions=before), {"seq_length": [6]})
+
+    assert found == Recount(Counted(last_positions=5), formerly=6)
+    assert found.is_over_fewer
