@@ -248,6 +248,16 @@ class AsTrained(FrozenModel):
     """By epoch."""
 
 
+@dataclass(frozen=True)
+class EvaluatedLoss:
+    """What a kept model is found to be worth on the validation split."""
+
+    compared: float
+    """Over the positions that count in the study."""
+    all_positions: float
+    """Over all positions of the run's own window."""
+
+
 class RunFigures(FrozenModel):
     """What was measured of a run, as its newest trial stores it; None = not known, or not yet.
 
@@ -364,15 +374,18 @@ class Run:
 
     @property
     def loss_as_trained(self) -> float | None:
-        """Validation loss as its model file states it, be it over more positions than count now."""
+        """Validation loss of a complete run as its model file states it, be it over more positions."""
         before = self.figures.as_trained
-        return self.validation_loss if before is None or before.loss is None else before.loss
+        if self.validation_loss is None or before is None or before.loss is None:
+            return self.validation_loss
+        return before.loss
 
     @property
     def epochs_trained(self) -> int:
         """The last epoch that it has got to, be it dropped when the run was stopped."""
         figures = self.figures
-        return max(*self.losses, figures.epochs_run or 0, figures.epochs_trained or 0)
+        before = () if figures.as_trained is None else figures.as_trained.losses
+        return max(*self.losses, *before, figures.epochs_run or 0, figures.epochs_trained or 0)
 
     @cached_property
     def figures(self) -> RunFigures:

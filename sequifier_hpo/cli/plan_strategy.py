@@ -115,7 +115,7 @@ def budget_lines(prepared: PreparedSearch, runs: Sequence[Run]) -> list[str]:
 def epochs_per_second(runs: Sequence[Run]) -> float | None:
     """Pace of a study, by its runs that ended and were never interrupted; None without any."""
     timed = [
-        (run.started.timestamp(), run.ended.timestamp(), len(run.losses))
+        (run.started.timestamp(), run.ended.timestamp(), run.epochs_trained)
         for run in runs
         if run.started and run.ended and run.num_trials == 1 and not run.is_of_other_data
     ]

@@ -70,7 +70,9 @@ def refit(
         )
     file = train_file_of(source, chosen, snapshot.study_id)
     say(f"refitting run {chosen.number} of {source.name}")
-    config, new_file, num_batches = _prepared(file, best_epoch, name)
+    known = snapshot.identity
+    positions = known.counted.last_positions if known else _counted_by(file)
+    config, new_file, num_batches = _prepared(file, best_epoch, positions, name)
     result = _train(config, new_file, num_batches)
     _remove_best(config, result)
     model = config.paths.model(
@@ -84,7 +86,14 @@ def refit(
     _show(model, evaluate(ready, Judged(TEST)), as_json=as_json)
 
 
-def _prepared(file: Path, best_epoch: int, name: str | None) -> tuple[TrainConfig, Path, int]:
+def _counted_by(file: Path) -> int | None:
+    """How many positions at the end of a window the loss of a run file counts; None = all."""
+    return read_run_file_head(file.read_text(encoding="utf-8")).counted_last
+
+
+def _prepared(
+    file: Path, best_epoch: int, last_positions: int | None, name: str | None
+) -> tuple[TrainConfig, Path, int]:
     """The new run, its file, and after how many batches it ends; its data are in place."""
     old = load_train_config(file)
     splits = [training_split(old), validation_split(old)]
@@ -96,8 +105,7 @@ def _prepared(file: Path, best_epoch: int, name: str | None) -> tuple[TrainConfi
     new_name = name or f"{old.model_name}-refit"
     config = old.refitted(new_name, str(target), length.epochs)
     new_file = file.with_name(f"{new_name}.yaml")
-    head = read_run_file_head(file.read_text(encoding="utf-8"))
-    text = run_file_text(config, head.counted_last, max_batches=length.batches)
+    text = run_file_text(config, last_positions, max_batches=length.batches)
     if new_file.exists() and new_file.read_text(encoding="utf-8") != text:
         raise InputError(f"{new_file} exists, and its content differs", "give another --name")
     join_splits([split.path for split in splits], splits[0].form, target)

@@ -150,6 +150,7 @@ def _train(
         ledger = search.ledger
         study_id = ledger.identity.study_id
         report.study_id, report.warm_start = study_id, ledger.identity.warm_start
+        report.recounted_to = ledger.identity.recounted_to
         report.facts = facts_of_space(prepared.space, prepared.data)
         num_retried = ledger.retry_failed() if retry_failed else 0
         runs = ledger.runs()

@@ -9,7 +9,7 @@ from pathlib import Path
 from sequifier_hpo.config.locate import StudySource
 from sequifier_hpo.config.metadata import DataMetadata, metadata_file_of, metadata_of, read_metadata
 from sequifier_hpo.config.train import TrainConfig, load_train_config, split_for_test
-from sequifier_hpo.errors import ConfigError, InputError
+from sequifier_hpo.errors import ConfigError, EnvironmentFaultError, InputError
 from sequifier_hpo.inference.asking import ask
 from sequifier_hpo.inference.model_file import Model
 from sequifier_hpo.records import Run
@@ -47,8 +47,11 @@ class ChosenModel:
     @property
     def loss_in_study(self) -> float | None:
         """Its validation loss over these positions; None = not known."""
-        if self.run is not None and self.run.figures.as_trained is not None:
-            return self.run.loss
+        run = self.run
+        if run is not None and run.counts_other_positions:
+            return None
+        if run is not None and run.figures.as_trained is not None:
+            return run.loss
         about = self.model.about
         is_over_these = (about.counted_last or about.length) == self.last_positions
         return about.best_validation_loss if is_over_these else None
@@ -155,7 +158,7 @@ def has_model(source: StudySource, snapshot: StudySnapshot, run: Run) -> bool:
         return _model_file(config, run) is not None or bool(
             config.paths.checkpoints_of(config.model_name)
         )
-    except (InputError, ConfigError):
+    except (InputError, ConfigError, EnvironmentFaultError, OSError):
         return False
 
 

@@ -58,9 +58,7 @@ def compare(
     _require_distinct(models)
     _require_same_loss(models)
     _require_same_events(models, split)
-    last_positions = min(
-        model.model.about.counted_last or model.model.about.length for model in models
-    )
+    last_positions = min(model.last_positions for model in models)
     found: list[_Judgement] = []
     with tempfile.TemporaryDirectory(prefix="sequifier-hpo-") as folder:
         for i, chosen in enumerate(models):

@@ -140,6 +140,7 @@ def _head(chosen: ChosenModel, judged: Judged, path: Path) -> dict[str, Any]:
         "study_id": None if chosen.snapshot is None else chosen.snapshot.study_id,
         "split": None if judged.table is not None else judged.split,
         "data": str(judged.table or path),
+        "last_positions": judged.last_positions or chosen.last_positions,
         "loss_in_search": chosen.loss_in_study if is_own and counts_alike else None,
     }
 

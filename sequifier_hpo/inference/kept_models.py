@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sequifier_hpo.config.locate import StudySource
-from sequifier_hpo.records import Run
+from sequifier_hpo.records import EvaluatedLoss, Run
 from sequifier_hpo.report.study_reader import read_source
 
 
@@ -27,15 +27,12 @@ class ModelsOfRuns:
         snapshot = read_source(self._source)
         return [run.number for run in runs if not has_model(self._source, snapshot, run)]
 
-    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, float]:
-        """Evaluate runs anew on the validation split.
+    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
+        """Evaluate runs anew on the validation split; run number -> what it is worth.
 
         Args:
             runs: Of the study, each with a model.
             last_positions: So many at the end of every window count.
-
-        Returns:
-            Run number -> validation loss.
 
         Raises:
             InputError: If a model cannot be used after all.
@@ -43,10 +40,12 @@ class ModelsOfRuns:
         from sequifier_hpo.inference.chosen_model import model_of  # noqa: PLC0415
         from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
 
-        snapshot, losses = read_source(self._source), {}
+        snapshot = read_source(self._source)
+        losses: dict[int, EvaluatedLoss] = {}
         judged = Judged(last_positions=last_positions, with_baselines=False)
         for i, run in enumerate(runs, start=1):
             self._tell(f"evaluating run {run.number} anew ({i} of {len(runs)})")
             with model_of(self._source, snapshot, run, None, lambda _: None) as chosen:
-                losses[run.number] = float(evaluate(chosen, judged)["loss"])
+                found = evaluate(chosen, judged)
+            losses[run.number] = EvaluatedLoss(found["loss"], found["loss_all_positions"])
         return losses

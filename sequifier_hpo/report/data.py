@@ -32,6 +32,8 @@ class ReportData:
     read_at: datetime
     study_id: str | None = None
     """The study's unique id; None in studies of 0.1.0."""
+    recounted_to: int | None = None
+    """How many positions its losses count, if there were more of them once."""
     facts: StudyFacts | None = None
     """What it is about."""
     warm_start: WarmStart | None = None

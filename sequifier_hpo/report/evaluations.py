@@ -78,6 +78,8 @@ class KeptEvaluation(_Kept):
     split: str
     data: str
     num_events: int
+    last_positions: int | None = None
+    """So many at the end of every window counted; None = those of the study when it was written."""
     loss: float
     baselines: dict[str, float]
     targets: dict[str, Figures]
@@ -94,13 +96,23 @@ def keep_evaluation(study_folder: Path, found: Mapping[str, Any]) -> Path:
     return path
 
 
-def read_evaluations(study_folder: Path, study_id: str | None) -> list[KeptEvaluation]:
-    """What is kept of a study's runs; what cannot be read, or is another study's, is left out."""
+def read_evaluations(
+    study_folder: Path, study_id: str | None, recounted_to: int | None = None
+) -> list[KeptEvaluation]:
+    """What is kept of a study's runs; what cannot be read, or is another study's, is left out.
+
+    Args:
+        study_folder: Of the study.
+        study_id: Its unique id; None in studies of 0.1.0.
+        recounted_to: How many positions its losses count, if there were more of them once: others
+            are left out as well.
+    """
     found = []
     for path in sorted((study_folder / "evaluations").glob("*.json"))[:_MOST_FILES]:
         with suppress(OSError, ValueError, ValidationError):
             kept = KeptEvaluation.model_validate(read_json(path))
-            if kept.study_id == study_id:
+            is_comparable = recounted_to in {None, kept.last_positions}
+            if kept.study_id == study_id and is_comparable:
                 found.append(kept)
     return sorted(found, key=lambda kept: (kept.run, kept.split))
 

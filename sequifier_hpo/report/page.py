@@ -334,17 +334,21 @@ def _remark(run: Run) -> str:
     if run.is_of_other_data:
         return "trained on earlier data: not ranked"
     if run.counts_other_positions:
-        return "its loss is over more positions than count now: not ranked"
+        number = run.attributes["counts_other_positions"]
+        return f"its loss is over the last {number} positions of a window, no longer compared"
     if run.is_outside:
         ranked = "" if run.ranks_outside else ": not ranked"
         return f"outside the search space, which was changed since{ranked}"
+    anew = anew_line(run)
     if run.state is RunState.PRUNED:
-        return f"stopped after epoch {run.stopped_at}, best loss {series.loss_of(run):.6g}"
+        said = f"stopped after epoch {run.stopped_at}, best loss {series.loss_of(run):.6g}"
+        return f"{said}, {anew}" if anew else said
     if run.state is RunState.INTERRUPTED:
         return "interrupted, not failed: the same search command continues it"
     if run.stopped_at is not None:
-        return f"stopped after epoch {run.stopped_at}, then given its full length"
-    return run.figures.explanation or run.reason or anew_line(run)
+        said = f"stopped after epoch {run.stopped_at}, then given its full length"
+        return f"{said}; {anew}" if anew else said
+    return run.figures.explanation or run.reason or anew
 
 
 def _footer(data: ReportData) -> str:

@@ -143,7 +143,7 @@ def history(data: ReportData) -> History:
     found = History([], [], [], [], [], 0)
     for run in sorted(ended, key=lambda run: (ends[run.number], run.number)):
         # What is not known of old runs counts as one, so that none lies on another.
-        found.num_epochs += len(run.losses) or run.figures.epochs_run or 1
+        found.num_epochs += run.epochs_trained or 1
         if run.validation_loss is not None:
             found.runs.append(run)
             found.places.append(found.num_epochs)

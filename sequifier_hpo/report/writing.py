@@ -47,11 +47,13 @@ def write_report(source: StudySource, snapshot: StudySnapshot, target: Path) -> 
 
 def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
     """All that the report of a study shows."""
+    known = snapshot.identity
     data = _gathered(
         source,
         ReportData(
             study_name=source.name,
             study_id=snapshot.study_id,
+            recounted_to=None if known is None else known.recounted_to,
             storage=source.shown_storage,
             strategy=snapshot.strategy,
             num_runs=snapshot.num_runs,
@@ -61,7 +63,6 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
             stopped_by=snapshot.stopped_by,
         ),
     )
-    known = snapshot.identity
     last = None if known is None else known.data[-1].digest
     facts = facts_of_study(snapshot.space, last, data.best_yaml)
     warm_start = None if known is None else known.warm_start
@@ -70,7 +71,7 @@ def report_data(source: StudySource, snapshot: StudySnapshot) -> ReportData:
 
 def _gathered(source: StudySource, data: ReportData) -> ReportData:
     """Add what takes a computation or a file: importances, evaluations, the best run's file."""
-    kept = read_evaluations(source.study_folder, data.study_id)
+    kept = read_evaluations(source.study_folder, data.study_id, data.recounted_to)
     data, done = replace(data, evaluations=kept), data.progress
     if done.num_with_a_loss >= MIN_RUNS_FOR_IMPORTANCE:
         data = replace(data, importances=_importances(data.own_runs))
@@ -125,6 +126,8 @@ class SearchReport:
         self.path = default_report_path(self._source)
         self.study_id: str | None = None
         """The study's unique id, once it is open."""
+        self.recounted_to: int | None = None
+        """How many positions its losses count, if there were more of them once."""
         self.baselines: Sequence[Baseline] = ()
         """Losses of the trivial predictors, once they are known."""
         self.warm_start: WarmStart | None = None
@@ -158,6 +161,7 @@ class SearchReport:
             ReportData(
                 study_name=self._source.name,
                 study_id=self.study_id,
+                recounted_to=self.recounted_to,
                 storage=self._source.shown_storage,
                 strategy=self._strategy,
                 num_runs=self._num_runs,

@@ -28,7 +28,7 @@ from sequifier_hpo.study.liveness import owner_of
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.marking import all_spaces
 from sequifier_hpo.study.notes import Artifact
-from sequifier_hpo.study.opening import NO_CONSENT, Consent, open_study
+from sequifier_hpo.study.opening import NO_CONSENT, Consent, foresee, open_study
 from sequifier_hpo.study.plan import StudyPlan
 from sequifier_hpo.study.proposing import (
     NO_LIMIT,
@@ -102,7 +102,8 @@ class Ledger:
         self._proposer, self._limit = proposer, limit
         self._describe = describe
         self._again: set[str] = set()
-        opened = storage.patiently(lambda: open_study(storage, plan, consent))
+        foreseen = foresee(storage, plan, consent)
+        opened = storage.patiently(lambda: open_study(storage, plan, consent, foreseen))
         self._study_id, self.identity, self.change = opened.number, opened.identity, opened.change
         self._pruner = pruner(self.identity.strategies)
         self._known = KnownTrials(storage, self._study_id, plan.name, owner, clock)

@@ -187,6 +187,8 @@ def forgotten(warm_start: WarmStart, why: str, num_stored: int) -> tuple[WarmSta
         guide.model_copy(
             update={"num_lessons": 0, "outside": ((why, guide.num_lessons), *guide.outside)}
         )
+        if guide.num_lessons
+        else guide
         for guide in warm_start.guides
     )
     nothing: dict[str, Any] = {f"{LESSONS}{i}": [] for i in range(-(-num_stored // _PER_ATTRIBUTE))}

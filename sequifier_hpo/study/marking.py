@@ -12,13 +12,7 @@ from sequifier_hpo.study import transactions
 from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.identity import StudyIdentity
 from sequifier_hpo.study.plan import StudyPlan
-from sequifier_hpo.study.runs import (
-    COUNTS_OTHER,
-    DUPLICATE_OF,
-    OF_OTHER_DATA,
-    OUTSIDE_SPACE,
-    run_number,
-)
+from sequifier_hpo.study.runs import DUPLICATE_OF, OF_OTHER_DATA, OUTSIDE_SPACE, run_number
 from sequifier_hpo.study.stored import understood
 from sequifier_hpo.study.tags import TAG, RunTag, is_of_0_1_0, own_tag
 from sequifier_hpo.study.trials import StoredTrial
@@ -102,8 +96,6 @@ def _belongs(plan: StudyPlan, trial: StoredTrial) -> bool:
     key, point = own_tag(trial).key, _point(trial)
     if DUPLICATE_OF in trial.user_attrs and plan.space.places_in(point) is None:
         return False  # it stands for a cell
-    if COUNTS_OTHER in trial.user_attrs:
-        return False
     return plan.has(point, key, _seed(trial))
 
 

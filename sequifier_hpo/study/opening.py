@@ -8,7 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ import optuna
 from sqlalchemy import Connection
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import EvaluatedLoss, Run
 from sequifier_hpo.searchspace import comparable, describe_space, differences
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.baselines import BASELINES
@@ -31,16 +32,23 @@ from sequifier_hpo.study.identity import (
 )
 from sequifier_hpo.study.lessons import (
     Lesson,
+    WarmStart,
     forgotten,
     judged_again,
     lesson_attributes,
     stored_lessons,
 )
 from sequifier_hpo.study.marking import adopt, all_spaces, mark, store_again
-from sequifier_hpo.study.plan import StudyPlan
+from sequifier_hpo.study.plan import StudyPlan, seen_of
 from sequifier_hpo.study.proposing import SpaceRevision
 from sequifier_hpo.study.recounting import recount
-from sequifier_hpo.study.refusals import SpaceChange, SpaceChangedError, UnknownDataError
+from sequifier_hpo.study.refusals import (
+    Recounting,
+    RunsMovedOnError,
+    SpaceChange,
+    SpaceChangedError,
+    UnknownDataError,
+)
 from sequifier_hpo.study.runs import RunIndex
 from sequifier_hpo.study.storages import Storage
 from sequifier_hpo.study.stored import understood
@@ -80,23 +88,66 @@ class Opened:
     """How it was revised when it was opened."""
 
 
-def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> Opened:
+@dataclass(frozen=True)
+class Foreseen:
+    """What the opening of a study will do to it, found out before anybody is kept waiting."""
+
+    former: Mapping[str, Any]
+    known: StudyIdentity | None
+    """Its space, and what it was, then."""
+    change: SpaceChange | None
+    losses: Mapping[int, EvaluatedLoss] = field(default_factory=dict)
+    """Run number -> what was evaluated anew."""
+
+
+def foresee(storage: Storage, plan: StudyPlan, consent: Consent) -> Foreseen:
+    """Find out what a plan changes; evaluate runs anew, which takes seconds each, if the user agreed.
+
+    Raises:
+        SpaceChangedError: If it changes the space, and cannot, or the user has not agreed.
+        InputError: If a model cannot be used.
+    """
+
+    def look() -> tuple[Foreseen, list[Run]]:
+        with storage.faults():
+            stored, read_index = _stored(storage, load_stored_study(storage, plan.name))
+        known, former = read_identity(stored), stored.get(SPACE, {})
+        change, runs = None, []
+        if former and differences(former, describe_space(plan.space)):
+            runs = read_index().runs()
+            change = plan.change_of(former, known, runs)
+        return Foreseen(former, known, change), runs
+
+    found, runs = storage.patiently(look)
+    _require_consent(plan, found.change, consent)
+    if found.change is None or found.change.recounting is None:
+        return found
+    recounting = found.change.recounting
+    anew = [run for run in runs if run.duplicate_of is None and run.number in recounting.anew]
+    return replace(found, losses=plan.models.losses(anew, recounting.last_positions))
+
+
+def open_study(storage: Storage, plan: StudyPlan, consent: Consent, foreseen: Foreseen) -> Opened:
     """Create the study, or open it if it exists.
 
     Raises:
         SpaceChangedError: If it has another search space, and the user has not agreed.
         DataChangedError: If its runs were trained on other data, and the user has not agreed.
         UnknownDataError: If it does not record what they were trained on.
+        RunsMovedOnError: If runs have begun or ended since others were evaluated anew.
         InputError: If its losses cannot be compared with those of new runs, or what
             `plan.permit` and `plan.earlier` raise.
     """
-    losses = _evaluated_anew(storage, plan, consent)
     with storage.faults(), storage.lock():
         study = load_stored_study(storage, plan.name)
         stored, read_index = _stored(storage, study)
         known, former = read_identity(stored), stored.get(SPACE, {})
-        change = _change(plan, former, known, read_index)
-        _require_consent(plan, change, consent)
+        change = foreseen.change
+        if (former, known) != (foreseen.former, foreseen.known):  # somebody else was faster
+            change = plan.change_of(former, known, read_index().runs())
+            _require_consent(plan, change, consent)
+            if change is not None and change.recounting is not None:
+                raise RunsMovedOnError(plan.name)
         is_new, is_revised = study is None, change is not None
         if known is None:
             identity = _first_identity(plan, read_index(), consent)
@@ -121,7 +172,7 @@ def open_study(storage: Storage, plan: StudyPlan, consent: Consent) -> Opened:
                     lessons,
                     known=known,
                     change=change,
-                    losses=losses,
+                    losses=foreseen.losses,
                 )
         return Opened(study._study_id, identity, change)
 
@@ -137,7 +188,7 @@ def _bring_up_to_date(
     *,
     known: StudyIdentity | None,
     change: SpaceChange | None,
-    losses: Mapping[int, float],
+    losses: Mapping[int, EvaluatedLoss],
 ) -> StudyIdentity:
     """Make a study what is planned, in one transaction; nobody takes a run of it meanwhile."""
     number, is_revised = study._study_id, change is not None
@@ -145,16 +196,14 @@ def _bring_up_to_date(
     transactions.lock_study(connection, number)
     index = _index_of(connection, study)
     trials = index.all_trials()
+    if recounting is not None and seen_of(index.runs()) != recounting.seen:
+        raise RunsMovedOnError(plan.name)
     now = _as_it_is_now(identity, plan, former if is_revised else None, index.next_ordinal)
     has_other_data = known is None or bool(known.data_changes(plan.data, is_revised=is_revised))
     stored = lesson_attributes(lessons)
     if known is not None and now.warm_start is not None and (has_other_data or is_revised):
         copied = stored_lessons(connection, number)
-        warm_start, lessons = judged_again(now.warm_start, copied, plan.has)
-        stored = lesson_attributes(lessons)
-        if recounting is not None:
-            why = "losses over other positions"
-            warm_start, stored = forgotten(now.warm_start, why, len(copied))
+        warm_start, stored = _guides_now(now.warm_start, copied, plan, recounting)
         now = now.model_copy(update={"warm_start": warm_start})
     attributes = {
         SPACE: describe_space(plan.space),
@@ -178,38 +227,19 @@ def _bring_up_to_date(
     return now
 
 
-def _evaluated_anew(storage: Storage, plan: StudyPlan, consent: Consent) -> Mapping[int, float]:
-    """Losses over the positions that are to count, if the user agreed to fewer; by run number.
-
-    It takes seconds a run, so that nobody is kept waiting meanwhile.
-    """
-    if not consent.changes:
-        return {}
-    with storage.faults():
-        stored, read_index = _stored(storage, load_stored_study(storage, plan.name))
-    change = _change(plan, stored.get(SPACE, {}), read_identity(stored), read_index)
-    if change is None or change.recounting is None:
-        return {}
-    _require_consent(plan, change, consent)
-    wanted = set(change.recounting.anew)
-    runs = [run for run in read_index().runs() if run.number in wanted]
-    return plan.models.losses(runs, change.recounting.last_positions)
-
-
-def _change(
-    plan: StudyPlan,
-    former: Mapping[str, Any],
-    known: StudyIdentity | None,
-    read_index: Callable[[], RunIndex],
-) -> SpaceChange | None:
-    if not former or not differences(former, describe_space(plan.space)):
-        return None
-    return plan.change_of(former, known, read_index().runs())
-
-
 def _require_consent(plan: StudyPlan, change: SpaceChange | None, consent: Consent) -> None:
     if change is not None and (change.obstacles or not consent.changes):
         raise SpaceChangedError(plan.name, change)
+
+
+def _guides_now(
+    warm_start: WarmStart, copied: Sequence[Lesson], plan: StudyPlan, recounting: Recounting | None
+) -> tuple[WarmStart, dict[str, Any]]:
+    """What a study has copied from earlier ones, after a change; in numbers, and as it is stored."""
+    if recounting is not None:
+        return forgotten(warm_start, "losses over other positions", len(copied))
+    warm_start, lessons = judged_again(warm_start, copied, plan.has)
+    return warm_start, lesson_attributes(lessons)
 
 
 def load_stored_study(storage: Storage, name: str) -> optuna.Study | None:

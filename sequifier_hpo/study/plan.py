@@ -1,10 +1,10 @@
 """What a study is asked to be, and what a changed space would make of one that exists."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sequifier_hpo.records import Counted, DataDigest, Recount, Run, RunState
+from sequifier_hpo.records import Counted, DataDigest, EvaluatedLoss, Recount, Run, RunState
 from sequifier_hpo.searchspace import (
     Point,
     SearchSpace,
@@ -46,15 +46,12 @@ class KeptModels(Protocol):
     def missing(self, runs: Sequence[Run]) -> list[int]:
         """Numbers of those of some runs of which no model is kept here."""
 
-    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, float]:
-        """Evaluate runs anew.
+    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
+        """Evaluate runs anew; run number -> what it is worth.
 
         Args:
             runs: Of the study, each with a model.
             last_positions: So many at the end of every window count.
-
-        Returns:
-            Run number -> validation loss.
 
         Raises:
             InputError: If a model cannot be used after all.
@@ -68,7 +65,7 @@ class NoModels:
         """All of them."""
         return [run.number for run in runs]
 
-    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, float]:
+    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
         """Nobody asks for them."""
         raise NotImplementedError
 
@@ -120,8 +117,9 @@ class StudyPlan:
         """
         if not former or not (lines := differences(former, describe_space(self.space))):
             return None
-        own = [run for run in runs if run.duplicate_of is None and not run.is_of_other_data]
-        finished = [run for run in own if run.state in _ENDED]
+        all_runs = [run for run in runs if run.duplicate_of is None]
+        own = [run for run in all_runs if not run.is_of_other_data]
+        finished = [run for run in own if run.state in _ENDED and not run.counts_other_positions]
         inside = {run.number for run in finished if self._has_run(run)}
         obstacles, recounting = self._obstacles(former, identity), None
         if (
@@ -129,9 +127,9 @@ class StudyPlan:
             and (recount := self.recount(identity.counted, former)).is_over_fewer
         ):
             keeps_data = not identity.data_changes(self.data, is_revised=True)
-            own = list(map(as_it_stands, own))
-            recounting, missing = self._recounting(recount, own, inside, keeps_data=keeps_data)
-            obstacles += _hindrances(recounting, missing, own)
+            runs = list(map(as_it_stands, all_runs))
+            recounting, missing = self._recounting(recount, runs, inside, keeps_data=keeps_data)
+            obstacles += _hindrances(recounting, missing, runs)
         return SpaceChange(
             lines=tuple(lines),
             obstacles=tuple(obstacles),
@@ -161,36 +159,55 @@ class StudyPlan:
         """What becomes of losses, and the runs inside the space of which no model is kept."""
         assert recount.counted.last_positions is not None, "there are fewer of them"
         judged = [run for run in runs if run.loss is not None and not run.counts_other_positions]
-        missing = set(self.models.missing(judged)) if keeps_data else {r.number for r in judged}
+        # With other data, what a run outside has read may not be there any more.
+        known = [
+            run
+            for run in judged
+            if run.number in inside or (keeps_data and not run.is_of_other_data)
+        ]
+        missing = set(self.models.missing(known))
+        anew = {run.number for run in known} - missing
+        interrupted = [run for run in runs if run.state is RunState.INTERRUPTED]
         recounting = Recounting(
             formerly=recount.formerly,
             last_positions=recount.counted.last_positions,
-            anew=tuple(run.number for run in judged if run.number not in missing),
-            left_behind=tuple(sorted(missing - inside)),
-            unended=tuple(run.number for run in runs if run.state in _UNENDED),
+            anew=tuple(sorted(anew)),
+            left_behind=tuple(sorted({run.number for run in judged} - anew - inside)),
+            afresh=tuple(run.number for run in interrupted if self._has_run(run)),
+            seen=seen_of(runs),
         )
         return recounting, sorted(missing & inside)
 
 
-def _hindrances(recounting: Recounting, missing: Sequence[int], runs: Sequence[Run]) -> list[str]:
+def seen_of(runs: Iterable[Run]) -> dict[int, tuple[int, RunState]]:
+    """Run number -> its newest trial and its state; none of it changes while nobody is at work."""
+    present = (as_it_stands(run) for run in runs if run.duplicate_of is None)
+    return {run.number: (run.trial_number, run.state) for run in present}
+
+
+def _hindrances(
+    recounting: Recounting, missing: Sequence[int], runs: Sequence[Run]
+) -> Iterator[str]:
     """Why losses cannot count fewer positions."""
-    found = []
+    why = (
+        f"a seq_length of {recounting.last_positions} is shorter than the last "
+        f"{recounting.formerly} positions of a window, which all losses of the study count: its "
+        "finished runs would have to be evaluated anew over fewer, and "
+    )
     if missing:
-        found.append(
-            f"a seq_length of {recounting.last_positions} is shorter than the last "
-            f"{recounting.formerly} positions of a window, which all losses of the study count: "
-            "its finished runs would have to be evaluated anew over fewer, and no model is kept "
-            f"here of {run_numbers(missing)}"
-        )
+        yield f"{why}no model is kept here of {run_numbers(missing)}"
     if running := [run.number for run in runs if run.state is RunState.RUNNING]:
-        found.append(
-            f"a seq_length of {recounting.last_positions} is shorter than the last "
-            f"{recounting.formerly} positions of a window, which all losses of the study count: "
-            f"nobody may be at work meanwhile, and {run_numbers(running)} "
-            f"{'is' if len(running) == 1 else 'are'} in training; stop that search first"
+        be = "is" if len(running) == 1 else "are"
+        yield (
+            f"{why}{run_numbers(running)} {be} in training: stop that search first; or, if its "
+            "machine is gone, start it once more with the former file"
         )
-    return found
+    finishing = [run for run in runs if run.stopped_at is not None]
+    if begun := [run.number for run in finishing if run.state is RunState.INTERRUPTED]:
+        yield (
+            f"{why}{run_numbers(begun)}, stopped early, went on since and was interrupted: let it "
+            "come to its end with the former file"
+        )
 
 
 _ENDED = frozenset({RunState.COMPLETE, RunState.PRUNED, RunState.FAILED})
-_UNENDED = frozenset({RunState.INTERRUPTED})

@@ -10,18 +10,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sequifier_hpo.errors import InputError
-from sequifier_hpo.records import AsTrained
+from sequifier_hpo.records import AsTrained, EvaluatedLoss
 from sequifier_hpo.study import transactions
 from sequifier_hpo.study.refusals import Recounting
 from sequifier_hpo.study.runs import (
     AS_TRAINED,
     COUNTS_OTHER,
     DUPLICATE_OF,
-    OF_OTHER_DATA,
     STOPPED_AT,
     run_number,
 )
+from sequifier_hpo.study.tags import TAG, own_tag
 from sequifier_hpo.study.trials import StoredTrial
 
 _EVERYWHERE = "validation_loss_all_positions"
@@ -32,7 +31,7 @@ def recount(
     connection: Connection,
     trials: Sequence[StoredTrial],
     recounting: Recounting,
-    losses: Mapping[int, float],
+    losses: Mapping[int, EvaluatedLoss],
 ) -> list[StoredTrial]:
     """Store what was evaluated anew; returns all trials as they are then.
 
@@ -40,79 +39,58 @@ def recount(
         connection: A transaction that holds the lock of the study.
         trials: All trials of the study, by number.
         recounting: What was announced.
-        losses: Run number -> validation loss over the positions that count now.
-
-    Raises:
-        InputError: If runs have begun or ended since that was said.
+        losses: Run number -> what its model is worth.
     """
-    newest = {_number(trial): trial.trial_id for trial in trials if not _is_duplicate(trial)}
-    untouched = {_number(t) for t in trials if OF_OTHER_DATA in t.user_attrs}
-    untouched.update(recounting.left_behind)
-
-    def is_judged(trial: StoredTrial) -> bool:
-        is_last = _is_duplicate(trial) or newest[_number(trial)] == trial.trial_id
-        return trial.value is not None and is_last and _number(trial) not in untouched
-
-    _require_foreseen({_number(trial) for trial in trials if is_judged(trial)}, set(losses))
-    at_work = {_number(trial) for trial in trials if not trial.state.is_finished()}
-    _require_foreseen(at_work - {*recounting.unended, *untouched}, set())
     found = []
     for trial in trials:
-        loss = losses[_number(trial)] if is_judged(trial) else None
-        is_kept = _number(trial) in untouched
-        found.append(_recounted(connection, trial, recounting.formerly, loss, is_kept=is_kept))
+        number = trial.user_attrs.get(DUPLICATE_OF, run_number(trial))
+        if number in recounting.left_behind:
+            found.append(_left_behind(connection, trial, recounting.formerly))
+        else:
+            found.append(_recounted(connection, trial, recounting.formerly, losses.get(number)))
     return found
 
 
-def _recounted(
-    connection: Connection,
-    trial: StoredTrial,
-    formerly: int,
-    loss: float | None,
-    *,
-    is_kept: bool,
-) -> StoredTrial:
-    """A trial with what it came to over fewer positions, if that is known."""
-    attributes: dict[str, Any] = {}
-    if trial.value is not None and loss is None and COUNTS_OTHER not in trial.user_attrs:
-        attributes[COUNTS_OTHER] = formerly
-    if is_kept:
-        transactions.set_trial_attrs(connection, trial.trial_id, user=attributes)
-        return replace(trial, user_attrs={**trial.user_attrs, **attributes})
-    if AS_TRAINED not in trial.user_attrs and (trial.losses or trial.value is not None):
-        before = AsTrained(last_positions=formerly, loss=trial.value, losses=trial.losses)
-        attributes[AS_TRAINED] = before.model_dump(mode="json")
-    if loss is not None and trial.user_attrs.get(_EVERYWHERE) is None:
-        attributes[_EVERYWHERE] = trial.value  # they were all of its positions
-    losses = {} if loss is None else {_epoch(trial): loss}
-    transactions.set_trial_attrs(connection, trial.trial_id, user=attributes)
-    transactions.replace_losses(connection, trial.trial_id, losses, value=loss)
+def _left_behind(connection: Connection, trial: StoredTrial, formerly: int) -> StoredTrial:
+    """A trial whose loss stays what it was; its run may be trained anew if it is wanted again."""
+    tag = own_tag(trial)
+    other = tag.model_copy(update={"key": f"last {formerly} {tag.key}"})
+    attributes, system = {COUNTS_OTHER: formerly}, {TAG: other.model_dump(mode="json")}
+    transactions.set_trial_attrs(connection, trial.trial_id, user=attributes, system=system)
     return replace(
         trial,
-        value=trial.value if loss is None else loss,
-        losses=losses,
         user_attrs={**trial.user_attrs, **attributes},
+        system_attrs={**trial.system_attrs, **system},
     )
+
+
+def _recounted(
+    connection: Connection, trial: StoredTrial, formerly: int, found: EvaluatedLoss | None
+) -> StoredTrial:
+    """A trial with what it came to over fewer positions; without a value it has come to nothing."""
+    attributes: dict[str, Any]
+    if trial.value is None:
+        found = None
+    elif found is None:  # left behind before; or a stop, after which the run has failed
+        attributes = {COUNTS_OTHER: trial.user_attrs.get(COUNTS_OTHER, formerly)}
+        transactions.set_trial_attrs(connection, trial.trial_id, user=attributes)
+        return replace(trial, user_attrs={**trial.user_attrs, **attributes})
+    attributes = {}
+    if AS_TRAINED not in trial.user_attrs and (trial.losses or found is not None):
+        before = AsTrained(last_positions=formerly, loss=trial.value, losses=trial.losses)
+        attributes[AS_TRAINED] = before.model_dump(mode="json")
+    losses: dict[int, float] = {}
+    if found is not None and trial.losses:
+        losses = {_epoch(trial): found.compared}
+        attributes[_EVERYWHERE] = found.all_positions
+    value = None if found is None else found.compared
+    transactions.set_trial_attrs(connection, trial.trial_id, user=attributes)
+    transactions.replace_losses(connection, trial.trial_id, losses, value=value)
+    user_attrs = {**trial.user_attrs, **attributes}
+    return replace(trial, value=value, losses=losses, user_attrs=user_attrs)
 
 
 def _epoch(trial: StoredTrial) -> int:
     """The epoch whose weights are kept; of a run that was stopped, the one at which it was."""
     known = trial.user_attrs.get(STOPPED_AT) or trial.user_attrs.get("best_epoch")
-    return int(known or max(trial.losses, default=1))
-
-
-def _require_foreseen(found: set[int], foreseen: set[int]) -> None:
-    if found != foreseen:
-        raise InputError(
-            "runs of the study have begun or ended while its losses were evaluated anew",
-            "stop the other searches of the study, then start this one again",
-        )
-
-
-def _number(trial: StoredTrial) -> int:
-    number: int = trial.user_attrs.get(DUPLICATE_OF, run_number(trial))
-    return number
-
-
-def _is_duplicate(trial: StoredTrial) -> bool:
-    return DUPLICATE_OF in trial.user_attrs
+    return int(known or max(trial.losses))

@@ -1,10 +1,11 @@
 """Why a study is not opened, or not gone on with, as it is there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sequifier_hpo.errors import InputError
+from sequifier_hpo.records import RunState
 from sequifier_hpo.words import counted, run_numbers
 
 
@@ -53,27 +54,34 @@ class Recounting:
     """Numbers of the ended runs that are evaluated anew, with the models that are kept of them."""
     left_behind: tuple[int, ...]
     """Numbers of those that are not: of other data, or outside the space and without a model."""
-    unended: tuple[int, ...]
-    """Numbers of the runs that nobody works on and that have not ended: they start afresh."""
+    afresh: tuple[int, ...]
+    """Numbers of the runs inside that were interrupted: they start afresh."""
+    seen: Mapping[int, tuple[int, RunState]]
+    """Run number -> its newest trial and its state, of all runs of the study."""
 
     @property
     def lines(self) -> list[str]:
         """The same in words."""
-        lines = [
-            f"losses count the last {self.last_positions} positions of a window from then on, "
-            f"instead of {self.formerly}"
-        ]
+        which = _last(self.last_positions)
+        lines = [f"losses count {which} of a window from then on, instead of {self.formerly}"]
         if self.anew:
             be = "is" if len(self.anew) == 1 else "are"
             lines.append(
-                f"{counted(len(self.anew), 'finished run')} {be} evaluated anew over them, with the "
-                "model of the epoch that was best so far"
+                f"{counted(len(self.anew), 'finished run')} {be} evaluated anew over {which}, with "
+                "the model of the epoch that was best so far"
             )
         if self.left_behind:
-            lines.append(f"{run_numbers(self.left_behind)} cannot be, and will not be ranked again")
-        if self.unended:
-            lines.append(f"{run_numbers(self.unended)} will start afresh")
+            lines.append(
+                f"outside, and not to be evaluated anew: {run_numbers(self.left_behind)}, never "
+                "ranked again"
+            )
+        if self.afresh:
+            lines.append(f"{run_numbers(self.afresh)}, interrupted, will start afresh")
         return lines
+
+
+def _last(number: int) -> str:
+    return "the last position" if number == 1 else f"the last {number} positions"
 
 
 class SpaceChangedError(InputError):
@@ -122,6 +130,16 @@ class StudyMovedOnError(InputError):
             f"the study `{name}` has gone on with another search space or other data, or with "
             "another search_strategy, pruning or gap, since this search was started",
             "start the search again: it goes on with what is there now",
+        )
+
+
+class RunsMovedOnError(InputError):
+    """Runs have begun or ended while others were evaluated anew."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"runs of the study `{name}` have begun or ended while its losses were evaluated anew",
+            "stop the other searches of the study, then start this one again",
         )
 
 

@@ -111,6 +111,8 @@ class RunIndex:
         self._key_of_ordinal[tag.ordinal] = key
         if trials[-1].user_attrs.keys() & _MARKS:
             self._set_aside.add(key)
+        else:
+            self._set_aside.discard(key)
         self._outdated.add(key)
         self.next_ordinal = max(self.next_ordinal, tag.ordinal + 1)
 
@@ -303,7 +305,7 @@ def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
     if newest.state == TrialState.FAIL and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
     if COUNTS_OTHER in newest.user_attrs:
-        return None  # it was finished since, and its loss at the stop is over other positions
+        return None
     tag = own_tag(newest)
     return EndedRun(
         Point.from_json(tag.point),

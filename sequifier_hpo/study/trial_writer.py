@@ -15,7 +15,7 @@ from sequifier_hpo.study.distributions import distributions
 from sequifier_hpo.study.locks import Owner
 from sequifier_hpo.study.notes import MAX_TRIAL_NOTES
 from sequifier_hpo.study.proposing import Proposal
-from sequifier_hpo.study.runs import DUPLICATE_OF, OWNER, run_number, state_of
+from sequifier_hpo.study.runs import AS_TRAINED, DUPLICATE_OF, OWNER, run_number, state_of
 from sequifier_hpo.study.tags import TAG, RunTag, own_tag
 from sequifier_hpo.study.transactions import NewTrial
 from sequifier_hpo.study.trials import StoredTrial
@@ -89,12 +89,14 @@ class TrialWriter:
         """Let grid cells take the result of a complete run."""
         run, tag = run_number(original), own_tag(original)
         described = [self._describe(twin.key, twin.point) for twin in twins]
+        before = original.user_attrs.get(AS_TRAINED)
+        shared = {DUPLICATE_OF: run, **({} if before is None else {AS_TRAINED: before})}
         trials = [
             NewTrial(
                 state=TrialState.COMPLETE,
                 value=original.value,
                 params=self._params(twin),
-                user_attrs={**about.attributes, DUPLICATE_OF: run},
+                user_attrs={**about.attributes, **shared},
                 system_attrs={
                     TAG: tag.model_copy(
                         update={"point": twin.point.as_json(), "run": None}

@@ -120,6 +120,8 @@ class _Pupil:
         """What a run teaches, or why it does not."""
         if run.is_of_other_data:
             return "trained on data that its study had before"
+        if run.counts_other_positions:
+            return "its loss counts other positions than those of its study do by now"
         if run.state in {RunState.RUNNING, RunState.INTERRUPTED}:
             return "still to end"
         if run.loss is None and run.reason != OutcomeKind.DIVERGED:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import recounted
-from sequifier_hpo.records import Baseline, Counted, Run, RunState
+from sequifier_hpo.records import Baseline, Counted, EvaluatedLoss, Run, RunState
 from sequifier_hpo.report.leaderboard import leaderboard
 from sequifier_hpo.strategy import pruner_of
 from sequifier_hpo.study import (
@@ -23,15 +22,22 @@ from sequifier_hpo.study import (
     Verdict,
     read_study,
 )
+from sequifier_hpo.study.refusals import RunsMovedOnError
 from tests.conftest import WriteSearch
 from tests.contract.conftest import Opener, Plan, data_of
 from tests.contract.test_faults import claimed
 from tests.contract.test_revisions import DROPOUT, LAYERS, optunas_view
-from tests.contract.test_study import plan_of
+from tests.contract.test_study import finish_all, plan_of
 from tests.search_files import NASTY, TRAINING
 
 ACCEPTED = Consent(changes=True)
 LONG, BOTH = {"seq_length": [6]}, {"seq_length": [6, 4]}
+EIGHT_EPOCHS: dict[str, Any] = {
+    f"{TRAINING}.epochs": [8],
+    f"{TRAINING}.scheduler": [{"name": "StepLR", "step_size": 1}],
+}
+PRUNING = {**EIGHT_EPOCHS, "pruning": "successive_halving", "pruning_gap": 1}
+GOOD = (1.0, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4)
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,10 @@ class Models:
     def missing(self, runs: Sequence[Run]) -> list[int]:
         return [run.number for run in runs if run.number in self.gone]
 
-    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, float]:
+    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
         self.meanwhile()
-        return {run.number: loss / 10 for run in runs if (loss := run.loss) is not None}
+        found = {run.number: loss for run in runs if (loss := run.loss) is not None}
+        return {number: EvaluatedLoss(loss / 10, 2 * loss) for number, loss in found.items()}
 
 
 def opened(
@@ -121,7 +128,7 @@ def test_what_was_evaluated_anew_takes_the_place_of_what_was_and_that_is_kept(
     assert as_trained is not None
     assert as_trained.last_positions == 6
     assert as_trained.losses == {1: 3.0, 2: 2.0, 3: 2.5}
-    assert runs[first].figures.validation_loss_all_positions == 2.0
+    assert runs[first].figures.validation_loss_all_positions == 4.0
     assert [run.number for run in leaderboard(runs.values())] == [second, first]
     assert study.identity.counted == Counted(last_positions=4)
     assert study.identity.counted_before == (6,)
@@ -174,24 +181,67 @@ def test_while_somebody_trains_it_is_refused(opener: Opener, long: Plan, both: P
     assert by_number(opener)[claim.run_number].validation_loss == 1.0
 
 
-@pytest.mark.parametrize("what", ["begins", "ends"])
+@pytest.mark.parametrize("what", ["a run begins", "one goes on", "one ends", "a stop is undone"])
 def test_what_happens_while_models_are_judged_is_not_passed_over(
-    opener: Opener, long: Plan, both: Plan, what: str
+    write_search: WriteSearch, opener: Opener, what: str
 ) -> None:
+    long, both = (plan_of(write_search, {**EIGHT_EPOCHS, **each}) for each in (LONG, BOTH))
     before = opened(opener, long)
     train(before, 1.0)
+    stopped = bad_run(before).claim
+    before.prune(stopped, 2, {})
+    interrupted = claimed(before)
+    before.fail(interrupted, "interrupted", {})
 
     def meanwhile() -> None:
-        if what == "ends":
-            train(before, 2.0)
-        else:
-            assert before.claim() is not None
+        if what == "a stop is undone":
+            before.finish([stopped.run_number])
+        claim = claimed(before)  # the interrupted one, or the stopped one
+        if what != "one goes on":
+            before.complete(claim, 2.0, {})
+        if what == "a run begins":
+            claimed(before)
 
-    with pytest.raises(InputError, match=r"begun or ended while|is in training"):
+    with pytest.raises(RunsMovedOnError, match="begun or ended while"):
         opened(opener, both, Models(meanwhile=meanwhile))
 
     assert read_study(opener.storage, "shop").identity == before.identity
     assert leaderboard(by_number(opener).values())[0].validation_loss == 1.0
+
+
+def test_a_run_that_is_on_the_way_from_its_stop_to_its_end_must_end_first(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    long, both = (plan_of(write_search, {**EIGHT_EPOCHS, **each}) for each in (LONG, BOTH))
+    before = opened(opener, long)
+    stopped = bad_run(before).claim
+    before.prune(stopped, 2, {})
+    before.finish([stopped.run_number])
+    again = claimed(before)
+    before.fail(again, "interrupted", {})
+
+    with pytest.raises(SpaceChangedError, match=f"run {again.run_number}, stopped early, went on"):
+        opened(opener, both)
+
+
+def test_a_run_that_was_given_its_full_length_stays_one_of_the_study(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    rules = {**PRUNING, "n_samples": 6, "search_strategy": "sample", "finish_best": 1}
+    long, both = (plan_of(write_search, {**rules, **each}) for each in (LONG, BOTH))
+    before = opener.study(long)
+    for _ in range(4):
+        train(before, *GOOD)
+    for _ in range(2):
+        before.prune(bad_run(before).claim, 2, {})
+    finished = train(before, *[0.5] * 8)
+    assert before.claim() is None
+
+    after = opened(opener, both)
+
+    assert after.claim() is None, "neither a seventh run nor a second last round"
+    run = by_number(opener)[finished]
+    assert (run.state, run.validation_loss, run.is_current) == (RunState.COMPLETE, 0.05, True)
 
 
 def test_who_works_with_the_former_file_is_given_nothing_more(
@@ -226,8 +276,12 @@ def test_a_run_without_a_model_is_in_the_way_only_if_it_is_inside(
     assert ranked == {
         n: loss / 10 for n, loss in zip(numbers, (1, 2, 3, 4), strict=True) if n != lost
     }
-    opened(opener, plan_of(write_search, {**space, **BOTH}))
-    assert {n for n, run in by_number(opener).items() if not run.is_current} == {lost}
+    whole = opened(opener, plan_of(write_search, {**space, **BOTH}))
+    finish_all(whole)
+    runs = by_number(opener)
+    assert {n for n, run in runs.items() if not run.is_current} == {lost}
+    again = [n for n, run in runs.items() if run.point == runs[lost].point and n != lost]
+    assert len(again) == 1, "its cell is trained anew"
 
 
 def test_on_other_data_nothing_is_evaluated_and_nothing_comes_back(
@@ -246,20 +300,70 @@ def test_on_other_data_nothing_is_evaluated_and_nothing_comes_back(
     )
 
 
+def test_of_other_data_too_no_epoch_of_the_former_kind_is_left(
+    opener: Opener, long: Plan, both: Plan
+) -> None:
+    before = opened(opener, long)
+    claim = claimed(before)
+    before.report(claim, 1, 3.0)
+    before.fail(claim, "interrupted", {})
+    other = data_of(product="x", price="b", weekday="c")
+    opened(opener, replace(long, data=other), consent=Consent(new_data=True))
+    opened(opener, replace(both, data=other))
+
+    study = opened(opener, both, consent=Consent(new_data=True))
+
+    again = claimed(study)
+    assert again.run_number == claim.run_number
+    assert not study.losses(again)
+
+
+def test_a_run_that_is_still_trained_on_former_data_is_in_the_way(
+    opener: Opener, long: Plan, both: Plan
+) -> None:
+    claimed(opened(opener, long))
+    other = data_of(product="x", price="b", weekday="c")
+    opened(opener, replace(long, data=other), consent=Consent(new_data=True))
+
+    with pytest.raises(SpaceChangedError, match="is in training"):
+        opened(opener, replace(both, data=other))
+
+
+def test_a_failed_run_keeps_the_number_of_its_epochs(
+    opener: Opener, long: Plan, both: Plan
+) -> None:
+    before = opened(opener, long)
+    claim = claimed(before)
+    for epoch in (1, 2, 3):
+        before.report(claim, epoch, 1.0)
+    before.fail(claim, "crashed", {})
+
+    opened(opener, both)
+
+    assert by_number(opener)[claim.run_number].epochs_trained == 3
+
+
+def test_cells_that_come_to_share_a_result_later_know_how_it_was_trained(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    grid = {**NASTY, "search_strategy": "grid"}
+    few = {**grid, "input_columns": [["product", "price"]]}
+    first = train(opened(opener, plan_of(write_search, {**few, **LONG})), 2.0)
+
+    opened(opener, plan_of(write_search, {**grid, **BOTH}))
+
+    twins = [run for run in by_number(opener).values() if run.duplicate_of == first]
+    assert {run.loss_as_trained for run in twins} == {2.0}
+
+
 def test_a_run_that_was_evaluated_anew_stops_no_other_one(
     write_search: WriteSearch, opener: Opener
 ) -> None:
-    rules = {
-        "pruning": "successive_halving",
-        "pruning_gap": 1,
-        f"{TRAINING}.epochs": [8],
-        f"{TRAINING}.scheduler": [{"name": "StepLR", "step_size": 1}],
-    }
-    long = plan_of(write_search, {**rules, **LONG})
-    both = plan_of(write_search, {**rules, **BOTH})
+    long = plan_of(write_search, {**PRUNING, **LONG})
+    both = plan_of(write_search, {**PRUNING, **BOTH})
     before = opener.study(long)
     for _ in range(4):
-        train(before, 1.0, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4)
+        train(before, *GOOD)
     stopped = bad_run(before)
     assert stopped.verdict == StopAt(2)
     before.prune(stopped.claim, 2, {})
@@ -277,16 +381,38 @@ def test_what_earlier_studies_taught_is_over_other_positions(
     small = replace(plan_of(write_search, LONG), name="small")
     train(opener.study(small), 1.0)
     named: dict[str, Any] = {"warm_start": ["small"], "search_strategy": "bayesian", "n_samples": 4}
-    long, both = (plan_of(write_search, {**named, **lengths}) for lengths in (LONG, BOTH))
-    before = opener.study(long)
+    before = opener.study(plan_of(write_search, {**named, **LONG}))
     assert before.identity.warm_start is not None
     assert before.identity.warm_start.num_lessons == 1
     train(before, 1.0)
 
-    study = opened(opener, both)
+    opened(opener, plan_of(write_search, {**named, **BOTH}))
+    study = opened(opener, plan_of(write_search, {**named, "seq_length": [6, 4, 2]}))
 
     assert study.identity.warm_start is not None
     assert study.identity.warm_start.num_lessons == 0
-    assert "losses over other positions (1)" in "".join(study.identity.warm_start.lines())
+    said = "".join(study.identity.warm_start.lines())
+    assert said.count("losses over other positions") == 1
     assert not study._index.lessons
     assert all(run.state is RunState.COMPLETE for run in study.runs())
+
+
+def test_what_was_left_behind_teaches_no_later_study(
+    write_search: WriteSearch, opener: Opener
+) -> None:
+    space = {LAYERS: [1, 2], DROPOUT: [0.0]}
+    before = opened(opener, plan_of(write_search, {**space, **LONG}))
+    for number in range(1, 5):
+        train(before, float(number))
+    lost = min(n for n, run in by_number(opener).items() if run.point["num_layers"] == 2)
+    loss = by_number(opener)[lost].validation_loss
+    opened(opener, plan_of(write_search, {**space, **BOTH, LAYERS: [1]}), Models(gone=[lost]))
+    named: dict[str, Any] = {"warm_start": ["shop"], "search_strategy": "bayesian", "n_samples": 6}
+    own = {**space, **BOTH, **named, "hp_search_name": "next"}
+    pupil = replace(plan_of(write_search, own), name="next")
+
+    study = opener.study(replace(pupil, counted=Counted(last_positions=4)))
+
+    lessons = [lesson.loss for lesson in study._index.lessons]
+    assert len(lessons) == 3
+    assert loss not in lessons
