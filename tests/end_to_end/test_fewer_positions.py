@@ -1,7 +1,9 @@
 """A study that takes in a shorter window: its finished runs are evaluated anew with their models."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,24 @@ def test_without_the_models_it_is_refused_and_nothing_has_changed(project: Proje
     assert "no model is kept here of run 0" in done.stderr
     write(project, 6)
     assert search(project).code == 0, "the study is as it was"
+
+
+def test_killed_while_models_are_judged_the_study_is_as_it_was(project: Project) -> None:
+    before = loss_of(project, 6)
+    write(project, 6, 3)
+    search_process = project.start(
+        "hyperparameter-search", "--config-path", FILE, "--accept-changes"
+    )
+    assert search_process.stderr is not None
+    assert any("evaluating run 0 anew" in line for line in search_process.stderr)
+
+    os.killpg(search_process.pid, signal.SIGKILL)
+    search_process.communicate()
+    write(project, 6)
+    done = search(project)
+
+    assert done.code == 0, done.stderr
+    assert loss_of(project, 6) == before
 
 
 def test_a_checkpoint_alone_is_a_model_too(project: Project) -> None:
