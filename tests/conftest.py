@@ -14,6 +14,8 @@ import yaml
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from tests.fork_server import ForkServer, forked_processes
+
 # Before torch is imported: tests run in parallel, and threads that wait for each other's processors
 # make small models many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -95,6 +97,21 @@ def _migrations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", from_config)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> Iterator[ForkServer]:
+    """The package's own processes are forked from one that has imported torch."""
+    with forked_processes() as server:
+        yield server
+
+
+@pytest.fixture
+def real_starts(_fork_server: ForkServer) -> Iterator[None]:
+    """The package's own processes start as they do for a user."""
+    _fork_server.is_off = True
+    yield
+    _fork_server.is_off = False
 
 
 @pytest.fixture
