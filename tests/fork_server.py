@@ -17,6 +17,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ctypes import CDLL
@@ -203,6 +204,7 @@ def _become(request: Mapping[str, Any]) -> None:
     os.environ.update(request["environment"])
     os.umask(request["umask"])
     os.chdir(request["folder"])
+    tempfile.tempdir = None  # found in another environment
     module, *options = request["arguments"]
     sys.argv = ["-m", *options]
     for name in (module, f"{module}.__main__"):
