@@ -41,6 +41,7 @@ class LearningRuns(SampledRuns):
         super().__init__(space, effective, keyer, seed=seed, n_samples=n_samples)
         self._told = ToldSpace(space)
         self._gap = proposal_gap
+        self._params: dict[int, tuple[Point, Mapping[str, float], Params | None]] = {}
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -76,7 +77,7 @@ class LearningRuns(SampledRuns):
     def _taught(self, lessons: Sequence[EndedRun], seen: Sequence[EndedRun | None]) -> list[Taught]:
         """What the sampler is told: runs of earlier studies come before the first."""
         told = (
-            (k, run, self._told.params(self._present(run), run.unused, f"{self._seed}:{k}"))
+            (k, run, self._params_of(k, run))
             for k, run in enumerate([*lessons, *seen], -len(lessons))
             if run
         )
@@ -85,3 +86,11 @@ class LearningRuns(SampledRuns):
             for k, run, params in told
             if params is not None
         ]
+
+    def _params_of(self, k: int, run: EndedRun) -> Params | None:
+        """What the sampler is told of a run: the same at every proposal, so it is found once."""
+        found = self._params.get(k)
+        if found is None or found[:2] != (run.point, run.unused):
+            params = self._told.params(self._present(run), run.unused, f"{self._seed}:{k}")
+            self._params[k] = found = (run.point, run.unused, params)
+        return found[2]

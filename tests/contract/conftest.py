@@ -154,6 +154,25 @@ class Opener:
         return self._locks[-1].owner
 
 
+Once = Callable[[Any, Callable[[], Any]], Any]
+
+
+@pytest.fixture(scope="session")
+def once() -> Once:
+    """What undisturbed searches come to, found by the first test that asks.
+
+    It is the same in every storage: the disturbed searches of all are compared with the one.
+    """
+    found: dict[str, Any] = {}
+
+    def ask(search: Any, find: Callable[[], Any]) -> Any:
+        if str(search) not in found:
+            found[str(search)] = find()
+        return found[str(search)]
+
+    return ask
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server that several tests share; none may stop it."""

@@ -9,7 +9,7 @@ from sequifier_hpo.records import Run, RunState
 from sequifier_hpo.strategy import Budget
 from sequifier_hpo.study import Ledger
 from tests.conftest import WriteSearch
-from tests.contract.conftest import Opener, Plan
+from tests.contract.conftest import Once, Opener, Plan
 from tests.contract.test_pruning import (
     BAYESIAN,
     NUM_EPOCHS,
@@ -62,12 +62,14 @@ def search(
     raise AssertionError("the search does not come to its end")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_without_pruning_they_are_as_many_as_fit(
-    seed: int, write_search: WriteSearch, opener: Opener
+    seed: int, write_search: WriteSearch, opener: Opener, once: Once
 ) -> None:
     plan = plan_of(write_search, {**PLAIN, "n_samples": 8})
-    straight = results(trained(opener, replace(plan, name="straight")))
+    straight = once(
+        "without pruning", lambda: results(trained(opener, replace(plan, name="straight")))
+    )
     lengths = [len(losses) for *_, losses in straight if isinstance(losses, dict)]
     most = sum(lengths[:4])
 
@@ -81,13 +83,13 @@ def test_without_pruning_they_are_as_many_as_fit(
         assert num_epochs(found) == sum(lengths[:expected]) <= epochs
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("changes", [SPACE, BAYESIAN], ids=["sample", "bayesian"])
 def test_with_pruning_they_are_the_first_ones(
-    changes: dict[str, object], seed: int, write_search: WriteSearch, opener: Opener
+    changes: dict[str, object], seed: int, write_search: WriteSearch, opener: Opener, once: Once
 ) -> None:
     plan = plan_of(write_search, changes)
-    straight = results(trained(opener, replace(plan, name="straight")))
+    straight = once(changes, lambda: results(trained(opener, replace(plan, name="straight"))))
 
     study = search(opener, plan, 60, Random(seed))
 

@@ -424,10 +424,11 @@ def test_three_coordinators_at_once_share_a_grid_without_overlap(
     write_search: WriteSearch, opener: Opener, tmp_path: Path
 ) -> None:
     file = write_search({f"{MODEL}.dim_feedforward": [8, 16, 24, 32]})
-    spawn = multiprocessing.get_context("spawn")
-    found: Any = spawn.Queue()
-    arguments = (opener.url, str(tmp_path / "c"), str(file), spawn.Barrier(3), found)
-    processes = [spawn.Process(target=claim_until_done, args=arguments) for _ in range(3)]
+    start = multiprocessing.get_context("forkserver")
+    start.set_forkserver_preload(["sequifier_hpo.strategy", "sequifier_hpo.study"])
+    found: Any = start.Queue()
+    arguments = (opener.url, str(tmp_path / "c"), str(file), start.Barrier(3), found)
+    processes = [start.Process(target=claim_until_done, args=arguments) for _ in range(3)]
 
     for process in processes:
         process.start()

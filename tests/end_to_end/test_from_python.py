@@ -94,7 +94,7 @@ def test_an_interrupt_is_raised_when_all_is_stored_and_the_search_can_go_on(
     prepared: Project,
 ) -> None:
     file = prepared.write_search(
-        "interrupted", search_strategy="sample", n_samples=1, training__epochs=[15]
+        "interrupted", search_strategy="sample", n_samples=1, training__epochs=[40]
     )
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED.replace("FILE", file)],

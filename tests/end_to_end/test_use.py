@@ -48,6 +48,7 @@ def test_the_best_run_is_judged_with_the_loss_of_the_search(project: Project) ->
     assert best_of(project)["milliseconds_per_event"] < 100
 
 
+@pytest.mark.usefixtures("real_starts")
 def test_a_run_without_a_model_file_is_judged_from_its_checkpoint(project: Project) -> None:
     number = best_of(project)["run"]
     with_model = json.loads(project.run("evaluate", *STUDY, "--split", "test", "--json").stdout)

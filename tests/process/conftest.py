@@ -53,3 +53,8 @@ def make_server() -> Iterator[Callable[[], PostgresServer]]:
 def server(make_server: Callable[[], PostgresServer]) -> PostgresServer:
     """One server for all tests that do not stop it for good."""
     return make_server()
+
+
+@pytest.fixture(autouse=True)
+def _started_as_for_a_user(real_starts: None) -> None:
+    """What is killed here was started as a user starts it."""
