@@ -45,7 +45,7 @@ class Checks:
         """Record that a part could not be brought to its end, if so."""
         try:
             yield
-        except (CommandError, AssertionError, KeyError, IndexError) as error:
+        except (CommandError, AssertionError, LookupError, OSError, ValueError) as error:
             self._put(f"the part `{part}` was brought to its end", repr(error))
 
     def cannot(self, what: str, why: str) -> None:
