@@ -47,6 +47,7 @@ class ForkServer:
             fork_exec: What starts a process as ever.
         """
         self.is_off = False
+        self._program = sys.executable
         self._fork_exec = fork_exec
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,9 +94,7 @@ class ForkServer:
 
     def _can_be_forked(self, arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
         program, option, module, *options = [*arguments, "", "", ""][:10]
-        is_ours = (program, option) == (sys.executable, "-m") and module.startswith(
-            "sequifier_hpo."
-        )
+        is_ours = (program, option) == (self._program, "-m") and module.startswith("sequifier_hpo.")
         if self.is_off or not is_ours or "--resident" in options or _limits() != self._limits:
             return False
         if self._socket is None:
@@ -106,7 +105,7 @@ class ForkServer:
         self._environment = dict(environment)
         self._socket, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(others.fileno())],
+            [self._program, __file__, str(others.fileno())],
             pass_fds=[others.fileno()],
             stdin=subprocess.DEVNULL,
             env={**environment, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},

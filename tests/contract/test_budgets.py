@@ -62,7 +62,7 @@ def search(
     raise AssertionError("the search does not come to its end")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_without_pruning_they_are_as_many_as_fit(
     seed: int, write_search: WriteSearch, opener: Opener, once: Once
 ) -> None:
@@ -83,7 +83,7 @@ def test_without_pruning_they_are_as_many_as_fit(
         assert num_epochs(found) == sum(lengths[:expected]) <= epochs
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("changes", [SPACE, BAYESIAN], ids=["sample", "bayesian"])
 def test_with_pruning_they_are_the_first_ones(
     changes: dict[str, object], seed: int, write_search: WriteSearch, opener: Opener, once: Once

@@ -28,6 +28,7 @@ SPACE: dict[str, Any] = {
 BAYESIAN = {**SPACE, "search_strategy": "bayesian"}
 MEDIAN = {**SPACE, "pruning": "median"}
 NUM_EPOCHS = 9
+SLOW = pytest.mark.slow
 
 
 def loss_of(claim: Claim, epoch: int) -> float:
@@ -107,7 +108,7 @@ def results(runs: list[Run]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("changes", [SPACE, BAYESIAN, MEDIAN], ids=["sample", "bayesian", "median"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=SLOW) for seed in (1, 2))])
 def test_workers_coordinators_and_kills_change_neither_stops_nor_losses(
     seed: int, changes: dict[str, Any], write_search: WriteSearch, opener: Opener, once: Once
 ) -> None:
@@ -167,6 +168,7 @@ def test_the_last_round_gives_the_best_of_the_stopped_runs_their_full_length(
     assert {run.number for run in at_the_stop[:2]} == {run.number for run in finished}
 
 
+@SLOW
 def test_24_runs_and_24_more_are_48(write_search: WriteSearch, opener: Opener) -> None:
     plan = plan_of(write_search, {**BAYESIAN, "n_samples": 48})
     straight = trained(opener, replace(plan, name="straight"))

@@ -51,6 +51,7 @@ def first_losses(opener: Opener, plan: Plan) -> list[float]:
     return [2.5 if loss is None else loss for loss in losses]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [SPACE, RANGES])
 def test_the_first_runs_are_proposed_from_what_the_earlier_ones_came_to(
     changes: dict[str, Any],
@@ -67,6 +68,7 @@ def test_the_first_runs_are_proposed_from_what_the_earlier_ones_came_to(
     assert sum(warm) < sum(cold) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "changes"), [(0, SPACE), (2, RANGES)])
 def test_workers_kills_and_the_loss_of_the_earlier_study_change_nothing(
     seed: int,

@@ -14,6 +14,8 @@ from sequifier_hpo.records import OutcomeKind
 from tests.coordinator.story import config_of
 from tests.process.chaos import children_of
 
+pytestmark = pytest.mark.usefixtures("real_starts")
+
 
 def end_of_trial(pool: WorkerPool) -> TrialEnded:
     deadline = time.monotonic() + 60
