@@ -7,14 +7,14 @@ from pydantic import BeforeValidator, Field
 
 from sequifier_hpo.config.fields import PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
-from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.schema import FileModel
 from sequifier_hpo.config.storage_url import sqlite_url
 from sequifier_hpo.redaction import redacted_url
 
 _FILE = "study.db"
 
 
-class EarlierStudy(FrozenModel):
+class EarlierStudy(FileModel):
     """A study, wherever it is."""
 
     study: Annotated[str, Field(min_length=1)] | None = None

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from sequifier_hpo.config.fields import ModelName, PathText
 from sequifier_hpo.config.paths import ProjectPaths, project_path
-from sequifier_hpo.config.schema import FrozenModel, load
+from sequifier_hpo.config.schema import FileModel, load
 from sequifier_hpo.config.search import LoadedSearch
 from sequifier_hpo.config.storage_url import sqlite_path, usual_storage
 from sequifier_hpo.config.yaml_file import read_yaml
@@ -18,7 +18,7 @@ from sequifier_hpo.redaction import redacted_url
 DEFAULT_SEARCH_FILE = Path("configs/hyperparameter_search.yaml")
 
 
-class _SearchFile(FrozenModel):
+class _SearchFile(FileModel):
     """The part of a search file needed to look at its study: even a half-edited file will do."""
 
     model_config = ConfigDict(extra="ignore")

@@ -8,19 +8,19 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from sequifier_hpo.config.paths import project_path
 from sequifier_hpo.config.preprocess import ID_COLUMNS
-from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.schema import FileModel
 from sequifier_hpo.errors import ConfigError, ConfigIssue
 from sequifier_hpo.plain_files import read_json
 
 
-class ColumnStatistics(FrozenModel):
+class ColumnStatistics(FileModel):
     """Mean and sample standard deviation a real column was standardised with."""
 
     std: float
     mean: float
 
 
-class DataMetadata(FrozenModel):
+class DataMetadata(FileModel):
     """Content of `configs/metadata_configs/{data}.json`. Order of `column_types` is significant."""
 
     model_config = ConfigDict(extra="ignore")  # a later version may add keys

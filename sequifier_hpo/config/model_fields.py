@@ -18,13 +18,13 @@ from sequifier_hpo.config.fields import (
     PositiveFloat,
     PositiveInt,
 )
-from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.schema import FileModel
 
 _BACKBONE = "model_backbone"
 """The linked group, and the parameter that it becomes."""
 
 
-class ModelSpec(FrozenModel):
+class ModelSpec(FileModel):
     """Architecture of the transformer."""
 
     initial_embedding_dim: Annotated[

@@ -21,7 +21,7 @@ from sequifier_hpo.config.fields import (
 )
 from sequifier_hpo.config.later_versions import LATER_PREPROCESS_FIELDS
 from sequifier_hpo.config.paths import project_path
-from sequifier_hpo.config.schema import Check, Finding, FrozenModel, check, load
+from sequifier_hpo.config.schema import Check, FileModel, Finding, check, load
 from sequifier_hpo.config.user_file import YOURS
 from sequifier_hpo.config.yaml_file import read_yaml
 
@@ -52,7 +52,7 @@ def _default_strides(fields: dict[str, Any]) -> list[int]:
         return [1] * num_splits  # never seen: the broken seq_length is reported instead
 
 
-class PreprocessConfig(FrozenModel):
+class PreprocessConfig(FileModel):
     """A complete `preprocess.yaml`."""
 
     project_root: PathText

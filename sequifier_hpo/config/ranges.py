@@ -8,11 +8,11 @@ from itertools import product
 from math import exp, log
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import Discriminator, Field, Tag, WrapValidator, create_model
+from pydantic import ConfigDict, Discriminator, Field, Tag, WrapValidator, create_model
 
 from sequifier_hpo.config.description import without_null
 from sequifier_hpo.config.fields import Float, Int, PositiveFloat, PositiveInt, Recipe
-from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.schema import FileModel
 from sequifier_hpo.config.yaml_file import Loc
 
 MAX_LISTED = 1000
@@ -25,7 +25,7 @@ def _whole_if_written_so(value: Any, validate: Callable[[Any], float]) -> float:
     return value if isinstance(value, int) else number
 
 
-class NumberRange(FrozenModel):
+class NumberRange(FileModel):
     """The numbers from `low` to `high`, both included."""
 
     low: Annotated[Float, WrapValidator(_whole_if_written_so)]
@@ -185,6 +185,12 @@ def _number_type(annotation: Any) -> type | None:
     return annotation if annotation in {int, float} else None
 
 
+class _RangeOfField(NumberRange):
+    """Base of the ranges whose ends are of a field's own type; it has their words already."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
 @cache
 def _range_of(annotation: Any, number: type) -> type[NumberRange]:
     """Ranges whose ends are of a field's own type."""
@@ -192,7 +198,7 @@ def _range_of(annotation: Any, number: type) -> type[NumberRange]:
     words = {name: info.description for name, info in NumberRange.model_fields.items()}
     return create_model(
         "NumberRange",
-        __base__=NumberRange,
+        __base__=_RangeOfField,
         low=(annotation, Field(description=words["low"])),
         high=(annotation, Field(description=words["high"])),
         step=(step | None, Field(default=None, description=words["step"])),

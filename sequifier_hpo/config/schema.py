@@ -24,11 +24,18 @@ _MAX_EXPLAINED = 1000
 
 
 class FrozenModel(BaseModel):
-    """Base of all configuration models: immutable, and unknown keys are errors."""
+    """Base of all models: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class FileModel(FrozenModel):
+    """Base of the models of files that users write: their fields carry their docstrings.
+
+    Pydantic reads the source of each class for that, which takes a while at every start.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 M = TypeVar("M", bound=FrozenModel)

@@ -25,13 +25,13 @@ from sequifier_hpo.config.earlier import EarlierStudies
 from sequifier_hpo.config.fields import Duration, ModelName, NonNegativeInt, PathText, PositiveInt
 from sequifier_hpo.config.paths import ProjectPaths, project_path
 from sequifier_hpo.config.ranges import list_of_candidates
-from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.schema import FileModel, FrozenModel
 from sequifier_hpo.config.train_fields import TrainConfig, TrainingSpec
 
 _FINISH_BEST = 3
 
 
-class _InsteadOfAName(FrozenModel):
+class _InsteadOfAName(FileModel):
     """The search's own fields in the place where a run file has the name of its run."""
 
     hp_search_name: ModelName
@@ -44,7 +44,7 @@ class _InsteadOfAName(FrozenModel):
     """Total number of distinct runs; required for `sample` and `bayesian`."""
 
 
-class PruningFields(FrozenModel):
+class PruningFields(FileModel):
     """How runs are compared while they are trained, and the worse ones stopped."""
 
     method: Literal["successive_halving", "median"] = "successive_halving"
@@ -85,7 +85,7 @@ def _long_form(value: object) -> object:
     return {"method": value} if isinstance(value, str) else value
 
 
-class _Own(FrozenModel):
+class _Own(FileModel):
     """The search's own fields behind those of its runs: how it is carried out."""
 
     override_input: bool = False

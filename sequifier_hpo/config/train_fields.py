@@ -48,7 +48,7 @@ from sequifier_hpo.config.fields import (
 )
 from sequifier_hpo.config.model_fields import ModelSpec
 from sequifier_hpo.config.paths import ProjectPaths
-from sequifier_hpo.config.schema import FrozenModel
+from sequifier_hpo.config.schema import FileModel
 
 _SCHEDULE, _DATA = "training_schedule", "data_schema"
 """The linked groups, and the parameters that they become."""
@@ -67,7 +67,7 @@ def _plain_keys(mapping: Any) -> Any:
 IdMaps = Annotated[dict[str, dict[str, int]], BeforeValidator(_keys_as_text)]
 
 
-class TrainingSpec(FrozenModel):
+class TrainingSpec(FileModel):
     """How the model is trained."""
 
     device: Annotated[
@@ -233,7 +233,7 @@ class TrainingSpec(FrozenModel):
         return self.world_size if self.distributed else 1
 
 
-class TrainConfig(FrozenModel):
+class TrainConfig(FileModel):
     """A complete `train.yaml`, with everything from the metadata filled in."""
 
     project_root: Annotated[PathText, NOTHING, NO_MEMORY]

@@ -11,13 +11,13 @@ from pathlib import Path
 from pydantic import Field
 
 from sequifier_hpo.config.paths import expanded
-from sequifier_hpo.config.schema import FrozenModel, load
+from sequifier_hpo.config.schema import FileModel, load
 from sequifier_hpo.config.yaml_file import read_yaml
 
 NOTIFY_VARIABLE = "SEQUIFIER_HPO_NOTIFY"
 
 
-class UserFile(FrozenModel):
+class UserFile(FileModel):
     """The user's own configuration file."""
 
     notify: list[str] = Field([], repr=False)
