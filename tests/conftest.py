@@ -83,11 +83,17 @@ WriteSearch = Callable[..., Path]
 
 
 def pytest_configure() -> None:
-    """A hang-up ends the programs under test, also under nohup, and no example is timed."""
+    """Signals reach the programs under test, also under nohup and `&`, and no example is timed."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A deadline per example would make a test of how busy the machine is.
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors: about a third of the time is spent waiting for other processes."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

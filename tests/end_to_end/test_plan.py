@@ -65,8 +65,8 @@ def test_the_plan_of_another_space_under_an_old_name_is_refused_as_the_search_wo
     assert planned.code == 2
     assert "the search space differs from that of the study `tiny`" in planned.stderr
     assert "seq_length: 7 becomes 5" in planned.stderr
-    assert "seq_length 5 is shorter than the last 7 positions" in planned.stderr
-    assert "--accept-changes" not in planned.stderr
+    assert "losses count the last 5 positions of a window from then on" in planned.stderr
+    assert "--accept-changes" in planned.stderr
 
 
 def test_the_plan_warns_of_a_schedule_that_does_not_end_with_the_epochs(
