@@ -83,3 +83,14 @@ def test_what_is_of_another_study_or_no_evaluation_is_left_out(
 
     assert read_evaluations(tmp_path, "s-1") == []
     assert evaluations_section([]) == ""
+
+
+def test_what_counted_more_positions_than_the_study_does_by_now_is_left_out(
+    tmp_path: Path,
+) -> None:
+    keep(tmp_path, 1)
+    keep(tmp_path, 2, last_positions=6)
+    keep(tmp_path, 3, last_positions=3)
+
+    assert [kept.run for kept in read_evaluations(tmp_path, "s-1", recounted_to=3)] == [3]
+    assert [kept.run for kept in read_evaluations(tmp_path, "s-1")] == [1, 2, 3]
