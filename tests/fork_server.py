@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ctypes import CDLL
 from importlib import import_module
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -78,7 +79,7 @@ class ForkServer:
         request = {
             "arguments": list(arguments[2:]),
             "environment": named,
-            "folder": folder or os.getcwd(),  # noqa: PTH109 - text
+            "folder": folder or str(Path.cwd()),
             "umask": _umask(),
             "new_session": bool(new_session),
             "descriptors": list(descriptors),
@@ -187,10 +188,10 @@ def _take(descriptors: Mapping[int, int]) -> None:
     }
     for number, found in moved.items():
         os.dup2(found, number)
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers
-        if int(name) not in descriptors:
+    for found in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if found not in descriptors:
             try:
-                os.close(int(name))
+                os.close(found)
             except OSError:
                 continue  # what listed them
 

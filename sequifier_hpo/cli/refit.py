@@ -14,7 +14,7 @@ from sequifier_hpo.cli.options import AsJson, RunNumber, StorageUrl, StudyFile, 
 from sequifier_hpo.cli.say import say
 from sequifier_hpo.cli.train import end_early, require_device_of
 from sequifier_hpo.config.locate import find_study
-from sequifier_hpo.config.run_file import read_run_file_head, run_file_text
+from sequifier_hpo.config.run_file import run_file_text
 from sequifier_hpo.config.train import (
     TEST,
     TrainConfig,
@@ -28,7 +28,7 @@ from sequifier_hpo.errors import InputError
 from sequifier_hpo.preprocessing.inputs import counted_by_run
 from sequifier_hpo.preprocessing.joined_splits import join_splits, joined_path
 from sequifier_hpo.preprocessing.stored_split import describe_split
-from sequifier_hpo.records import EpochReport, OutcomeKind, TrainingResult
+from sequifier_hpo.records import Counted, EpochReport, OutcomeKind, TrainingResult
 from sequifier_hpo.words import counted
 
 _Name = Annotated[
@@ -70,9 +70,8 @@ def refit(
         )
     file = train_file_of(source, chosen, snapshot.study_id)
     say(f"refitting run {chosen.number} of {source.name}")
-    known = snapshot.identity
-    positions = known.counted.last_positions if known else _counted_by(file)
-    config, new_file, num_batches = _prepared(file, best_epoch, positions, name)
+    known = None if snapshot.identity is None else snapshot.identity.counted
+    config, new_file, num_batches = _prepared(file, best_epoch, known, name)
     result = _train(config, new_file, num_batches)
     _remove_best(config, result)
     model = config.paths.model(
@@ -86,13 +85,8 @@ def refit(
     _show(model, evaluate(ready, Judged(TEST)), as_json=as_json)
 
 
-def _counted_by(file: Path) -> int | None:
-    """How many positions at the end of a window the loss of a run file counts; None = all."""
-    return read_run_file_head(file.read_text(encoding="utf-8")).counted_last
-
-
 def _prepared(
-    file: Path, best_epoch: int, last_positions: int | None, name: str | None
+    file: Path, best_epoch: int, counted_by_study: Counted | None, name: str | None
 ) -> tuple[TrainConfig, Path, int]:
     """The new run, its file, and after how many batches it ends; its data are in place."""
     old = load_train_config(file)
@@ -105,6 +99,7 @@ def _prepared(
     new_name = name or f"{old.model_name}-refit"
     config = old.refitted(new_name, str(target), length.epochs)
     new_file = file.with_name(f"{new_name}.yaml")
+    last_positions = (counted_by_study or counted_by_run(old, file)).last_positions
     text = run_file_text(config, last_positions, max_batches=length.batches)
     if new_file.exists() and new_file.read_text(encoding="utf-8") != text:
         raise InputError(f"{new_file} exists, and its content differs", "give another --name")

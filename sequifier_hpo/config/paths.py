@@ -140,15 +140,15 @@ def verification_name(study_name: str, last_positions: int | None = None) -> str
         study_name: The search.
         last_positions: How many positions its losses count, if there were more of them once.
     """
-    return _recounted(f"{study_name}/verify", last_positions)
+    return _with_positions(f"{study_name}/verify", last_positions)
 
 
 def retraining_name(
     study_name: str, run_number: int, seed: int, last_positions: int | None = None
 ) -> str:
-    """Model name of a run that is trained again with another seed; arguments as above."""
-    return _recounted(f"{run_name(study_name, run_number)}-seed-{seed}", last_positions)
+    """Model name of a run that is trained again with another seed; `last_positions` as above."""
+    return _with_positions(f"{run_name(study_name, run_number)}-seed-{seed}", last_positions)
 
 
-def _recounted(name: str, last_positions: int | None) -> str:
+def _with_positions(name: str, last_positions: int | None) -> str:
     return name if last_positions is None else f"{name}-last-{last_positions}"

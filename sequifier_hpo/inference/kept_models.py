@@ -20,7 +20,7 @@ class ModelsOfRuns:
         self._source, self._tell = source, on_progress
 
     def missing(self, runs: Sequence[Run]) -> list[int]:
-        """Numbers of those of some runs of which no model is kept here."""
+        """As `KeptModels` says; a checkpoint is opened only when it is needed."""
         # What judges models takes half a second to load, and is hardly ever needed.
         from sequifier_hpo.inference.chosen_model import has_model  # noqa: PLC0415
 
@@ -28,15 +28,8 @@ class ModelsOfRuns:
         return [run.number for run in runs if not has_model(self._source, snapshot, run)]
 
     def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
-        """Evaluate runs anew on the validation split; run number -> what it is worth.
-
-        Args:
-            runs: Of the study, each with a model.
-            last_positions: So many at the end of every window count.
-
-        Raises:
-            InputError: If a model cannot be used after all.
-        """
+        """As `KeptModels` says, on the validation split."""
+        # As in `missing`.
         from sequifier_hpo.inference.chosen_model import model_of  # noqa: PLC0415
         from sequifier_hpo.inference.evaluating import Judged, evaluate  # noqa: PLC0415
 

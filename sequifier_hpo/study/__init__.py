@@ -9,7 +9,7 @@ from sequifier_hpo.study.liveness import as_it_stands
 from sequifier_hpo.study.locks import Owner, OwnerLock
 from sequifier_hpo.study.notes import Artifact
 from sequifier_hpo.study.opening import METRIC, NO_CONSENT, Consent
-from sequifier_hpo.study.plan import KeptModels, Permit, StudyPlan
+from sequifier_hpo.study.plan import Permit, StudyPlan
 from sequifier_hpo.study.proposing import (
     Again,
     Answer,
@@ -64,7 +64,6 @@ __all__ = [
     "Exhausted",
     "GoOn",
     "History",
-    "KeptModels",
     "KnownRuns",
     "LeaseLostError",
     "Ledger",

@@ -95,8 +95,8 @@ class Ledger:
             clock: Monotonic seconds.
 
         Raises:
-            SpaceChangedError, DataChangedError, UnknownDataError: If it exists, and is not the
-                study that is meant.
+            SpaceChangedError, DataChangedError, UnknownDataError: If it is not the one that is meant.
+            RunsMovedOnError: If others went on with it while its runs were evaluated anew.
         """
         self._storage, self._owner, self._name = storage, owner, plan.name
         self._proposer, self._limit = proposer, limit

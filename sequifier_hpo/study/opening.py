@@ -93,9 +93,11 @@ class Foreseen:
     """What the opening of a study will do to it, found out before anybody is kept waiting."""
 
     former: Mapping[str, Any]
+    """Its space as it was then."""
     known: StudyIdentity | None
-    """Its space, and what it was, then."""
+    """What it was then."""
     change: SpaceChange | None
+    """What becomes of its space; None = nothing."""
     losses: Mapping[int, EvaluatedLoss] = field(default_factory=dict)
     """Run number -> what was evaluated anew."""
 

@@ -46,7 +46,7 @@ class KeptModels(Protocol):
     def missing(self, runs: Sequence[Run]) -> list[int]:
         """Numbers of those of some runs of which no model is kept here."""
 
-    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
+    def losses(self, runs: Sequence[Run], last_positions: int, /) -> dict[int, EvaluatedLoss]:
         """Evaluate runs anew; run number -> what it is worth.
 
         Args:
@@ -65,9 +65,9 @@ class NoModels:
         """All of them."""
         return [run.number for run in runs]
 
-    def losses(self, runs: Sequence[Run], last_positions: int) -> dict[int, EvaluatedLoss]:
-        """Nobody asks for them."""
-        raise NotImplementedError
+    def losses(self, _runs: Sequence[Run], _last: int, /) -> dict[int, EvaluatedLoss]:
+        """None, for there is no run with a model to ask about."""
+        return {}
 
 
 def recount_nothing(counted: Counted, _former: Mapping[str, Any]) -> Recount:

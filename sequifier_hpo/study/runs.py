@@ -305,7 +305,7 @@ def _lesson(key: str, trials: list[StoredTrial]) -> EndedRun | None:
     if newest.state == TrialState.FAIL and newest.user_attrs.get(REASON) in RESUMABLE_REASONS:
         return None
     if COUNTS_OTHER in newest.user_attrs:
-        return None
+        return None  # it was stopped, went on and failed: nobody knows its loss over fewer
     tag = own_tag(newest)
     return EndedRun(
         Point.from_json(tag.point),
