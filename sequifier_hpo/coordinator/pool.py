@@ -99,7 +99,7 @@ class Pool(Protocol):
         """Ask every trial to write a checkpoint and end."""
 
     def end_trial(self, trial_number: int) -> None:
-        """Ask one trial to write a checkpoint and end."""
+        """Ask one trial to write a checkpoint and end; nothing happens if its end was polled before."""
 
     def kill_trial(self, trial_number: int) -> None:
         """End one trial at once; its slot is free."""

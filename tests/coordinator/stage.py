@@ -135,7 +135,9 @@ class ScriptedPool(Pool):
         self.is_asked_to_stop = True
 
     def end_trial(self, trial_number: int) -> None:
-        self.running[trial_number].is_asked_to_end = True
+        assert trial_number in self.records, "nobody has started it"
+        if trial_number in self.running:  # else its end was polled together with what led to this
+            self.running[trial_number].is_asked_to_end = True
 
     def kill_trial(self, trial_number: int) -> None:
         self.running.pop(trial_number, None)

@@ -26,6 +26,15 @@ def end_of_trial(pool: WorkerPool) -> TrialEnded:
     raise AssertionError("the trial does not end")
 
 
+def order_that_crashes(folder: Path, trial_number: int) -> RunTrial:
+    """An order whose run file cannot have its name."""
+    path = str(folder / "no\0path")
+    config = config_of(0, 8)
+    return RunTrial(
+        trial_number=trial_number, attempt=1, config=config, config_path=path, resume=False
+    )
+
+
 def test_a_pool_that_cannot_start_a_worker_ends_those_that_it_started(tmp_path: Path) -> None:
     can_start = WorkerSpec(1, is_resident=False)
     cannot_start = WorkerSpec(1, is_resident=False, environment={"NO=NAME": ""})
@@ -43,10 +52,7 @@ def test_a_worker_that_trains_by_itself_is_replaced_after_a_crash(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "sequifier_hpo")
-    no_path = str(tmp_path / "no\0path")
-    order = RunTrial(
-        trial_number=7, attempt=1, config=config_of(0, 8), config_path=no_path, resume=False
-    )
+    order = order_that_crashes(tmp_path, 7)
 
     with closing(WorkerPool([WorkerSpec(1, is_resident=True)], tmp_path / "log")) as pool:
         before = children_of(os.getpid())
@@ -58,3 +64,15 @@ def test_a_worker_that_trains_by_itself_is_replaced_after_a_crash(
     assert ended.result.kind == OutcomeKind.CRASHED
     assert len(after) < len(before)
     assert (vars(record)["trial_number"], vars(record)["why"]) == (7, "crashed")
+
+
+@pytest.mark.slow
+def test_to_ask_a_trial_to_end_whose_end_was_polled_changes_nothing(tmp_path: Path) -> None:
+    with closing(WorkerPool([WorkerSpec(1, is_resident=False)], tmp_path / "log")) as pool:
+        pool.run(0, order_that_crashes(tmp_path, 7))
+        ended = end_of_trial(pool)
+
+        pool.end_trial(7)
+
+        pool.run(0, order_that_crashes(tmp_path, 8))
+        assert (ended.trial_number, end_of_trial(pool).trial_number) == (7, 8)

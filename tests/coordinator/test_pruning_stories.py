@@ -107,6 +107,31 @@ def test_the_order_of_events_changes_no_stop(method: str, data: st.DataObject) -
     assert ends(disturbed) == ends(straight)
 
 
+def test_a_run_that_ends_at_a_signal_with_the_epoch_that_stops_it_is_stopped() -> None:
+    story = Story(
+        num_runs=NUM_RUNS,
+        num_slots=1,
+        loss_of=lambda run, epoch: 2.0 if run == 4 and epoch == 1 else 1.0,
+    )
+    straight = ledger_of(METHODS["successive_halving"], gap=1)
+    Stage(story, straight, straight).play()
+    assert straight.runs[4] is RunStands.PRUNED
+    num_stopped = 0
+
+    for num_epochs in range(10, 20):
+        ledger = ledger_of(METHODS["successive_halving"], gap=1)
+        # The last epoch and the end of its trial are polled together.
+        steps = [*[(Deed.EPOCH, 0)] * num_epochs, (Deed.SIGNAL, 0), (Deed.EPOCH, 0)]
+        Stage(replace(story, steps=steps), ledger, ledger).play()
+        num_stopped += ledger.runs[4] is RunStands.PRUNED and len(ledger.trials) == 5
+        ledger.start_again()
+        ledger.pruner = early_stopping(METHODS["successive_halving"], 1)
+        Stage(story, ledger, ledger).play()
+        assert ends(ledger) == ends(straight)
+
+    assert num_stopped, "at one of the moments"
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_that_is_worse_at_every_rung_is_stopped_and_one_that_is_better_is_not(
     method: str,
